@@ -1,0 +1,47 @@
+//! The registry knows every connector by name and turns a [`SystemSpec`] into a [`Connector`].
+
+use crate::{Connector, SpecFault, SystemSpec};
+use std::sync::Arc;
+
+/// What `redress connector list` tells about a connector.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Entry {
+    /// The name in `connector = "…"`.
+    pub name: &'static str,
+    /// What it reaches, in one line.
+    pub about: &'static str,
+    /// Its settings, required ones first, in the form of a TOML inline table.
+    pub settings: &'static str,
+    /// Verbs it performs.
+    pub verbs: &'static [&'static str],
+}
+
+/// Every connector, by name.
+pub const ALL: &[Entry] = &[
+    crate::imap::ENTRY,
+    crate::maildir::ENTRY,
+    crate::sql::MYSQL_ENTRY,
+    crate::sql::POSTGRES_ENTRY,
+    crate::sql::SQLITE_ENTRY,
+];
+
+/// Checks a specification without reaching the system and makes its connector. Every fault at once.
+///
+/// # Errors
+/// What is wrong with the specification, key by key.
+pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> {
+    match spec.connector.as_str() {
+        "imap" => crate::imap::connect(spec),
+        "maildir" => crate::maildir::connect(spec),
+        "mysql" => crate::sql::connect_mysql(spec),
+        "postgres" => crate::sql::connect_postgres(spec),
+        "sqlite" => crate::sql::connect_sqlite(spec),
+        other => Err(vec![SpecFault::new(
+            "connector",
+            format!(
+                "no connector is named {other:?}; there are {}",
+                ALL.iter().map(|e| e.name).collect::<Vec<_>>().join(", ")
+            ),
+        )]),
+    }
+}

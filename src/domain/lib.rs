@@ -1,0 +1,25 @@
+//! The rules of data subject requests: pure, synchronous, without I/O, clock or randomness.
+//!
+//! Read in this order: [`words`] (the field's terms), [`identifier`] and [`subject`] (who), [`submission`] (what the
+//! controller sent), [`regulation`] and [`deadline`] (by when), [`stage`] and [`step`] (where a request and its parts
+//! stand), [`plan`] (what to do next).
+
+pub mod clock;
+pub mod deadline;
+pub mod id;
+pub mod identifier;
+pub mod personal;
+pub mod plan;
+pub mod regulation;
+pub mod stage;
+pub mod step;
+pub mod subject;
+pub mod submission;
+pub mod words;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use id::{ControllerId, DsrId, EventId, KeyId, StepId, SystemId};
+pub use identifier::{Identifier, IdentifierType};
+pub use personal::Personal;
+pub use subject::{Correction, Subject};
+pub use words::{RequestType, Verb};
