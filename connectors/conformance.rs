@@ -7,7 +7,7 @@
 mod fixtures;
 
 pub use fixtures::{
-    Answer, Attachment, MemoryJournal, MemorySink, Person, Witness, ann, bea, confirmed, crowd, done, everybody,
+    Answer, Attachment, CollectionRecord, MemoryJournal, MemorySink, Person, Witness, ann, bea, confirmed, crowd, done, everybody,
     hostile_subjects, near_twins, nobody, nothing_found, only, rectifying, subject, trouble, troubles, work,
 };
 
@@ -69,7 +69,10 @@ pub trait Target: Send + Sync {
 /// # Panics
 /// At the first fact that does not hold.
 pub async fn run(target: &dyn Target) {
-    let suite = Suite { target, witness: Witness::of(&[everybody(), crowd().into(), vec![nobody()]].concat(), &target.secrets()) };
+    let suite = Suite {
+        target,
+        witness: Witness::of(&[everybody(), crowd().into(), vec![nobody()]].concat(), &target.secrets()),
+    };
     suite.the_check_of_a_working_system_passes().await;
     suite.a_person_is_counted_and_exported_without_their_near_twins().await;
     suite.an_erased_person_is_gone_and_their_near_twins_are_untouched().await;
@@ -298,7 +301,9 @@ impl Suite<'_> {
             nothing_found(two);
             assert_eq!(done(three).found, count(&before, &bea()));
         }
-        assert!(journal.announced("1").is_some() && journal.announced("2").is_none() && journal.announced("3").is_some());
+        assert!(
+            journal.announced("1").is_some() && journal.announced("2").is_none() && journal.announced("3").is_some()
+        );
         self.assert_untouched(&before, &[&ann(), &bea()], "a batch").await;
         for verdict in connector.verify(Verb::Erase, &batch).await {
             confirmed(self.witness.see(verdict));
@@ -367,10 +372,10 @@ impl Suite<'_> {
             let (all, problem) = self.witness.see(troubles(&connector, &subject).await);
             assert_eq!(problem.code, code, "{problem:?}");
             for trouble in all {
-                let problem = match (&trouble, how) {
-                    (Trouble::Retry(problem), Broken::Unreachable)
-                    | (Trouble::Denied(problem), Broken::WrongPassword) => problem,
-                    _ => panic!("{how:?} was answered with {trouble:?}"),
+                let ((Trouble::Retry(problem), Broken::Unreachable)
+                | (Trouble::Denied(problem), Broken::WrongPassword)) = (&trouble, how)
+                else {
+                    panic!("{how:?} was answered with {trouble:?}")
                 };
                 assert_eq!(problem.code, code, "{problem:?}");
             }

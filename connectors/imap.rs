@@ -1,5 +1,7 @@
 //! In the making.
 
+pub(crate) mod utf7;
+
 use crate::registry::Entry;
 use crate::{Connector, SpecFault, SystemSpec};
 use std::sync::Arc;

@@ -12,15 +12,18 @@ pub mod spec;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod crash;
 pub mod imap;
 pub mod maildir;
 mod mailmatch;
+mod settings;
 pub mod sql;
 
 use async_trait::async_trait;
 use redress_domain::{Correction, IdentifierType, Subject, Verb};
 use std::time::Duration;
 
+pub(crate) use crash::crash_point;
 pub use evidence::{CollectionEvidence, Evidence};
 pub use spec::{Secret, SpecFault, SystemSpec, TableSpec};
 

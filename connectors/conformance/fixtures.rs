@@ -24,12 +24,7 @@ pub struct Person {
 impl Person {
     /// A person.
     pub fn new(customer_id: &str, email: &str, phone: &str, full_name: &str) -> Self {
-        Self {
-            customer_id: customer_id.into(),
-            email: email.into(),
-            phone: phone.into(),
-            full_name: full_name.into(),
-        }
+        Self { customer_id: customer_id.into(), email: email.into(), phone: phone.into(), full_name: full_name.into() }
     }
 
     /// The person as a request names them: customer id, e-mail and phone.
@@ -239,17 +234,20 @@ pub struct Attachment {
     pub bytes: Vec<u8>,
 }
 
+/// A collection's name and one record of it.
+pub type CollectionRecord = (String, Map<String, Value>);
+
 /// A sink that keeps everything it is handed.
 #[derive(Debug, Default)]
 pub struct MemorySink {
-    records: Mutex<Vec<(String, String, Map<String, Value>)>>,
+    records: Mutex<Vec<(String, CollectionRecord)>>,
     attachments: Mutex<Vec<Attachment>>,
 }
 
 impl MemorySink {
     /// The records of an item, with their collections.
-    pub fn records(&self, key: &str) -> Vec<(String, Map<String, Value>)> {
-        lock(&self.records).iter().filter(|(k, ..)| k == key).map(|(_, c, r)| (c.clone(), r.clone())).collect()
+    pub fn records(&self, key: &str) -> Vec<CollectionRecord> {
+        lock(&self.records).iter().filter(|(k, _)| k == key).map(|(_, record)| record.clone()).collect()
     }
 
     /// The files of an item.
@@ -259,21 +257,17 @@ impl MemorySink {
 
     /// Everything handed over for an item as one text.
     pub fn text(&self, key: &str) -> String {
-        let mut text = String::new();
-        for (collection, record) in self.records(key) {
-            text.push_str(&format!("{collection} {}\n", Value::Object(record)));
-        }
-        for file in self.attachments(key) {
-            text.push_str(&format!("{} {}\n{}\n", file.collection, file.name, String::from_utf8_lossy(&file.bytes)));
-        }
-        text
+        let records = self.records(key).into_iter().map(|(name, record)| format!("{name} {}", Value::Object(record)));
+        let files = self.attachments(key).into_iter();
+        let files = files.map(|f| format!("{} {}\n{}", f.collection, f.name, String::from_utf8_lossy(&f.bytes)));
+        records.chain(files).collect::<Vec<_>>().join("\n")
     }
 }
 
 #[async_trait]
 impl ExportSink for MemorySink {
     async fn record(&self, key: &str, collection: &str, record: Map<String, Value>) -> Result<(), Lost> {
-        lock(&self.records).push((key.to_owned(), collection.to_owned(), record));
+        lock(&self.records).push((key.to_owned(), (collection.to_owned(), record)));
         Ok(())
     }
 
@@ -382,6 +376,9 @@ pub fn confirmed(verdict: Verdict) -> Evidence {
 }
 
 /// Every verb's trouble with a broken system, plus what its check says.
+///
+/// # Panics
+/// If a verb answers anything else.
 pub async fn troubles(connector: &Arc<dyn Connector>, subject: &Subject) -> (Vec<Trouble>, Problem) {
     let (sink, journal) = (MemorySink::default(), MemoryJournal::default());
     let item = [work("broken", subject)];

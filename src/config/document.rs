@@ -25,8 +25,9 @@ pub struct SyntaxFault {
 impl Document {
     /// Reads a TOML text; every syntax fault at once.
     pub fn parse(text: &str) -> Result<Self, Vec<SyntaxFault>> {
-        let starts: Vec<usize> =
-            std::iter::once(0).chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1)).collect();
+        let starts: Vec<usize> = std::iter::once(0)
+            .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1))
+            .collect();
         let line_of = |offset: usize| starts.partition_point(|start| *start <= offset);
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut faults: Vec<SyntaxFault> = errors
@@ -148,7 +149,10 @@ mod tests {
     fn every_value_knows_its_line() {
         let text = "a = 1\n[b]\nc = \"x\"\n\n[[d]]\ne = { f = [1,\n 2.5] }\n[[d]]\n";
         let document = Document::parse(text).expect("valid");
-        assert_eq!(serde_json::to_string(&document.root).unwrap(), r#"{"a":1,"b":{"c":"x"},"d":[{"e":{"f":[1,2.5]}},{}]}"#);
+        assert_eq!(
+            serde_json::to_string(&document.root).unwrap(),
+            r#"{"a":1,"b":{"c":"x"},"d":[{"e":{"f":[1,2.5]}},{}]}"#
+        );
         for (pointer, line) in
             [("/a", 1), ("/b/c", 3), ("/d/0/e/f", 6), ("/d/0/e/f/1", 7), ("/d/0/e/missing", 6), ("/d/1", 8)]
         {

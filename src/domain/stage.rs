@@ -1,7 +1,6 @@
 //! A stage is where a request stands in its life; only [`Stage::after`] says which stage may follow which.
 
 use crate::words::spelled;
-use serde::Deserialize;
 
 spelled! {
     /// Where a request stands.

@@ -1,7 +1,6 @@
 //! A step is one verb of one request on one connected system; its state says what came of it and what it waits for.
 
 use crate::{Verb, words::spelled};
-use serde::Deserialize;
 
 spelled! {
     /// Where a step stands.

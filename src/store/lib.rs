@@ -1,1 +1,237 @@
-//! .
+//! The store holds every row of Redress, on SQLite or PostgreSQL, with personal data sealed.
+//!
+//! Only this crate turns ciphertext into [`redress_domain::Personal`]. Every statement names its controller or a row that
+//! was reached through it. Every transaction has a name. What is written together is true together: an outcome, its event,
+//! the request's next stage and the work that follows are one transaction.
+
+mod advance;
+mod answer;
+mod artifacts;
+mod controllers;
+mod crash;
+mod db;
+mod dsrs;
+mod events;
+mod keys;
+mod migrate;
+mod queue;
+mod sealed;
+mod systems;
+mod wake;
+
+pub use advance::Decision;
+pub use answer::{NewPackage, PackageInfo};
+pub use artifacts::{Artifact, ArtifactMeta};
+pub use controllers::{Controller, ControllerPolicy, NewController};
+pub use crash::crash_point;
+pub use db::{Dialect, Tx};
+pub use dsrs::{DsrDetail, DsrFilter, DsrRow, NewDsr, Submitted};
+pub use events::{AuditEvent, canonical_json};
+pub use keys::{ApiKey, Caller, Role};
+pub use queue::{Finish, Lease, OpenWork, Result as StepResult, StepRow, WorkKind};
+pub use sealed::{Key, random};
+pub use systems::{SystemRow, SystemUpsert};
+pub use wake::Wake;
+
+use db::Db;
+use redress_domain::Clock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What can go wrong in the store. Never holds a value of a row.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refused or was away.
+    #[error("the database answered {}", describe(.0))]
+    Database(Box<sqlx::Error>),
+    /// A transaction could not be committed; nothing of it is there.
+    #[error("the transaction \"{name}\" failed: {}", describe(.source))]
+    Transaction {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        source: Box<sqlx::Error>,
+    },
+    /// A column is not of the type it must have.
+    #[error("the column {column} cannot be read")]
+    Column {
+        /// Its name.
+        column: &'static str,
+        /// Why.
+        source: Box<sqlx::Error>,
+    },
+    /// A row breaks an invariant.
+    #[error("a row of {table} is inconsistent in {column}")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// There is no such row for this controller.
+    #[error("not found")]
+    NotFound,
+    /// It cannot be done as things stand.
+    #[error("{0}")]
+    Conflict(String),
+    /// The lease on a piece of work was lost.
+    #[error("the lease was lost")]
+    LeaseLost,
+    /// A sealed value does not open: another master key, or a damaged row.
+    #[error("a sealed value does not open; is this the master key the data were sealed with?")]
+    Sealing,
+    /// The request's key was destroyed.
+    #[error("the personal data of this request have been purged")]
+    Purged,
+    /// The operating system gave no randomness.
+    #[error("the operating system gave no random bytes")]
+    Randomness,
+    /// The Redis URL cannot be read.
+    #[error("the Redis URL is not of the form redis://host:port")]
+    RedisUrl,
+    /// The schema is not the one this binary needs.
+    #[error("{0}")]
+    Schema(String),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Error::Database(Box::new(error))
+    }
+}
+
+/// What a database error says without the values it may quote.
+fn describe(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(inner) => {
+            let code = inner.code().unwrap_or_default().into_owned();
+            let constraint = inner.constraint().map(|c| format!(" on {c}")).unwrap_or_default();
+            format!("error {code}{constraint}")
+        }
+        sqlx::Error::PoolTimedOut => "nothing in time (no free connection)".into(),
+        sqlx::Error::Io(io) => format!("nothing ({})", io.kind()),
+        sqlx::Error::RowNotFound => "no row".into(),
+        _ => "an error of connection, protocol or decoding".into(),
+    }
+}
+
+impl Error {
+    /// Whether the same transaction may succeed if it is tried again: a conflict with another one, or a database away.
+    pub fn is_transient(&self) -> bool {
+        let (Error::Database(inner) | Error::Transaction { source: inner, .. }) = self else { return false };
+        match &**inner {
+            sqlx::Error::Database(db) => {
+                matches!(
+                    db.code().as_deref(),
+                    Some(
+                        "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "53300" | "5" | "6" | "261" | "517"
+                    )
+                )
+            }
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a row of this unique key is there already.
+    pub fn is_duplicate(&self) -> bool {
+        let (Error::Database(inner) | Error::Transaction { source: inner, .. }) = self else { return false };
+        matches!(&**inner, sqlx::Error::Database(db) if db.is_unique_violation())
+    }
+}
+
+/// How to open a store.
+#[derive(Debug)]
+pub struct Options {
+    /// `sqlite://…` or `postgres://…`.
+    pub url: String,
+    /// Most connections of this process.
+    pub max_connections: u32,
+    /// How long to wait for one.
+    pub connect_timeout: Duration,
+    /// The master key's 32 bytes.
+    pub master_key: [u8; 32],
+    /// How long the personal data of a request are kept after its end.
+    pub keep_closed: Duration,
+}
+
+/// Every row of Redress.
+#[derive(Clone)]
+pub struct Store {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    wake: Wake,
+    master: Arc<Key>,
+    controller_keys: Arc<Mutex<HashMap<String, Arc<Key>>>>,
+    keep_closed_ms: i64,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("dialect", &self.db.dialect()).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the database. Run [`Store::migrate`] or [`Store::check_schema`] before anything else.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn open(options: Options, clock: Arc<dyn Clock>, wake: Wake) -> Result<Self, Error> {
+        let db = Db::connect(&options.url, options.max_connections, options.connect_timeout).await?;
+        Ok(Self {
+            db,
+            clock,
+            wake,
+            master: Arc::new(Key::new(options.master_key)),
+            controller_keys: Arc::default(),
+            keep_closed_ms: options.keep_closed.as_millis() as i64,
+        })
+    }
+
+    /// Which database it is.
+    pub const fn dialect(&self) -> Dialect {
+        self.db.dialect()
+    }
+
+    /// The clock everything is dated by.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The present moment in Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// Wakes and waits.
+    pub const fn wake(&self) -> &Wake {
+        &self.wake
+    }
+
+    /// Answers if the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.db.row("-- ping\nSELECT 1", vec![]).await.map(drop)
+    }
+
+    /// Closes every connection, after what is running.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
+    /// Ten random bytes and the present moment: what a new id is made of.
+    fn id_parts(&self) -> Result<(u64, [u8; 10]), Error> {
+        Ok((self.now_ms().max(0) as u64, random::<10>()?))
+    }
+
+    /// Commits and wakes the lanes that got work.
+    async fn commit(&self, tx: Tx) -> Result<(), Error> {
+        for lane in tx.commit().await? {
+            self.wake.lane(&lane);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,369 @@
+//! A dialect is how one kind of database spells a name, a bound value, a comparison; everything else is shared.
+//!
+//! Values never become part of a statement: they are bound as text (or as a number or bytes where the database would
+//! otherwise lose an index) and cast to the column's own type. Every value is read back as text for the same reason:
+//! one engine can then compare what three databases answered.
+
+use super::values;
+use std::fmt::Write as _;
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL and MariaDB.
+    Mysql,
+    /// SQLite.
+    Sqlite,
+}
+
+/// What a column holds, as far as reading, comparing and writing differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A signed whole number.
+    Int,
+    /// An unsigned whole number.
+    Uint,
+    /// An exact number, kept as text.
+    Decimal,
+    /// A floating point number.
+    Float,
+    /// Yes or no.
+    Bool,
+    /// Text of any length.
+    Text,
+    /// A UUID type of its own.
+    Uuid,
+    /// A JSON document.
+    Json,
+    /// A date with time, without zone.
+    DateTime,
+    /// An instant.
+    Instant,
+    /// Bytes.
+    Binary,
+    /// MySQL's bit field.
+    Bit,
+    /// Anything else: read, compared and exported as text.
+    Other,
+}
+
+/// One column as the database describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    /// Its name as the database spells it.
+    pub(super) name: String,
+    /// What it holds.
+    pub(super) kind: Kind,
+    /// The type in the database's words, for casts.
+    pub(super) sql_type: String,
+    /// Whether it may be NULL.
+    pub(super) nullable: bool,
+    /// The most characters it takes, where limited.
+    pub(super) max_chars: Option<u64>,
+    /// Whether the database compares it without regard to case.
+    pub(super) folds_case: bool,
+    /// Whether it can hold no more than part of Unicode: MySQL refuses to compare such a column with other letters.
+    pub(super) narrow: bool,
+}
+
+/// One bound value. It has no `Debug`: it may be personal.
+pub(super) enum Param {
+    /// Text.
+    Text(String),
+    /// A signed number.
+    Int(i64),
+    /// Bytes.
+    Bytes(Vec<u8>),
+}
+
+/// The bound values of one statement, in order.
+pub(super) struct Params {
+    dialect: Dialect,
+    pub(super) values: Vec<Param>,
+}
+
+impl Params {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { dialect, values: Vec::new() }
+    }
+
+    /// Binds a value and gives its placeholder.
+    pub(super) fn push(&mut self, value: Param) -> String {
+        self.values.push(value);
+        match self.dialect {
+            Dialect::Postgres => format!("${}", self.values.len()),
+            Dialect::Mysql | Dialect::Sqlite => "?".to_owned(),
+        }
+    }
+
+    /// Binds a text and gives its placeholder.
+    pub(super) fn text(&mut self, value: &str) -> String {
+        self.push(Param::Text(value.to_owned()))
+    }
+}
+
+/// White space other than a blank that may surround a stored value, for SQLite's nested `replace`.
+const SPACES: &[u32] = &[
+    9, 10, 11, 12, 13, 32, 0x85, 0xa0, 0x1680, 0x2000, 0x2001, 0x2002, 0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008,
+    0x2009, 0x200a, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000,
+];
+
+impl Dialect {
+    /// The name in quotes.
+    pub(super) fn ident(self, name: &str) -> String {
+        match self {
+            Dialect::Postgres | Dialect::Sqlite => format!("\"{}\"", name.replace('"', "\"\"")),
+            Dialect::Mysql => format!("`{}`", name.replace('`', "``")),
+        }
+    }
+
+    /// A table's name in quotes, `schema.name` part by part.
+    pub(super) fn table(self, name: &str) -> String {
+        name.split('.').map(|part| self.ident(part)).collect::<Vec<_>>().join(".")
+    }
+
+    /// Whether two names mean the same column.
+    pub(super) fn same_name(self, a: &str, b: &str) -> bool {
+        match self {
+            Dialect::Postgres => a == b,
+            Dialect::Mysql | Dialect::Sqlite => a.eq_ignore_ascii_case(b),
+        }
+    }
+
+    /// What a locking read ends with.
+    pub(super) const fn for_update(self) -> &'static str {
+        match self {
+            Dialect::Postgres | Dialect::Mysql => " FOR UPDATE",
+            Dialect::Sqlite => "",
+        }
+    }
+
+    /// The column as text; bytes as hexadecimal digits.
+    pub(super) fn as_text(self, column: &Column) -> String {
+        let name = self.ident(&column.name);
+        match (self, column.kind) {
+            (Dialect::Postgres, Kind::Binary) => format!("encode({name}, 'hex')"),
+            (Dialect::Postgres, _) => format!("{name}::text"),
+            (Dialect::Mysql, Kind::Binary) => format!("LOWER(HEX({name}))"),
+            (Dialect::Mysql, Kind::Bit) => format!("CAST(CAST({name} AS UNSIGNED) AS CHAR)"),
+            (Dialect::Mysql, Kind::Text) => format!("CONVERT({name} USING utf8mb4)"),
+            (Dialect::Mysql, Kind::Other) if is_spatial(&column.sql_type) => format!("ST_AsText({name})"),
+            (Dialect::Mysql, _) => format!("CAST({name} AS CHAR)"),
+            (Dialect::Sqlite, Kind::Binary | Kind::Other) => {
+                format!("CASE typeof({name}) WHEN 'blob' THEN lower(hex({name})) ELSE CAST({name} AS TEXT) END")
+            }
+            (Dialect::Sqlite, _) => format!("CAST({name} AS TEXT)"),
+        }
+    }
+
+    /// A condition that holds where the column equals one of the values, in a form that can use the column's index.
+    /// `None` if none of them can be a value of the column's type.
+    pub(super) fn equals_any(self, column: &Column, candidates: &[&str], params: &mut Params) -> Option<String> {
+        let mut left = match column.narrow && candidates.iter().any(|value| !value.is_ascii()) {
+            true => self.as_text(column),
+            false => self.ident(&column.name),
+        };
+        let mut list = String::new();
+        for value in candidates {
+            let item = match (self, column.kind) {
+                (Dialect::Postgres, Kind::Int) => {
+                    let Some(number) = values::whole::<i64>(value) else { continue };
+                    format!("{}::text::int8", params.text(&number.to_string()))
+                }
+                (Dialect::Postgres, Kind::Decimal) => {
+                    if !values::is_decimal(value) {
+                        continue;
+                    }
+                    format!("{}::text::numeric", params.text(value))
+                }
+                (Dialect::Postgres | Dialect::Mysql, Kind::Uuid) => {
+                    let Some(uuid) = values::uuid(value) else { continue };
+                    let mark = params.text(&uuid);
+                    if self == Dialect::Postgres { format!("{mark}::text::uuid") } else { mark }
+                }
+                (Dialect::Postgres, Kind::Binary) => format!("decode({}, 'hex')", params.text(value)),
+                (Dialect::Postgres, Kind::Text) => match column.sql_type.as_str() {
+                    "text" => params.text(value),
+                    t if t.starts_with("character varying") => params.text(value),
+                    t if t.starts_with("character") => format!("{}::text::bpchar", params.text(value)),
+                    t if column.folds_case => format!("{}::text::{t}", params.text(value)),
+                    _ => {
+                        left = self.as_text(column);
+                        params.text(value)
+                    }
+                },
+                (Dialect::Mysql, Kind::Int | Kind::Bool) => {
+                    let Some(number) = values::whole::<i64>(value) else { continue };
+                    params.push(Param::Int(number))
+                }
+                (Dialect::Mysql, Kind::Uint) => {
+                    let Some(number) = values::whole::<u64>(value) else { continue };
+                    format!("CAST({} AS UNSIGNED)", params.text(&number.to_string()))
+                }
+                (Dialect::Mysql, Kind::Decimal) => {
+                    if !values::is_decimal(value) {
+                        continue;
+                    }
+                    format!("CAST({} AS DECIMAL(65,20))", params.text(value))
+                }
+                (Dialect::Mysql, Kind::Binary) => {
+                    let Some(bytes) = values::from_hex(value) else { continue };
+                    params.push(Param::Bytes(bytes))
+                }
+                (Dialect::Mysql | Dialect::Sqlite, Kind::Text)
+                | (Dialect::Sqlite, Kind::Int | Kind::Decimal | Kind::Float | Kind::Bool) => params.text(value),
+                _ => {
+                    left = self.as_text(column);
+                    params.text(value)
+                }
+            };
+            let _ = write!(list, "{}{item}", if list.is_empty() { "" } else { ", " });
+        }
+        (!list.is_empty()).then(|| format!("{left} IN ({list})"))
+    }
+
+    /// The value as an expression that can be assigned to the column; `None` if the column cannot take it.
+    pub(super) fn assignable(self, column: &Column, value: &str, params: &mut Params) -> Option<String> {
+        if column.max_chars.is_some_and(|max| value.chars().count() as u64 > max) {
+            return None;
+        }
+        match column.kind {
+            Kind::Int | Kind::Bit if values::whole::<i64>(value).is_none() => return None,
+            Kind::Uint if values::whole::<u64>(value).is_none() => return None,
+            Kind::Decimal if !values::is_decimal(value) => return None,
+            Kind::Float if value.trim().parse::<f64>().is_err() => return None,
+            Kind::Uuid if values::uuid(value).is_none() => return None,
+            Kind::Json if serde_json::from_str::<serde::de::IgnoredAny>(value).is_err() => return None,
+            Kind::Bool => {
+                let yes = values::truth(value)?;
+                return Some(match self {
+                    Dialect::Postgres => if yes { "true" } else { "false" }.to_owned(),
+                    Dialect::Mysql | Dialect::Sqlite => if yes { "1" } else { "0" }.to_owned(),
+                });
+            }
+            _ => {}
+        }
+        let value = if matches!(column.kind, Kind::Text | Kind::Json | Kind::Other) { value } else { value.trim() };
+        Some(match (self, column.kind) {
+            (Dialect::Postgres, Kind::Text) => params.text(value),
+            (Dialect::Postgres, Kind::Binary) => format!("convert_to({}, 'UTF8')", params.text(value)),
+            (Dialect::Postgres, _) => format!("{}::text::{}", params.text(value), column.sql_type),
+            (Dialect::Mysql, Kind::Int | Kind::Bit) => params.push(Param::Int(values::whole(value)?)),
+            (Dialect::Mysql, Kind::Uint) => params.text(value),
+            (Dialect::Mysql, Kind::Binary) => params.push(Param::Bytes(value.as_bytes().to_vec())),
+            (Dialect::Mysql | Dialect::Sqlite, _) => params.text(value),
+        })
+    }
+
+    /// A condition that holds where the column does not hold exactly this value, NULL included.
+    pub(super) fn differs(self, column: &Column, value: &str, params: &mut Params) -> Option<String> {
+        let name = self.ident(&column.name);
+        let wanted = self.assignable(column, value, params)?;
+        Some(match (self, column.kind) {
+            (Dialect::Postgres, Kind::Binary) => format!("{name} IS DISTINCT FROM {wanted}"),
+            (Dialect::Postgres, Kind::Text) => {
+                format!("{name}::text COLLATE \"C\" IS DISTINCT FROM {wanted}::text COLLATE \"C\"")
+            }
+            (Dialect::Postgres, _) => format!("{name}::text IS DISTINCT FROM ({wanted})::text"),
+            (Dialect::Mysql, Kind::Text | Kind::Json) => format!(
+                "NOT (CAST(CONVERT({name} USING utf8mb4) AS BINARY) <=> CAST(CONVERT({wanted} USING utf8mb4) AS BINARY))"
+            ),
+            (Dialect::Mysql, _) => format!("NOT ({name} <=> {wanted})"),
+            (Dialect::Sqlite, _) => format!("{name} COLLATE BINARY IS NOT {wanted}"),
+        })
+    }
+
+    /// The column as text to search in, spelled so that an index on `lower(column)` is usable.
+    fn searchable(self, column: &Column) -> String {
+        let plain = match self {
+            Dialect::Postgres => column.sql_type == "text" || column.sql_type.starts_with("character varying"),
+            Dialect::Mysql => column.kind == Kind::Text,
+            Dialect::Sqlite => false,
+        };
+        match (self, column.kind) {
+            _ if plain => self.ident(&column.name),
+            (Dialect::Postgres, Kind::Binary) => format!("convert_from({}, 'UTF8')", self.ident(&column.name)),
+            (Dialect::Mysql, Kind::Binary) => format!("CONVERT({} USING utf8mb4)", self.ident(&column.name)),
+            (Dialect::Sqlite, Kind::Text) => self.ident(&column.name),
+            (Dialect::Sqlite, _) => format!("CAST({} AS TEXT)", self.ident(&column.name)),
+            _ => self.as_text(column),
+        }
+    }
+
+    /// A condition that every row holding one of these (lower-case) addresses meets, provided that the column holds
+    /// nothing [`Dialect::irregular`]. Others may meet it too.
+    pub(super) fn like_addresses(self, column: &Column, spellings: &[String], params: &mut Params) -> String {
+        let text = match column.narrow && spellings.iter().any(|spelling| !spelling.is_ascii()) {
+            true => self.as_text(column),
+            false => self.searchable(column),
+        };
+        let marks: Vec<String> = spellings.iter().map(|s| params.text(s)).collect();
+        let left = if self == Dialect::Mysql && column.folds_case { text } else { format!("lower({text})") };
+        format!("{left} IN ({})", marks.join(", "))
+    }
+
+    /// A condition that every row meets that holds one of these (lower-case) addresses in whatever spelling: white
+    /// space around it, or letters outside ASCII, whose case not every database knows.
+    pub(super) fn like_addresses_anywhere(self, column: &Column, spellings: &[String], params: &mut Params) -> String {
+        let text = match self {
+            _ if column.narrow => self.as_text(column),
+            // Plain code points: a collation that equates different texts knows neither positions nor patterns.
+            Dialect::Postgres => format!("{} COLLATE \"C\"", self.searchable(column)),
+            _ => self.searchable(column),
+        };
+        let mut condition = self.beyond_ascii(column);
+        for spelling in spellings {
+            let mark = params.text(spelling);
+            let _ = match self {
+                Dialect::Postgres => write!(condition, " OR strpos(lower({text}), {mark}) > 0"),
+                Dialect::Mysql => write!(condition, " OR locate({mark}, lower({text})) > 0"),
+                Dialect::Sqlite => write!(condition, " OR instr(lower({text}), {mark}) > 0"),
+            };
+        }
+        format!("({condition})")
+    }
+
+    /// A condition that holds where the column has white space or letters outside ASCII.
+    pub(super) fn irregular(self, column: &Column) -> String {
+        let text = self.searchable(column);
+        let space = match self {
+            Dialect::Postgres => format!("{text} COLLATE \"C\" ~ '[[:space:]]'"),
+            Dialect::Mysql => format!("{text} REGEXP '[[:space:]]'"),
+            Dialect::Sqlite => format!("{text} GLOB '*[^!-~]*'"),
+        };
+        format!("({space} OR {})", self.beyond_ascii(column))
+    }
+
+    fn beyond_ascii(self, column: &Column) -> String {
+        let text = self.searchable(column);
+        match self {
+            Dialect::Postgres => format!("{text} COLLATE \"C\" ~ '[^\\x01-\\x7f]'"),
+            Dialect::Mysql => format!("length(CONVERT({text} USING utf8mb4)) <> char_length({text})"),
+            Dialect::Sqlite => format!("{text} GLOB '*[^' || char(1) || '-' || char(127) || ']*'"),
+        }
+    }
+
+    /// A condition that every row meets whose number ends in these digits once everything but digits is dropped.
+    pub(super) fn ends_in_digits(self, column: &Column, tail: &str, params: &mut Params) -> String {
+        let text = self.searchable(column);
+        let mark = params.text(tail);
+        match self {
+            Dialect::Postgres => format!("right(regexp_replace({text}, '[^0-9]', '', 'g'), {}) = {mark}", tail.len()),
+            Dialect::Mysql => format!("right(regexp_replace({text}, '[^0-9]', ''), {}) = {mark}", tail.len()),
+            Dialect::Sqlite => {
+                let separators = "+-()./".bytes().map(u32::from);
+                let digits = separators
+                    .chain(SPACES.iter().copied())
+                    .fold(text, |text, code| format!("replace({text}, char({code}), '')"));
+                format!("substr({digits}, -{}) = {mark}", tail.len())
+            }
+        }
+    }
+}
+
+fn is_spatial(sql_type: &str) -> bool {
+    let t = sql_type.to_ascii_lowercase();
+    ["geometry", "point", "linestring", "polygon"].iter().any(|name| t.contains(name))
+}

@@ -1,0 +1,380 @@
+//! A found row is one whose identifier equals one of the subject's after normalisation, or that refers to a found row.
+//!
+//! The database narrows, we decide: it is asked for every row that may hold an identifier in any spelling, and
+//! [`redress_domain::Identifier::is_same_as`] says which of them do. From there the declared references are followed
+//! until nothing new turns up.
+//!
+//! **Contradictions.** A row is judged by its strongest matching identifier (customer id, then e-mail, then phone). If
+//! it holds another value than any of the subject's in the column of a *stronger* type, it may be another person's row
+//! that merely shares the weaker identifier. A row that was reached by reference and matches nothing itself is
+//! contradicted by any identifying column that holds another value. Either way nothing is done in this system.
+
+use super::Context;
+use super::declared::Reference;
+use super::dialect::{Column, Dialect, Kind, Params};
+use super::redact::is_redacted;
+use super::session::{Session, Texts};
+use super::trouble::denied;
+use super::values;
+use crate::{Problem, Trouble};
+use redress_domain::{Identifier, IdentifierType, Subject};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most rows that a search for one identifier may bring up before they are judged.
+const CANDIDATES_MAX: usize = 10_000;
+/// The most values in one statement.
+pub(super) const CHUNK: usize = 256;
+
+/// The person's rows: for each declared table, key -> the columns that were wanted.
+#[derive(Clone, Default)]
+pub(super) struct Found {
+    pub(super) rows: Vec<BTreeMap<String, Texts>>,
+}
+
+impl Found {
+    /// How many rows of all tables.
+    pub(super) fn total(&self) -> u64 {
+        self.rows.iter().map(|rows| rows.len() as u64).sum()
+    }
+
+    /// The keys of one table's rows.
+    pub(super) fn keys(&self, table: usize) -> BTreeSet<String> {
+        self.rows[table].keys().cloned().collect()
+    }
+}
+
+/// How a search is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Search<'a> {
+    /// Tables whose rows are locked; none if empty.
+    pub(super) lock: &'a [bool],
+    /// Whether any number of matches is fine, because nothing will be done to them.
+    pub(super) unlimited: bool,
+}
+
+/// Finds the person's rows in every declared table.
+pub(super) async fn find(
+    context: &Context<'_>,
+    session: &mut Session,
+    subject: &Subject,
+    search: Search<'_>,
+) -> Result<Found, Trouble> {
+    let declared = &context.engine.declared;
+    let mut found = Found { rows: vec![BTreeMap::new(); declared.tables.len()] };
+    let mut conflicts = Conflicts::default();
+    for t in 0..declared.tables.len() {
+        let mut matching = candidates(context, session, t, subject).await?;
+        matching.retain(|_, row| judge(context, t, row, subject).strongest.is_some());
+        let matching = lock(context, session, t, matching, search).await?;
+        for (key, row) in matching {
+            let judgement = judge(context, t, &row, subject);
+            let Some(strongest) = judgement.strongest else { continue };
+            conflicts.note(&declared.tables[t].name, Some(strongest), &judgement.contradicting);
+            found.rows[t].insert(key, row);
+        }
+    }
+    let matched = found.total();
+    conflicts.settle(matched)?;
+    if !search.unlimited && matched > declared.max_matches {
+        return Err(Trouble::Ambiguous {
+            matched,
+            problem: Problem::new(
+                "too_many_matches",
+                format!(
+                    "{matched} rows match the person's identifiers, but max_matches is {}; look at them, then raise max_matches or use a stronger identifier",
+                    declared.max_matches
+                ),
+            ),
+        });
+    }
+    walk(context, session, subject, search, &mut found).await?;
+    Ok(found)
+}
+
+/// Reads rows by key as they are now; locks them if the table is to be changed.
+pub(super) async fn by_key(
+    context: &Context<'_>,
+    session: &mut Session,
+    t: usize,
+    keys: &[&str],
+    locking: bool,
+) -> Result<BTreeMap<String, Texts>, Trouble> {
+    let live = &context.schema.tables[t];
+    let asked: BTreeSet<&str> = keys.iter().copied().collect();
+    let mut rows = BTreeMap::new();
+    for chunk in keys.chunks(CHUNK) {
+        let mut params = Params::new(context.dialect);
+        let Some(condition) = context.dialect.equals_any(&live.key, chunk, &mut params) else { continue };
+        let end = if locking { context.dialect.for_update() } else { "" };
+        let order = format!("ORDER BY {}{end}", context.dialect.ident(&live.key.name));
+        rows.extend(select(context, session, t, &condition, &order, params).await?);
+    }
+    // A collation may find "ABC" under the key "abc".
+    rows.retain(|key, _| asked.contains(key.as_str()));
+    Ok(rows)
+}
+
+async fn select(
+    context: &Context<'_>,
+    session: &mut Session,
+    t: usize,
+    condition: &str,
+    end: &str,
+    params: Params,
+) -> Result<BTreeMap<String, Texts>, Trouble> {
+    let live = &context.schema.tables[t];
+    let name = &context.engine.declared.tables[t].name;
+    let columns: Vec<String> = live.wanted.iter().map(|c| context.dialect.as_text(c)).collect();
+    let sql = format!("SELECT {} FROM {} WHERE {condition} {end}", columns.join(", "), live.sql);
+    let mut rows = BTreeMap::new();
+    for row in session.rows(name, sql, params.values).await? {
+        let Some(Some(key)) = row.first() else {
+            return Err(denied(
+                "key_null",
+                format!("a row of table {name} that may be the person's has NULL in its key {}; give it a key, or name another column", live.key.name),
+            ));
+        };
+        rows.insert(key.clone(), row);
+    }
+    Ok(rows)
+}
+
+/// Rows that may hold one of the subject's identifiers.
+async fn candidates(
+    context: &Context<'_>,
+    session: &mut Session,
+    t: usize,
+    subject: &Subject,
+) -> Result<BTreeMap<String, Texts>, Trouble> {
+    let table = &context.engine.declared.tables[t];
+    let mut rows = BTreeMap::new();
+    for (kind, column_index) in &table.identify {
+        let column = &context.schema.tables[t].wanted[*column_index];
+        let wanted: Vec<&Identifier> = subject.identifiers.iter().filter(|i| i.kind() == *kind).collect();
+        for identifier in wanted {
+            let mut params = Params::new(context.dialect);
+            let Some(condition) = condition(context, (t, *column_index), column, identifier, &mut params) else { continue };
+            let limit = format!("LIMIT {}", CANDIDATES_MAX + 1);
+            let hits = select(context, session, t, &condition, &limit, params).await?;
+            if hits.len() > CANDIDATES_MAX {
+                return Err(Trouble::Ambiguous {
+                    matched: hits.len() as u64,
+                    problem: Problem::new(
+                        "too_many_candidates",
+                        format!(
+                            "more than {CANDIDATES_MAX} rows of table {} resemble the person's {kind}; clean up column {} or use another identifier",
+                            table.name, column.name
+                        ),
+                    ),
+                });
+            }
+            rows.extend(hits);
+        }
+    }
+    Ok(rows)
+}
+
+fn condition(
+    context: &Context<'_>,
+    place: (usize, usize),
+    column: &Column,
+    identifier: &Identifier,
+    params: &mut Params,
+) -> Option<String> {
+    match identifier.kind() {
+        IdentifierType::CustomerId => {
+            let value = identifier.normal().expose();
+            let mut forms = Vec::new();
+            let typeless = context.dialect == Dialect::Sqlite && matches!(column.kind, Kind::Binary | Kind::Other);
+            if column.kind != Kind::Binary || typeless {
+                forms.push(value.clone());
+            }
+            if column.kind == Kind::Binary || typeless {
+                forms.extend(binary_forms(value));
+            }
+            context.dialect.equals_any(column, &forms.iter().map(String::as_str).collect::<Vec<_>>(), params)
+        }
+        IdentifierType::Email => {
+            let mut spellings: Vec<String> = identifier.spellings().iter().map(|s| s.expose().to_lowercase()).collect();
+            spellings.sort();
+            spellings.dedup();
+            Some(if context.regular.contains(&place) {
+                context.dialect.like_addresses(column, &spellings, params)
+            } else {
+                context.dialect.like_addresses_anywhere(column, &spellings, params)
+            })
+        }
+        IdentifierType::Phone => {
+            let tail = identifier.phone_tail()?;
+            Some(context.dialect.ends_in_digits(column, tail.expose(), params))
+        }
+    }
+}
+
+/// The bytes that may stand for an id in a column of bytes, in hexadecimal: its own, or those of the UUID it spells.
+fn binary_forms(id: &str) -> Vec<String> {
+    let mut forms = vec![values::to_hex(id.as_bytes())];
+    forms.extend(values::uuid(id).map(|uuid| uuid.replace('-', "")));
+    forms
+}
+
+/// What a row's identifying columns say about whose it is.
+pub(super) struct Judgement {
+    /// The strongest type by which it is the subject's.
+    pub(super) strongest: Option<IdentifierType>,
+    /// Types that count against it.
+    pub(super) contradicting: Vec<IdentifierType>,
+}
+
+/// Judges one row. Empty and redacted values say nothing.
+pub(super) fn judge(context: &Context<'_>, t: usize, row: &Texts, subject: &Subject) -> Judgement {
+    let (mut same, mut other) = (Vec::new(), Vec::new());
+    for (kind, column) in &context.engine.declared.tables[t].identify {
+        let Some(Some(value)) = row.get(*column) else { continue };
+        let mut wanted = subject.identifiers.iter().filter(|i| i.kind() == *kind).peekable();
+        if wanted.peek().is_none() || value.trim().is_empty() || is_redacted(value) {
+            continue;
+        }
+        let stored = &context.schema.tables[t].wanted[*column];
+        if wanted.any(|identifier| is_same(identifier, stored.kind, value, subject.region.as_deref())) {
+            same.push(*kind);
+        } else {
+            other.push(*kind);
+        }
+    }
+    let strongest = same.into_iter().min();
+    other.retain(|kind| strongest.is_none_or(|strongest| *kind < strongest));
+    Judgement { strongest, contradicting: other }
+}
+
+/// Whether a stored value is the identifier. An id is compared byte by byte, unless its column's type has its own forms.
+fn is_same(identifier: &Identifier, column: Kind, stored: &str, region: Option<&str>) -> bool {
+    if identifier.kind() != IdentifierType::CustomerId {
+        return identifier.is_same_as(stored, region);
+    }
+    let given = identifier.normal().expose();
+    stored == given
+        || match column {
+            Kind::Uuid => values::uuid(given).is_some_and(|uuid| Some(uuid) == values::uuid(stored)),
+            Kind::Decimal => values::is_decimal(given) && values::plain_decimal(stored) == values::plain_decimal(given),
+            Kind::Binary | Kind::Other => binary_forms(given).iter().any(|form| form == stored),
+            _ => false,
+        }
+}
+
+/// Contradictions met so far.
+#[derive(Default)]
+struct Conflicts {
+    rows: u64,
+    said: BTreeSet<String>,
+}
+
+impl Conflicts {
+    fn note(&mut self, table: &str, strongest: Option<IdentifierType>, contradicting: &[IdentifierType]) {
+        if contradicting.is_empty() {
+            return;
+        }
+        self.rows += 1;
+        let other = contradicting.iter().map(|k| k.as_str()).collect::<Vec<_>>().join(" and ");
+        self.said.insert(match strongest {
+            Some(kind) => format!("a row of table {table} matches by {kind} but holds another {other}"),
+            None => format!("a row of table {table} refers to the person's but holds another {other}"),
+        });
+    }
+
+    fn settle(&self, matched: u64) -> Result<(), Trouble> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        let said = self.said.iter().cloned().collect::<Vec<_>>().join("; ");
+        Err(Trouble::Ambiguous {
+            matched: matched.max(self.rows),
+            problem: Problem::new(
+                "identifiers_contradict",
+                format!("{said}: submit again without the weaker identifier if that is another person, or with the other value as a further identifier if it is the same"),
+            ),
+        })
+    }
+}
+
+/// Reads matching rows again under lock, so that they are judged as they will be changed.
+async fn lock(
+    context: &Context<'_>,
+    session: &mut Session,
+    t: usize,
+    rows: BTreeMap<String, Texts>,
+    search: Search<'_>,
+) -> Result<BTreeMap<String, Texts>, Trouble> {
+    if rows.is_empty() || context.dialect == Dialect::Sqlite || !search.lock.get(t).copied().unwrap_or(false) {
+        return Ok(rows);
+    }
+    let keys: Vec<&str> = rows.keys().map(String::as_str).collect();
+    by_key(context, session, t, &keys, true).await
+}
+
+/// Follows the references from the rows found so far, in any depth and through any cycle.
+async fn walk(
+    context: &Context<'_>,
+    session: &mut Session,
+    subject: &Subject,
+    search: Search<'_>,
+    found: &mut Found,
+) -> Result<(), Trouble> {
+    let tables = &context.engine.declared.tables;
+    let mut conflicts = Conflicts::default();
+    let mut fresh: Vec<BTreeSet<String>> = (0..tables.len()).map(|t| found.keys(t)).collect();
+    while fresh.iter().any(|keys| !keys.is_empty()) {
+        let mut next = vec![BTreeSet::new(); tables.len()];
+        for (child, table) in tables.iter().enumerate() {
+            for reference in &table.references {
+                let values: BTreeSet<String> = fresh[reference.parent]
+                    .iter()
+                    .filter_map(|key| found.rows[reference.parent].get(key)?.get(reference.parent_column)?.clone())
+                    .collect();
+                let rows = referring(context, session, child, *reference, &values).await?;
+                let rows = rows.into_iter().filter(|(key, _)| !found.rows[child].contains_key(key)).collect();
+                let mut rows = lock(context, session, child, rows, search).await?;
+                rows.retain(|_, row| {
+                    matches!(row.get(reference.column), Some(Some(value)) if holds(context, child, *reference, value, &values))
+                });
+                for (key, row) in rows {
+                    let judgement = judge(context, child, &row, subject);
+                    conflicts.note(&table.name, judgement.strongest, &judgement.contradicting);
+                    next[child].insert(key.clone());
+                    found.rows[child].insert(key, row);
+                }
+            }
+        }
+        fresh = next;
+    }
+    conflicts.settle(0)
+}
+
+/// Whether the reference's value is one of these. Where no foreign key says that the database's own idea of equality
+/// is meant, texts are the same only if they are the same byte by byte.
+fn holds(context: &Context<'_>, child: usize, reference: Reference, value: &String, values: &BTreeSet<String>) -> bool {
+    let column = &context.schema.tables[child].wanted[reference.column];
+    let parent = &context.schema.tables[reference.parent].wanted[reference.parent_column];
+    let texts = column.kind == Kind::Text && parent.kind == Kind::Text;
+    !texts
+        || values.contains(value)
+        || context.schema.is_enforced(context.dialect, child, &column.name, reference.parent)
+}
+
+async fn referring(
+    context: &Context<'_>,
+    session: &mut Session,
+    child: usize,
+    reference: Reference,
+    values: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Texts>, Trouble> {
+    let column = &context.schema.tables[child].wanted[reference.column];
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let mut rows = BTreeMap::new();
+    for chunk in values.chunks(CHUNK) {
+        let mut params = Params::new(context.dialect);
+        let Some(condition) = context.dialect.equals_any(column, chunk, &mut params) else { continue };
+        rows.extend(select(context, session, child, &condition, "", params).await?);
+    }
+    Ok(rows)
+}

@@ -1,0 +1,130 @@
+//! A check looks at values that have the right type: ranges, forms, and keys that must agree with each other.
+
+use super::ConfigFault;
+use super::layers::Settled;
+use crate::telemetry;
+use serde_json::Value;
+use std::net::{IpAddr, SocketAddr};
+use url::Url;
+
+/// Whole numbers with their least and greatest value.
+const RANGES: &[(&str, i64, i64)] = &[
+    ("database.max_connections", 1, 500),
+    ("database.connect_timeout_seconds", 1, 300),
+    ("http.body_limit_bytes", 1024, 64 * 1024 * 1024),
+    ("http.request_timeout_seconds", 1, 600),
+    ("worker.concurrency", 1, 1024),
+    ("worker.poll_interval_ms", 10, 60_000),
+    ("worker.lease_seconds", 2, 3600),
+    ("worker.renew_seconds", 1, 1800),
+    ("worker.batch", 1, 1000),
+    ("worker.shutdown_grace_seconds", 0, 600),
+    ("worker.sweep_interval_seconds", 1, 3600),
+    ("requests.package_expires_days", 1, 365),
+    ("requests.personal_data_kept_days_after_close", 0, 3650),
+];
+
+/// Checks every key that is there and adds what is wrong.
+pub(super) fn check(settled: &Settled, faults: &mut Vec<ConfigFault>) {
+    let mut check = Check { settled, faults };
+    for (key, least, most) in RANGES {
+        if !(*least..=*most).contains(&check.number(key)) {
+            check.fault(key, format!("must be from {least} to {most}"));
+        }
+    }
+    if check.number("worker.renew_seconds") * 2 >= check.number("worker.lease_seconds") {
+        let lease = check.origin("worker.lease_seconds");
+        check.fault("worker.renew_seconds", format!("must be less than half of worker.lease_seconds ({lease})"));
+    }
+    if check.text("data_dir").is_empty() {
+        check.fault("data_dir", "must name a folder");
+    }
+    check.url("database.url", &["postgres", "postgresql", "sqlite"]);
+    check.url("redis.url", &["redis", "rediss"]);
+    if let Some(url) = check.url("http.public_url", &["https", "http"])
+        && (url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some())
+    {
+        check.fault("http.public_url", "must be scheme, host and path only");
+    }
+    if check.text("http.listen").parse::<SocketAddr>().is_err() {
+        check.fault("http.listen", "must be an IP address and a port, such as 127.0.0.1:8080 or [::]:8080");
+    }
+    if !["auto", "text", "json"].contains(&check.text("log.format")) {
+        check.fault("log.format", "must be auto, text or json");
+    }
+    if let Err(detail) = telemetry::check_filter(check.text("log.filter")) {
+        check.fault("log.filter", detail);
+    }
+    let allowed = check.value("outbound.allow").as_array().map(Vec::as_slice).unwrap_or_default();
+    for (i, entry) in allowed.iter().enumerate() {
+        if !entry.as_str().is_some_and(is_destination) {
+            let detail = format!(
+                "entry {} must be an address, a network or a host name in lower case, such as 127.0.0.1, 10.0.0.0/8 or hooks.internal",
+                i + 1
+            );
+            check.fault("outbound.allow", detail);
+        }
+    }
+}
+
+struct Check<'a> {
+    settled: &'a Settled,
+    faults: &'a mut Vec<ConfigFault>,
+}
+
+impl<'a> Check<'a> {
+    fn value(&self, key: &str) -> &'a Value {
+        self.settled.get(key).map_or(&Value::Null, |setting| &setting.value)
+    }
+
+    fn text(&self, key: &str) -> &'a str {
+        self.value(key).as_str().unwrap_or_default()
+    }
+
+    fn number(&self, key: &str) -> i64 {
+        self.value(key).as_i64().unwrap_or_default()
+    }
+
+    fn origin(&self, key: &str) -> &'a str {
+        self.settled.get(key).map_or("default", |setting| setting.origin.as_str())
+    }
+
+    fn fault(&mut self, key: &str, detail: impl Into<String>) {
+        let origin = self.origin(key);
+        self.faults.push(ConfigFault::new(key, origin, detail));
+    }
+
+    /// A URL that is empty or has one of these schemes.
+    fn url(&mut self, key: &str, schemes: &[&str]) -> Option<Url> {
+        let text = self.text(key);
+        if text.is_empty() {
+            return None;
+        }
+        let url = Url::parse(text).ok().filter(|url| schemes.contains(&url.scheme()));
+        if url.is_none() {
+            let forms: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://…")).collect();
+            self.fault(key, format!("must be {}", forms.join(" or ")));
+        }
+        url
+    }
+}
+
+fn is_destination(entry: &str) -> bool {
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    match entry.split_once('/') {
+        Some((address, length)) => address.parse::<IpAddr>().is_ok_and(|address| {
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            length.parse::<u8>().is_ok_and(|length| length <= most)
+        }),
+        None => {
+            is_address(entry)
+                || (!entry.is_empty()
+                    && entry.split('.').all(|label| {
+                        !label.is_empty()
+                            && label
+                                .bytes()
+                                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+                    }))
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Named points at which a test makes the process kill itself; without the `crash-points` feature they are nothing.
+
+/// Kills the process if `REDRESS_CRASH_AT` names this point (`name`, or `name:n` for the n-th time it is passed).
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "it is empty")]
+pub const fn crash_point(_name: &str) {}
+
+/// Kills the process if `REDRESS_CRASH_AT` names this point (`name`, or `name:n` for the n-th time it is passed).
+#[cfg(feature = "crash-points")]
+pub fn crash_point(name: &str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static WANTED: OnceLock<Option<(String, u32)>> = OnceLock::new();
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+    #[expect(clippy::disallowed_methods, reason = "a test's switch, not configuration")]
+    let wanted = WANTED.get_or_init(|| {
+        let text = std::env::var("REDRESS_CRASH_AT").ok()?;
+        let (name, n) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), n.parse().ok()?))
+    });
+    if let Some((wanted, n)) = wanted
+        && wanted == name
+        && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *n
+    {
+        std::process::abort();
+    }
+}

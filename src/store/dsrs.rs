@@ -1,0 +1,566 @@
+//! A data subject request as it is stored: what is personal in one sealed value, everything else in columns.
+
+use crate::db::{Arg, Row, args};
+use crate::events::NewEvent;
+use crate::queue::{Events, StepRow, places, read_step};
+use crate::sealed::place;
+use crate::{Error, Key, Store, crash_point};
+use redress_domain::plan::{FanOut, OutOfScope, Policy};
+use redress_domain::stage::Stage;
+use redress_domain::step::{Phase, StepState};
+use redress_domain::submission::Submission;
+use redress_domain::{
+    ControllerId, Correction, DsrId, Identifier, IdentifierType, Personal, RequestType, StepId, Subject,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// A request about to be accepted.
+#[derive(Debug)]
+pub struct NewDsr {
+    /// Whose it is.
+    pub controller_id: ControllerId,
+    /// What was sent.
+    pub submission: Submission,
+    /// The regulation that governs it.
+    pub regulation: Option<String>,
+    /// The dates and why, as they are shown.
+    pub deadlines: Value,
+    /// The first instant that is too late (Unix ms).
+    pub due_before: i64,
+    /// What its controller wants.
+    pub policy: Policy,
+    /// Its frozen plan.
+    pub plan: FanOut,
+    /// SHA-256 (hex) of the idempotency key and of the body, if a key was given.
+    pub idempotency: Option<(String, String)>,
+    /// Who submitted it.
+    pub actor: String,
+}
+
+/// What became of a submission.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It is durable; this is the answer.
+    New(DsrId, Value),
+    /// The same key with the same body was answered before; this is that answer.
+    Replayed(Value),
+    /// The same key came with another body.
+    KeyReused,
+}
+
+/// A request as it is stored, opened for its controller.
+#[derive(Debug, Clone)]
+pub struct DsrRow {
+    /// Its id.
+    pub id: DsrId,
+    /// Whose it is.
+    pub controller_id: ControllerId,
+    /// Which right.
+    pub kind: RequestType,
+    /// Which regulation governs it.
+    pub regulation: Option<String>,
+    /// As submitted.
+    pub jurisdiction: Option<String>,
+    /// Its stage.
+    pub stage: Stage,
+    /// The stage, or an overlay (`needs_attention`).
+    pub status: String,
+    /// What needs attention, in words.
+    pub attention: Option<String>,
+    /// When we got it (Unix ms).
+    pub instruction_received_at: i64,
+    /// When the person asked (Unix ms).
+    pub data_subject_received_at: Option<i64>,
+    /// The dates and why, as they are shown.
+    pub deadlines: Value,
+    /// The first instant that is too late (Unix ms).
+    pub due_before: i64,
+    /// Systems in which nothing is done, and why.
+    pub out_of_scope: Vec<(String, String)>,
+    /// Which types of identifiers it names.
+    pub identifier_types: Vec<IdentifierType>,
+    /// When it ended (Unix ms).
+    pub closed_at: Option<i64>,
+    /// When its personal data were destroyed (Unix ms).
+    pub purged_at: Option<i64>,
+    /// The controller's own name for it; gone after the purge.
+    pub reference: Option<Personal<String>>,
+}
+
+/// A request with its steps.
+#[derive(Debug, Clone)]
+pub struct DsrDetail {
+    /// The request.
+    pub row: DsrRow,
+    /// Its steps, by system.
+    pub steps: Vec<StepRow>,
+}
+
+/// Which requests to list.
+#[derive(Debug, Clone, Default)]
+pub struct DsrFilter {
+    /// With this status.
+    pub status: Option<String>,
+    /// Of this type.
+    pub kind: Option<RequestType>,
+    /// With a step on the system of this name.
+    pub system: Option<String>,
+    /// Due before this instant (Unix ms).
+    pub due_before: Option<i64>,
+    /// Due at or after this instant (Unix ms).
+    pub due_after: Option<i64>,
+    /// Only those that have not ended.
+    pub open: bool,
+    /// Older than this one.
+    pub before: Option<DsrId>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// What is sealed of a request.
+pub(crate) struct Sealed {
+    pub(crate) subject: Subject,
+    pub(crate) corrections: Vec<Correction>,
+    pub(crate) reference: Option<Personal<String>>,
+    pub(crate) callback_url: Option<Personal<String>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedForm {
+    identifiers: Vec<(String, String)>,
+    region: Option<String>,
+    corrections: Vec<(String, String)>,
+    reference: Option<String>,
+    callback_url: Option<String>,
+}
+
+fn subject_place(controller_id: &ControllerId, dsr_id: &DsrId) -> Vec<u8> {
+    place(&[controller_id.as_str(), dsr_id.as_str(), "subject"])
+}
+
+fn key_place(controller_id: &ControllerId, dsr_id: &DsrId) -> Vec<u8> {
+    place(&[controller_id.as_str(), dsr_id.as_str(), "request_key"])
+}
+
+fn response_place(controller_id: &ControllerId, dsr_id: &DsrId) -> Vec<u8> {
+    place(&[controller_id.as_str(), dsr_id.as_str(), "first_answer"])
+}
+
+const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "dsrs", column };
+
+pub(crate) fn open_personal(
+    key: &Key,
+    controller_id: &ControllerId,
+    dsr_id: &DsrId,
+    sealed: &[u8],
+) -> Result<Sealed, Error> {
+    let clear = Personal::new(key.open(&subject_place(controller_id, dsr_id), sealed)?);
+    let form: SealedForm = serde_json::from_slice(clear.expose()).map_err(|_| INCONSISTENT("sealed"))?;
+    let mut identifiers = Vec::with_capacity(form.identifiers.len());
+    for (kind, value) in &form.identifiers {
+        let kind = IdentifierType::parse(kind).ok_or(INCONSISTENT("sealed"))?;
+        identifiers.push(Identifier::parse(kind, value, form.region.as_deref()).map_err(|_| INCONSISTENT("sealed"))?);
+    }
+    Ok(Sealed {
+        subject: Subject { identifiers, region: form.region },
+        corrections: form
+            .corrections
+            .into_iter()
+            .map(|(field, value)| Correction { field, value: value.into() })
+            .collect(),
+        reference: form.reference.map(Personal::from),
+        callback_url: form.callback_url.map(Personal::from),
+    })
+}
+
+fn seal_personal(key: &Key, controller_id: &ControllerId, dsr_id: &DsrId, s: &Submission) -> Result<Vec<u8>, Error> {
+    let expose = |p: &Option<Personal<String>>| p.as_ref().map(|p| p.expose().clone());
+    let form = SealedForm {
+        identifiers: s
+            .subject
+            .identifiers
+            .iter()
+            .map(|i| (i.kind().as_str().into(), i.given().expose().clone()))
+            .collect(),
+        region: s.subject.region.clone(),
+        corrections: s.corrections.iter().map(|c| (c.field.clone(), c.value.expose().clone())).collect(),
+        reference: expose(&s.reference),
+        callback_url: expose(&s.callback_url),
+    };
+    let clear = Personal::new(serde_json::to_vec(&form).map_err(|_| INCONSISTENT("sealed"))?);
+    key.seal(&subject_place(controller_id, dsr_id), clear.expose())
+}
+
+pub(crate) fn out_of_scope_json(all: &[OutOfScope]) -> Value {
+    json!(all.iter().map(|o| (o.system.as_str(), o.reason)).collect::<Vec<_>>())
+}
+
+impl Store {
+    pub(crate) async fn unwrap_dsr_key(
+        &self,
+        controller_id: &ControllerId,
+        dsr_id: &DsrId,
+        wrapped: &[u8],
+    ) -> Result<Key, Error> {
+        self.controller_key(controller_id).await?.unwrap(&key_place(controller_id, dsr_id), wrapped)
+    }
+
+    /// The key of a request.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or [`Error::Purged`].
+    pub async fn dsr_key(&self, controller_id: &ControllerId, dsr_id: &DsrId) -> Result<Arc<Key>, Error> {
+        let row = self
+            .db
+            .row(
+                "-- dsr_key\nSELECT wrapped_key FROM dsrs WHERE controller_id = $1 AND id = $2",
+                args![controller_id.as_str(), dsr_id.as_str()],
+            )
+            .await?
+            .ok_or(Error::NotFound)?;
+        let wrapped = row.opt_bytes("wrapped_key")?.ok_or(Error::Purged)?;
+        Ok(Arc::new(self.unwrap_dsr_key(controller_id, dsr_id, &wrapped).await?))
+    }
+
+    /// Makes a request durable with its plan, its first event and its answer, in one transaction. `render` makes the answer.
+    ///
+    /// # Errors
+    /// The database is away; nothing was accepted.
+    pub async fn submit(&self, new: NewDsr, render: impl Fn(&DsrDetail) -> Value) -> Result<Submitted, Error> {
+        if let Some((key_hash, body_hash)) = &new.idempotency
+            && let Some(answer) = self.replay(&new.controller_id, key_hash, body_hash).await?
+        {
+            return Ok(answer);
+        }
+        match self.insert_dsr(&new, &render).await {
+            // Somebody else with the same key was faster: theirs is the first answer.
+            Err(error) if error.is_duplicate() => match &new.idempotency {
+                Some((key_hash, body_hash)) => self.replay(&new.controller_id, key_hash, body_hash).await?.ok_or(error),
+                None => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    async fn replay(
+        &self,
+        controller_id: &ControllerId,
+        key_hash: &str,
+        body_hash: &str,
+    ) -> Result<Option<Submitted>, Error> {
+        let row = self
+            .db
+            .row(
+                "-- idempotency\nSELECT body_hash, dsr_id, response FROM idempotency WHERE controller_id = $1 AND key_hash = $2",
+                args![controller_id.as_str(), key_hash],
+            )
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        if row.text("body_hash")? != body_hash {
+            return Ok(Some(Submitted::KeyReused));
+        }
+        let dsr_id = DsrId::parse(&row.text("dsr_id")?)
+            .map_err(|_| Error::Inconsistent { table: "idempotency", column: "dsr_id" })?;
+        let key = self.dsr_key(controller_id, &dsr_id).await?;
+        let clear = key.open(&response_place(controller_id, &dsr_id), &row.bytes("response")?)?;
+        let answer = serde_json::from_slice(&clear)
+            .map_err(|_| Error::Inconsistent { table: "idempotency", column: "response" })?;
+        Ok(Some(Submitted::Replayed(answer)))
+    }
+
+    async fn insert_dsr(&self, new: &NewDsr, render: &impl Fn(&DsrDetail) -> Value) -> Result<Submitted, Error> {
+        let now = self.now_ms();
+        let (ms, bytes) = self.id_parts()?;
+        let id = DsrId::from_parts(ms, bytes);
+        let controller_key = self.controller_key(&new.controller_id).await?;
+        let (key, wrapped) = controller_key.generate(&key_place(&new.controller_id, &id))?;
+        let sealed = seal_personal(&key, &new.controller_id, &id, &new.submission)?;
+        let systems = self.systems(&new.controller_id).await?;
+        let s = &new.submission;
+        let row = DsrRow {
+            id: id.clone(),
+            controller_id: new.controller_id.clone(),
+            kind: s.kind,
+            regulation: new.regulation.clone(),
+            jurisdiction: s.jurisdiction.clone(),
+            stage: Stage::Received,
+            status: Stage::Received.as_str().into(),
+            attention: None,
+            instruction_received_at: now,
+            data_subject_received_at: s.data_subject_received_at.map(|t| t.as_millisecond()),
+            deadlines: new.deadlines.clone(),
+            due_before: new.due_before,
+            out_of_scope: new.plan.out_of_scope.iter().map(|o| (o.system.clone(), o.reason.to_owned())).collect(),
+            identifier_types: s.subject.identifiers.iter().map(Identifier::kind).collect(),
+            closed_at: None,
+            purged_at: None,
+            reference: s.reference.clone(),
+        };
+        let mut steps = Vec::new();
+        for planned in &new.plan.steps {
+            let system = systems.iter().find(|s| s.id == planned.system_id).ok_or(Error::NotFound)?;
+            let (ms, bytes) = self.id_parts()?;
+            steps.push(StepRow {
+                id: StepId::from_parts(ms, bytes),
+                system_id: system.id.clone(),
+                system: system.name.clone(),
+                family: system.family.clone(),
+                connector: system.connector.clone(),
+                verb: planned.verb,
+                status: if planned.retained.is_some() { StepState::Retained } else { StepState::Queued },
+                phase: Phase::Act,
+                found: None,
+                changed: None,
+                result: planned.retained.map(retained_result),
+                proof: None,
+                attempts: 0,
+                next_attempt_at: None,
+                acted_at: None,
+                verified_at: None,
+                error: None,
+            });
+        }
+        steps.sort_by(|a, b| a.system.cmp(&b.system));
+        let detail = DsrDetail { row, steps };
+        let answer = render(&detail);
+        let kinds: Vec<&str> = detail.row.identifier_types.iter().map(|k| k.as_str()).collect();
+        let policy = json!([new.policy.approval, new.policy.cooling_off_ms, new.policy.review]).to_string();
+
+        let mut tx = self.db.begin("submit").await?;
+        tx.exec(
+            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, wake_at, has_callback, wrapped_key, sealed) VALUES ($1, $2, $3, $4, $5, 'received', 'received', $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15)",
+            args![
+                id.as_str(), new.controller_id.as_str(), s.kind.as_str(), new.regulation.clone(), s.jurisdiction.clone(), now,
+                detail.row.data_subject_received_at, new.deadlines.to_string(), new.due_before, policy, out_of_scope_json(&new.plan.out_of_scope).to_string(),
+                json!(kinds).to_string(), s.callback_url.is_some(), wrapped, sealed
+            ],
+        )
+        .await?;
+        self.insert_steps(&mut tx, &new.controller_id, &id, new.due_before, &detail.steps).await?;
+        if let Some((key_hash, body_hash)) = &new.idempotency {
+            let text = serde_json::to_vec(&answer)
+                .map_err(|_| Error::Inconsistent { table: "idempotency", column: "response" })?;
+            let response = key.seal(&response_place(&new.controller_id, &id), &text)?;
+            tx.exec(
+                "-- idempotency_kept\nINSERT INTO idempotency (controller_id, key_hash, body_hash, dsr_id, response, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+                args![new.controller_id.as_str(), key_hash, body_hash, id.as_str(), response, now],
+            )
+            .await?;
+        }
+        let mut events = Events::default();
+        events.push(&new.controller_id, NewEvent::new(Some(&id), "received", json!({
+            "type": s.kind, "regulation": new.regulation, "identifiers": kinds, "systems": detail.steps.len(), "due_before": new.due_before,
+        })));
+        if s.callback_url.is_some() {
+            self.insert_notice(&mut tx, &new.controller_id, &id, new.due_before, "received").await?;
+        }
+        self.append_all(&mut tx, &new.actor, events).await?;
+        tx.wakes.push("advance".into());
+        crash_point("submit.before_commit");
+        self.commit(tx).await?;
+        crash_point("submit.after_commit");
+        Ok(Submitted::New(id, answer))
+    }
+
+    /// Inserts the steps of a plan; they are released when the work begins.
+    pub(crate) async fn insert_steps(
+        &self,
+        tx: &mut crate::Tx,
+        controller_id: &ControllerId,
+        dsr_id: &DsrId,
+        due_at: i64,
+        steps: &[StepRow],
+    ) -> Result<(), Error> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let now = self.now_ms();
+        let (mut values, mut arguments) = (Vec::new(), Vec::new());
+        for step in steps {
+            let n = arguments.len();
+            values.push(format!("({})", places(n + 1, 13)));
+            arguments.extend(args![
+                step.id.as_str(),
+                controller_id.as_str(),
+                dsr_id.as_str(),
+                step.system_id.as_str(),
+                step.system_id.as_str(),
+                step.verb.as_str(),
+                "act",
+                step.status.as_str(),
+                due_at,
+                now,
+                step.result.as_ref().map(Value::to_string),
+                format!("{dsr_id}:{}", step.system_id),
+                now
+            ]);
+        }
+        tx.exec(
+            &format!(
+                "-- insert_steps\nINSERT INTO steps (id, controller_id, dsr_id, system_id, lane, verb, phase, state, due_at, not_before, result, idem, created_at) VALUES {}",
+                values.join(", ")
+            ),
+            arguments,
+        )
+        .await
+        .map(drop)
+    }
+
+    /// A request with its steps.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is not this controller's.
+    pub async fn dsr(&self, controller_id: &ControllerId, id: &DsrId) -> Result<DsrDetail, Error> {
+        let row = self
+            .db
+            .row(
+                "-- dsr\nSELECT * FROM dsrs WHERE controller_id = $1 AND id = $2",
+                args![controller_id.as_str(), id.as_str()],
+            )
+            .await?
+            .ok_or(Error::NotFound)?;
+        let row = self.read_dsr(&row).await?;
+        let steps = self
+            .db
+            .rows(
+                "-- steps_of\nSELECT st.*, sy.name AS system_name, sy.family AS system_family, sy.connector AS system_connector FROM steps st JOIN systems sy ON sy.id = st.system_id WHERE st.controller_id = $1 AND st.dsr_id = $2 ORDER BY sy.name",
+                args![controller_id.as_str(), id.as_str()],
+            )
+            .await?
+            .iter()
+            .map(read_step)
+            .collect::<Result<_, _>>()?;
+        Ok(DsrDetail { row, steps })
+    }
+
+    /// Requests, newest first. `controller_id` none lists every controller's: for the operator's board only.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn dsrs(&self, controller_id: Option<&ControllerId>, filter: &DsrFilter) -> Result<Vec<DsrRow>, Error> {
+        let mut conditions = vec!["1 = 1".to_owned()];
+        let mut arguments: Vec<Arg> = Vec::new();
+        let mut add = |condition: &str, arg: Arg| {
+            arguments.push(arg);
+            conditions.push(condition.replace('?', &format!("${}", arguments.len())));
+        };
+        if let Some(id) = controller_id {
+            add("d.controller_id = ?", id.as_str().into());
+        }
+        if let Some(status) = &filter.status {
+            add("d.status = ?", status.into());
+        }
+        if let Some(kind) = filter.kind {
+            add("d.kind = ?", kind.as_str().into());
+        }
+        if let Some(at) = filter.due_before {
+            add("d.due_before < ?", at.into());
+        }
+        if let Some(at) = filter.due_after {
+            add("d.due_before >= ?", at.into());
+        }
+        if let Some(id) = &filter.before {
+            add("d.id < ?", id.as_str().into());
+        }
+        if let Some(system) = &filter.system {
+            add(
+                "EXISTS (SELECT 1 FROM steps st JOIN systems sy ON sy.id = st.system_id WHERE st.dsr_id = d.id AND sy.name = ?)",
+                system.into(),
+            );
+        }
+        if filter.open {
+            conditions.push("d.closed_at IS NULL".into());
+        }
+        arguments.push(filter.limit.into());
+        let sql = format!(
+            "-- dsrs\nSELECT d.* FROM dsrs d WHERE {} ORDER BY d.id DESC LIMIT ${}",
+            conditions.join(" AND "),
+            arguments.len()
+        );
+        let mut all = Vec::new();
+        for row in self.db.rows(&sql, arguments).await? {
+            all.push(self.read_dsr(&row).await?);
+        }
+        Ok(all)
+    }
+
+    /// How many requests of all controllers have each status: for the board and metrics.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn status_counts(&self) -> Result<Vec<(String, i64)>, Error> {
+        let rows = self
+            .db
+            .rows("-- status_counts\nSELECT status, COUNT(*) AS n FROM dsrs GROUP BY status ORDER BY status", vec![])
+            .await?;
+        rows.iter().map(|row| Ok((row.text("status")?, row.int("n")?))).collect()
+    }
+
+    /// Where status changes of a request are told.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] or [`Error::Purged`].
+    pub async fn callback_url(
+        &self,
+        controller_id: &ControllerId,
+        id: &DsrId,
+    ) -> Result<Option<Personal<String>>, Error> {
+        Ok(self.personal(controller_id, id).await?.callback_url)
+    }
+
+    pub(crate) async fn personal(&self, controller_id: &ControllerId, id: &DsrId) -> Result<Sealed, Error> {
+        let row = self
+            .db
+            .row(
+                "-- sealed\nSELECT wrapped_key, sealed FROM dsrs WHERE controller_id = $1 AND id = $2",
+                args![controller_id.as_str(), id.as_str()],
+            )
+            .await?
+            .ok_or(Error::NotFound)?;
+        let wrapped = row.opt_bytes("wrapped_key")?.ok_or(Error::Purged)?;
+        let sealed = row.opt_bytes("sealed")?.ok_or(Error::Purged)?;
+        open_personal(&self.unwrap_dsr_key(controller_id, id, &wrapped).await?, controller_id, id, &sealed)
+    }
+
+    async fn read_dsr(&self, row: &Row) -> Result<DsrRow, Error> {
+        let id = DsrId::parse(&row.text("id")?).map_err(|_| INCONSISTENT("id"))?;
+        let controller_id =
+            ControllerId::parse(&row.text("controller_id")?).map_err(|_| INCONSISTENT("controller_id"))?;
+        let reference = match (row.opt_bytes("wrapped_key")?, row.opt_bytes("sealed")?) {
+            (Some(wrapped), Some(sealed)) => {
+                let key = self.unwrap_dsr_key(&controller_id, &id, &wrapped).await?;
+                open_personal(&key, &controller_id, &id, &sealed)?.reference
+            }
+            _ => None,
+        };
+        let kinds: Vec<String> =
+            serde_json::from_str(&row.text("identifier_types")?).map_err(|_| INCONSISTENT("identifier_types"))?;
+        Ok(DsrRow {
+            kind: RequestType::parse(&row.text("kind")?).ok_or(INCONSISTENT("kind"))?,
+            regulation: row.opt_text("regulation")?,
+            jurisdiction: row.opt_text("jurisdiction")?,
+            stage: Stage::parse(&row.text("stage")?).ok_or(INCONSISTENT("stage"))?,
+            status: row.text("status")?,
+            attention: row.opt_text("attention")?,
+            instruction_received_at: row.int("instruction_received_at")?,
+            data_subject_received_at: row.opt_int("data_subject_received_at")?,
+            deadlines: serde_json::from_str(&row.text("deadlines")?).map_err(|_| INCONSISTENT("deadlines"))?,
+            due_before: row.int("due_before")?,
+            out_of_scope: serde_json::from_str(&row.text("out_of_scope")?).map_err(|_| INCONSISTENT("out_of_scope"))?,
+            identifier_types: kinds.iter().filter_map(|k| IdentifierType::parse(k)).collect(),
+            closed_at: row.opt_int("closed_at")?,
+            purged_at: row.opt_int("purged_at")?,
+            reference,
+            id,
+            controller_id,
+        })
+    }
+}
+
+/// The `result` of a step that is itemised from the start.
+pub(crate) fn retained_result(reason: &str) -> Value {
+    json!({ "retained": [{ "collection": "*", "records": 0, "reason": reason }], "evidence": { "collections": [] } })
+}
+
+use std::sync::Arc;

@@ -1,0 +1,187 @@
+//! An API key tells who calls and what they may do; only the hash of its secret is kept.
+//!
+//! The text is `rk_<26 characters of its id>_<43 characters of secret>`: the id finds the row, the secret (256 random bits)
+//! is compared as SHA-256 in constant time.
+
+use crate::db::args;
+use crate::events::NewEvent;
+use crate::sealed::random;
+use crate::{Error, Store};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redress_domain::{ControllerId, KeyId};
+use ring::digest::{SHA256, digest};
+use serde_json::json;
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything in its controller: systems and keys too.
+    ControllerAdmin,
+    /// Submits, reads, approves and fetches answers.
+    ControllerUser,
+    /// Reads states and the audit log; never an answer.
+    Auditor,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 3] = [Role::ControllerAdmin, Role::ControllerUser, Role::Auditor];
+
+    /// Its spelling.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::ControllerAdmin => "controller_admin",
+            Role::ControllerUser => "controller_user",
+            Role::Auditor => "auditor",
+        }
+    }
+
+    /// The role of this spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.as_str() == text)
+    }
+
+    /// May submit, approve, withdraw, retry and fetch answers.
+    pub const fn may_act(self) -> bool {
+        !matches!(self, Role::Auditor)
+    }
+
+    /// May change connected systems and keys.
+    pub const fn may_administer(self) -> bool {
+        matches!(self, Role::ControllerAdmin)
+    }
+}
+
+/// Who calls: one key of one controller.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Whose rows it may see.
+    pub controller_id: ControllerId,
+    /// Which key.
+    pub key_id: KeyId,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// A key as it is listed.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// Its id.
+    pub id: KeyId,
+    /// What it may do.
+    pub role: Role,
+    /// Unix ms.
+    pub created_at: i64,
+    /// Unix ms.
+    pub revoked_at: Option<i64>,
+}
+
+impl Store {
+    /// Makes a key; its text is shown this once.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such a controller.
+    pub async fn create_key(
+        &self,
+        controller_id: &ControllerId,
+        role: Role,
+        actor: &str,
+    ) -> Result<(KeyId, String), Error> {
+        let (ms, bytes) = self.id_parts()?;
+        let id = KeyId::from_parts(ms, bytes);
+        let secret = URL_SAFE_NO_PAD.encode(random::<32>()?);
+        let hash = digest(&SHA256, secret.as_bytes()).as_ref().to_vec();
+        let mut tx = self.db.begin("create key").await?;
+        tx.exec(
+            "-- create_key\nINSERT INTO api_keys (id, controller_id, role, secret_hash, created_at) VALUES ($1, $2, $3, $4, $5)",
+            args![id.as_str(), controller_id.as_str(), role.as_str(), hash, self.now_ms()],
+        )
+        .await?;
+        let event = NewEvent::new(None, "key_created", json!({ "key": id, "role": role.as_str() }));
+        self.append_events(&mut tx, controller_id, actor, vec![event]).await?;
+        self.commit(tx).await?;
+        let text = format!("rk_{}_{secret}", id.as_str().trim_start_matches("key_"));
+        Ok((id, text))
+    }
+
+    /// Who calls with this text, if it is a key that holds.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn authenticate(&self, text: &str) -> Result<Option<Caller>, Error> {
+        let Some((id, secret)) = text.strip_prefix("rk_").and_then(|rest| rest.split_once('_')) else {
+            return Ok(None);
+        };
+        let Ok(id) = KeyId::parse(&format!("key_{id}")) else { return Ok(None) };
+        let row = self
+            .db
+            .row("-- authenticate\nSELECT controller_id, role, secret_hash FROM api_keys WHERE id = $1 AND revoked_at IS NULL", args![id.as_str()])
+            .await?;
+        let hash = digest(&SHA256, secret.as_bytes());
+        let Some(row) = row else { return Ok(None) };
+        // Both sides are hashes of fixed length; the comparison does not tell where they differ.
+        let stored = row.bytes("secret_hash")?;
+        let differing = stored.iter().zip(hash.as_ref()).fold(0_u8, |acc, (a, b)| acc | (a ^ b));
+        if stored.len() != hash.as_ref().len() || differing != 0 {
+            return Ok(None);
+        }
+        let inconsistent = |column| Error::Inconsistent { table: "api_keys", column };
+        Ok(Some(Caller {
+            controller_id: ControllerId::parse(&row.text("controller_id")?)
+                .map_err(|_| inconsistent("controller_id"))?,
+            key_id: id,
+            role: Role::parse(&row.text("role")?).ok_or(inconsistent("role"))?,
+        }))
+    }
+
+    /// A controller's keys.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn keys(&self, controller_id: &ControllerId) -> Result<Vec<ApiKey>, Error> {
+        let inconsistent = |column| Error::Inconsistent { table: "api_keys", column };
+        let rows = self
+            .db
+            .rows(
+                "-- keys\nSELECT id, role, created_at, revoked_at FROM api_keys WHERE controller_id = $1 ORDER BY id",
+                args![controller_id.as_str()],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(ApiKey {
+                    id: KeyId::parse(&row.text("id")?).map_err(|_| inconsistent("id"))?,
+                    role: Role::parse(&row.text("role")?).ok_or(inconsistent("role"))?,
+                    created_at: row.int("created_at")?,
+                    revoked_at: row.opt_int("revoked_at")?,
+                })
+            })
+            .collect()
+    }
+
+    /// Revokes a key at once.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is not this controller's.
+    pub async fn revoke_key(&self, controller_id: &ControllerId, id: &KeyId, actor: &str) -> Result<(), Error> {
+        let mut tx = self.db.begin("revoke key").await?;
+        let changed = tx
+            .exec(
+                "-- revoke_key\nUPDATE api_keys SET revoked_at = COALESCE(revoked_at, $3) WHERE controller_id = $1 AND id = $2",
+                args![controller_id.as_str(), id.as_str(), self.now_ms()],
+            )
+            .await?;
+        if changed == 0 {
+            return Err(Error::NotFound);
+        }
+        self.append_events(
+            &mut tx,
+            controller_id,
+            actor,
+            vec![NewEvent::new(None, "key_revoked", json!({ "key": id }))],
+        )
+        .await?;
+        self.commit(tx).await
+    }
+}

@@ -1,0 +1,93 @@
+//! A wake-up tells sleeping claimers that a lane may have work; it carries the name of the lane and may be lost.
+//!
+//! In one process it is a notification; in a fleet it is published on Redis too. Losing every wake-up costs one poll
+//! interval, a doubled one costs a query.
+
+use futures::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// The Redis channel on which lanes are named.
+const CHANNEL: &str = "redress:wake";
+
+/// Wakes the claimers of this process and, with Redis, of the fleet.
+#[derive(Clone, Debug)]
+pub struct Wake {
+    local: Arc<Notify>,
+    publish: Option<mpsc::Sender<String>>,
+}
+
+impl Wake {
+    /// Wake-ups inside this process only.
+    pub fn local() -> Self {
+        Self { local: Arc::new(Notify::new()), publish: None }
+    }
+
+    /// Wake-ups through Redis too. Never fails: while Redis is away the polls do the work, and it reconnects for ever.
+    ///
+    /// # Errors
+    /// The URL is not one of Redis.
+    pub fn redis(url: &str) -> Result<Self, crate::Error> {
+        let client = redis::Client::open(url).map_err(|_| crate::Error::RedisUrl)?;
+        let local = Arc::new(Notify::new());
+        // Small on purpose: when Redis is away, what does not fit is dropped, which costs one poll.
+        let (publish, lanes) = mpsc::channel(64);
+        tokio::spawn(publisher(client.clone(), lanes));
+        tokio::spawn(subscriber(client, local.clone()));
+        Ok(Self { local, publish: Some(publish) })
+    }
+
+    /// Tells that `lane` may have work.
+    pub fn lane(&self, lane: &str) {
+        self.local.notify_one();
+        if let Some(publish) = &self.publish {
+            let _lost_costs_a_poll = publish.try_send(lane.to_owned());
+        }
+    }
+
+    /// Waits for the next wake-up, or at most `poll`.
+    pub async fn wait(&self, poll: Duration) {
+        let _either_way_we_look = tokio::time::timeout(poll, self.local.notified()).await;
+    }
+}
+
+async fn publisher(client: redis::Client, mut lanes: mpsc::Receiver<String>) {
+    let mut connection = None;
+    while let Some(lane) = lanes.recv().await {
+        if connection.is_none() {
+            connection = client.get_multiplexed_async_connection().await.ok();
+        }
+        if let Some(open) = &mut connection {
+            let sent: Result<i64, _> = redis::cmd("PUBLISH").arg(CHANNEL).arg(&lane).query_async(open).await;
+            if sent.is_err() {
+                connection = None;
+            }
+        }
+    }
+}
+
+async fn subscriber(client: redis::Client, local: Arc<Notify>) {
+    let mut away = false;
+    loop {
+        if let Ok(mut pubsub) = client.get_async_pubsub().await
+            && pubsub.subscribe(CHANNEL).await.is_ok()
+        {
+            if away {
+                tracing::info!("Redis is back; wake-ups are immediate again");
+            }
+            away = false;
+            // What was published while we were not listening is found by looking once.
+            local.notify_one();
+            let mut messages = pubsub.on_message();
+            while messages.next().await.is_some() {
+                local.notify_one();
+            }
+        }
+        if !away {
+            tracing::warn!("Redis is away; work goes on, found by polling the database");
+        }
+        away = true;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
