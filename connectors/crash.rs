@@ -1,31 +1,26 @@
-//! A crash point is a named place at which a test makes the process kill itself, to prove that nothing is lost there.
+//! A crash point is a named place at which a test makes the process kill itself; in a release there are none.
 
-/// Aborts the process if `REDRESS_CRASH_AT` says so: `name`, or `name:n` for the n-th time this point is reached.
-/// Does nothing without the feature `crash-points`, which no release has.
+/// Aborts the process if the environment asks for it: `REDRESS_CRASH_AT=name`, or `name:n` for the n-th time it is passed.
 #[cfg(feature = "crash-points")]
 pub(crate) fn crash_point(name: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-
-    static TARGET: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static HITS: AtomicU64 = AtomicU64::new(0);
-
-    #[expect(clippy::disallowed_methods, reason = "a switch for tests, not configuration")]
-    let target = TARGET.get_or_init(|| {
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+    let wanted = WANTED.get_or_init(|| {
+        #[expect(clippy::disallowed_methods, reason = "a test's switch, absent from releases, and no configuration")]
         let text = std::env::var("REDRESS_CRASH_AT").ok()?;
-        Some(match text.rsplit_once(':').and_then(|(point, nth)| Some((point, nth.parse().ok()?))) {
-            Some((point, nth)) => (point.to_owned(), nth),
-            None => (text, 1),
-        })
+        let nth = text.rsplit_once(':').and_then(|(name, n)| Some((name.to_owned(), n.parse().ok()?)));
+        Some(nth.unwrap_or((text, 1)))
     });
-    if let Some((point, nth)) = target
-        && point == name
-        && HITS.fetch_add(1, Ordering::SeqCst) + 1 == *nth
+    if let Some((at, nth)) = wanted
+        && at == name
+        && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *nth
     {
         std::process::abort();
     }
 }
 
-/// Does nothing: this build has no crash points.
+/// Does nothing in a build without crash points.
 #[cfg(not(feature = "crash-points"))]
-pub(crate) fn crash_point(_name: &str) {}
+pub(crate) const fn crash_point(_name: &str) {}

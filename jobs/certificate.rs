@@ -15,8 +15,10 @@ mod verify;
 
 pub use audit::{AuditReport, verify_audit_export};
 pub use canonical::{JsonFault, canonical, event_hash, parse_strict};
+#[cfg(test)]
+pub(crate) use signer::sha256_hex;
 pub use signer::{BadKey, KeyTrust, PublicKey, Signer};
-pub(crate) use signer::{check_block, hex, sha256_hex, signature_block};
+pub(crate) use signer::{check_block, hex, signature_block};
 pub(crate) use text::{as_text, as_text_option, plain};
 pub use verify::{CertificateReport, Report, VerifyError, verify_any, verify_certificate};
 
@@ -242,6 +244,9 @@ pub struct AuditLink {
 }
 
 /// The signed document of a certificate.
+///
+/// # Panics
+/// Never: every part of a certificate can be written as JSON.
 pub fn sign(certificate: &Certificate, signer: &Signer) -> Value {
     let value = serde_json::to_value(certificate).expect("a certificate is made of text, whole numbers and lists");
     let signature = signature_block(signer, canonical(&value).as_bytes(), "value");

@@ -166,9 +166,13 @@ impl<W: Write> PackageWriter<W> {
     pub fn finish(mut self, signer: Option<&Signer>) -> io::Result<(W, PackageSummary)> {
         self.close_collection()?;
         let readme = readme::text(&self.info, signer.is_some());
-        self.entry("README.txt".into(), "text/plain; charset=utf-8".into(), false, |out| out.write_all(readme.as_bytes()))?;
+        self.entry("README.txt".into(), "text/plain; charset=utf-8".into(), false, |out| {
+            out.write_all(readme.as_bytes())
+        })?;
         let page = page::render(&self.info, &self.sources, &self.previews, &self.files);
-        self.entry("index.html".into(), "text/html; charset=utf-8".into(), false, |out| out.write_all(page.as_bytes()))?;
+        self.entry("index.html".into(), "text/html; charset=utf-8".into(), false, |out| {
+            out.write_all(page.as_bytes())
+        })?;
 
         let records = self.sources.iter().map(|source| source.records).sum();
         let manifest = Manifest {
@@ -241,7 +245,13 @@ impl<W: Write> PackageWriter<W> {
         let mut out = Metered { inner: &mut self.zip, bytes: 0, hash: Context::new(&SHA256) };
         write(&mut out)?;
         let Metered { bytes, hash, .. } = out;
-        self.files.push(FileEntry { path, sha256: hex(hash.finish().as_ref()), bytes, media_type, original_name: None });
+        self.files.push(FileEntry {
+            path,
+            sha256: hex(hash.finish().as_ref()),
+            bytes,
+            media_type,
+            original_name: None,
+        });
         Ok(())
     }
 }

@@ -31,7 +31,7 @@ pub struct ControllerFile {
 }
 
 impl ControllerFile {
-    /// Reads a file. `env` gives the value of a variable, for secrets.
+    /// Reads a file. `env` gives the value of a variable, for secrets. Inside a Tokio runtime only, see [`read_system`].
     pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ProvisionFaults> {
         let name = path.display().to_string();
         let unread = |error: std::io::Error| {
@@ -86,13 +86,10 @@ fn read(root: &Value, origin: &Origin<'_>) -> Result<ControllerFile, Vec<Fault>>
     let controller = reader.take("controller").cloned();
     let systems = reader.take("system").cloned();
     reader.finish();
-    let controller = match &controller {
-        Some(value) => controller::read(value, "/controller", &mut faults),
-        None => {
-            faults.push(Fault::new("/controller", "is missing; a file describes one [controller]"));
-            None
-        }
-    };
+    if controller.is_none() {
+        faults.push(Fault::new("/controller", "is missing; a file describes one [controller]"));
+    }
+    let controller = controller.and_then(|value| controller::read(&value, "/controller", &mut faults));
     let mut found: Vec<SystemDef> = Vec::new();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     match &systems {

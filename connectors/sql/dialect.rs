@@ -142,7 +142,11 @@ impl Dialect {
 
     /// The column as text; bytes as hexadecimal digits.
     pub(super) fn as_text(self, column: &Column) -> String {
-        let name = self.ident(&column.name);
+        self.text_of(&self.ident(&column.name), column)
+    }
+
+    /// As [`Dialect::as_text`], under a qualified name.
+    pub(super) fn text_of(self, name: &str, column: &Column) -> String {
         match (self, column.kind) {
             (Dialect::Postgres, Kind::Binary) => format!("encode({name}, 'hex')"),
             (Dialect::Postgres, _) => format!("{name}::text"),

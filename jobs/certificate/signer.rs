@@ -19,6 +19,9 @@ pub struct Signer {
 
 impl Signer {
     /// The key that belongs to a 32-byte seed (RFC 8032).
+    ///
+    /// # Panics
+    /// Never: every 32 bytes are a seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("every 32 bytes are an Ed25519 seed");
         let mut bytes = [0; 32];
@@ -111,11 +114,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 /// Bytes in lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]])
-        .map(char::from)
-        .collect()
+    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).map(char::from).collect()
 }
 
 /// The JSON that travels with a signed message; the signature itself stands under `field`.
@@ -144,11 +143,13 @@ pub(crate) fn check_block(
     message: &[u8],
     trusted: Option<&[PublicKey]>,
 ) -> Result<(String, KeyTrust), VerifyError> {
-    let block = Block::deserialize(block).map_err(|_| VerifyError::Shape("the signature's members are not as they should be"))?;
+    let block = Block::deserialize(block)
+        .map_err(|_| VerifyError::Shape("the signature's members are not as they should be"))?;
     if block.algorithm != ALGORITHM {
         return Err(VerifyError::Algorithm);
     }
-    let key = PublicKey::parse(&block.public_key).map_err(|_| VerifyError::Shape("the public key is not an Ed25519 key in base64"))?;
+    let key = PublicKey::parse(&block.public_key)
+        .map_err(|_| VerifyError::Shape("the public key is not an Ed25519 key in base64"))?;
     if key.to_base64() != block.public_key {
         return Err(VerifyError::Shape("the public key is spelled in another way than base64 has it"));
     }
@@ -160,8 +161,7 @@ pub(crate) fn check_block(
         Some(keys) if keys.contains(&key) => KeyTrust::Trusted,
         Some(_) => return Err(VerifyError::UntrustedKey { key_id: block.key_id }),
     };
-    let signature =
-        STANDARD.decode(&block.signature).map_err(|_| VerifyError::Shape("the signature is not base64"))?;
+    let signature = STANDARD.decode(&block.signature).map_err(|_| VerifyError::Shape("the signature is not base64"))?;
     if !key.verifies(message, &signature) {
         return Err(VerifyError::Changed);
     }

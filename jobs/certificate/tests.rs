@@ -281,9 +281,12 @@ fn log(events: u64) -> Vec<Value> {
         .collect()
 }
 
+fn ndjson(events: &[Value]) -> String {
+    events.iter().map(Value::to_string).collect::<Vec<_>>().join("\n") + "\n"
+}
+
 fn check_log(events: &[Value]) -> Result<AuditReport, String> {
-    let text: String = events.iter().map(|event| format!("{event}\n")).collect();
-    verify_audit_export(text.as_bytes()).map_err(|error| error.to_string())
+    verify_audit_export(ndjson(events).as_bytes()).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -304,7 +307,10 @@ fn an_audit_export_is_broken_where_it_was_touched() {
         change(&mut events);
         check_log(&events).expect_err("broken")
     };
-    assert_eq!(touched(&|e| e[2]["actor"] = json!("x")), "line 3: event 3 was changed: its hash does not match its content");
+    assert_eq!(
+        touched(&|e| e[2]["actor"] = json!("x")),
+        "line 3: event 3 was changed: its hash does not match its content"
+    );
     assert_eq!(touched(&|e| drop(e.remove(2))), "line 3: event 3 should be here and event 4 is");
     assert_eq!(touched(&|e| e.swap(1, 2)), "line 2: event 2 should be here and event 3 is");
     assert_eq!(touched(&|e| e.insert(1, e[1].clone())), "line 3: event 3 should be here and event 2 is");
@@ -318,9 +324,12 @@ fn an_audit_export_is_broken_where_it_was_touched() {
         e[4]["hash"] = json!(event_hash(&e[4]));
     });
     assert_eq!(foreign, "line 5: event 5 belongs to another controller");
-    assert_eq!(touched(&|e| e[1]["data"]["rate"] = json!(0.5)), "line 2: a number is not a whole number of at most 64 bits");
+    assert_eq!(
+        touched(&|e| e[1]["data"]["rate"] = json!(0.5)),
+        "line 2: a number is not a whole number of at most 64 bits"
+    );
     assert_eq!(touched(&|e| e[0] = json!({"seq": 1})), "line 1: not an audit event");
-    assert_eq!(touched(&Vec::clear), "this is not a certificate, an access package or an audit export");
+    assert!(matches!(verify_audit_export(&b""[..]), Err(VerifyError::Unrecognized)));
     let endless = vec![b'a'; 2 * 1024 * 1024];
     assert_eq!(verify_audit_export(&endless[..]).expect_err("broken").to_string(), "line 1: longer than any event");
 }
@@ -336,7 +345,7 @@ fn a_file_is_recognized_by_what_it_holds() {
     let pretty = serde_json::to_string_pretty(&document).expect("JSON");
     assert!(matches!(check(pretty.as_bytes()), Ok(Report::Certificate(_))));
     assert!(matches!(check(document.to_string().as_bytes()), Ok(Report::Certificate(_))));
-    let export: String = log(2).iter().map(|event| format!("{event}\n")).collect();
+    let export = ndjson(&log(2));
     assert!(matches!(check(export.as_bytes()), Ok(Report::Audit(_))));
     assert!(matches!(check(export.trim_end().as_bytes()), Ok(Report::Audit(_))));
     assert!(matches!(check(b"PK\x03\x04 no"), Err(VerifyError::Container(_))));

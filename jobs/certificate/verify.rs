@@ -1,8 +1,8 @@
 //! To verify is to check a document offline, with nothing but the document and, if at hand, the installation's public key.
 
 use super::{
-    AuditReport, Certificate, FORMAT_VERSION, JsonFault, KeyTrust, PublicKey, canonical, check_block, parse_strict, plain,
-    verify_audit_export,
+    AuditReport, Certificate, FORMAT_VERSION, JsonFault, KeyTrust, PublicKey, canonical, check_block, parse_strict,
+    plain, verify_audit_export,
 };
 use crate::package::{PackageReport, verify_package};
 use serde::Deserialize as _;
@@ -168,4 +168,3 @@ impl fmt::Display for Report {
         }
     }
 }
-

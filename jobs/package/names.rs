@@ -15,8 +15,8 @@ const SHOWN_MAX: usize = 150;
 /// Endings that make a double click run something. Such files are called `.txt` in addition; their bytes stay.
 const ACTIVE: &[&str] = &[
     "app", "bat", "cmd", "com", "cpl", "desktop", "dll", "exe", "hta", "htm", "html", "jar", "js", "jse", "lnk", "mht",
-    "mhtml", "mjs", "msi", "msp", "pif", "ps1", "py", "reg", "scf", "scr", "sh", "shtml", "svg", "svgz", "url", "vbe", "vbs",
-    "wsf", "wsh", "xht", "xhtml", "xml", "xsl", "xslt",
+    "mhtml", "mjs", "msi", "msp", "pif", "ps1", "py", "reg", "scf", "scr", "sh", "shtml", "svg", "svgz", "url", "vbe",
+    "vbs", "wsf", "wsh", "xht", "xhtml", "xml", "xsl", "xslt",
 ];
 
 /// Names that Windows takes for devices, whatever follows their first dot.
@@ -108,7 +108,9 @@ fn split(name: &str) -> (&str, Option<String>) {
     let name = name.trim_end_matches(|c: char| c == '.' || c.is_whitespace() || c.is_control());
     match name.rsplit_once('.') {
         Some((base, ending))
-            if !ending.is_empty() && ending.len() <= ENDING_MAX && ending.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+            if !ending.is_empty()
+                && ending.len() <= ENDING_MAX
+                && ending.bytes().all(|b| b.is_ascii_alphanumeric()) =>
         {
             (base, Some(ending.to_owned()))
         }
@@ -118,7 +120,12 @@ fn split(name: &str) -> (&str, Option<String>) {
 
 /// An original name for people to read: no control characters, not endless.
 pub(super) fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')).take(SHOWN_MAX).collect()
+    name.chars()
+        .filter(|c| {
+            !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        })
+        .take(SHOWN_MAX)
+        .collect()
 }
 
 /// A media type as it was given, if it is one.
@@ -185,7 +192,20 @@ mod tests {
     #[test]
     fn no_hostile_name_leaves_the_alphabet_or_its_length() {
         let long = "ä".repeat(4096) + "." + &"x".repeat(4096);
-        let hostile = ["../../x", "CON", "a/../../b", &long, "🎉", "<script>", "-rf", "~", "$(id)", "%2e%2e%2f", "a..b", "COM1.x"];
+        let hostile = [
+            "../../x",
+            "CON",
+            "a/../../b",
+            &long,
+            "🎉",
+            "<script>",
+            "-rf",
+            "~",
+            "$(id)",
+            "%2e%2e%2f",
+            "a..b",
+            "COM1.x",
+        ];
         for system in hostile {
             for collection in hostile {
                 for name in hostile {

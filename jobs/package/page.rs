@@ -95,7 +95,11 @@ fn lead(info: &PackageInfo, systems: usize, records: u64, attachments: usize) ->
     if attachments > 0 {
         found.push(counted(attachments as u64, "file", "files"));
     }
-    format!("{searched} of {} {verb} searched. This is everything that was found about you: {}.", info.controller, found.join(" and "))
+    format!(
+        "{searched} of {} {verb} searched. This is everything that was found about you: {}.",
+        info.controller,
+        found.join(" and ")
+    )
 }
 
 fn about(info: &PackageInfo) -> Markup {

@@ -150,7 +150,9 @@ mod tests {
 
     #[test]
     fn a_cell_that_a_spreadsheet_would_run_is_made_inert() {
-        for formula in ["=HYPERLINK(\"http://x\")", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"] {
+        for formula in
+            ["=HYPERLINK(\"http://x\")", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"]
+        {
             let mut reader_input = csv(&[json!({ formula: formula })]);
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(reader_input.as_bytes());
             let cells: Vec<String> =

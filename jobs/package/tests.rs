@@ -22,7 +22,13 @@ fn info() -> PackageInfo {
 
 fn summary(system: &str, family: &str, outcome: &str) -> SourceSummary {
     let retrieved_at = "2026-11-21T09:58:30Z".parse().ok();
-    SourceSummary { system: system.into(), family: family.into(), outcome: outcome.into(), found: Some(1), retrieved_at }
+    SourceSummary {
+        system: system.into(),
+        family: family.into(),
+        outcome: outcome.into(),
+        found: Some(1),
+        retrieved_at,
+    }
 }
 
 fn record(writer: &mut PackageWriter<Vec<u8>>, system: &str, collection: &str, record: &Value) {
@@ -42,7 +48,12 @@ fn filled() -> PackageWriter<Vec<u8>> {
     }
     let eml = b"From: jane@example.com\r\nSubject: hello\r\n\r\nhello";
     writer.attachment("mail", "INBOX", "Re: order 12?.eml", "message/rfc822", eml).expect("written");
-    record(&mut writer, "mail", "messages", &json!({"folder": "INBOX", "subject": "Re: order 12?", "date": "2026-10-02"}));
+    record(
+        &mut writer,
+        "mail",
+        "messages",
+        &json!({"folder": "INBOX", "subject": "Re: order 12?", "date": "2026-10-02"}),
+    );
     writer.attachment("mail", "INBOX", "page.html", "text/html", b"<script>alert(1)</script>").expect("written");
     writer.source(summary("shop", "database", "done"));
     writer.source(summary("mail", "email", "done"));
@@ -155,7 +166,10 @@ fn a_package_without_data_says_so() {
     writer.source(summary("shop", "database", "nothing_found"));
     let (zip, summary) = writer.finish(Some(&signer())).expect("written");
     assert_eq!((summary.records, summary.files), (0, 4));
-    assert!(text(&zip, "index.html").contains("1 system of Acme &amp; Sons was searched. No personal data about you was found."));
+    assert!(
+        text(&zip, "index.html")
+            .contains("1 system of Acme &amp; Sons was searched. No personal data about you was found.")
+    );
     verify(&zip).expect("valid");
 }
 
@@ -197,8 +211,7 @@ fn hostile_values_are_inert_in_the_page() {
     let (zip, _) = writer.finish(Some(&signer())).expect("written");
     verify(&zip).expect("valid");
     let page = text(&zip, "index.html");
-    let tags: Vec<&str> =
-        page.split('<').skip(1).map(|tag| tag.split([' ', '>']).next().unwrap_or_default()).collect();
+    let tags: Vec<&str> = page.split('<').skip(1).map(|tag| tag.split([' ', '>']).next().unwrap_or_default()).collect();
     for tag in ["script", "/script", "img", "svg", "link", "iframe", "form", "object", "base"] {
         assert!(!tags.contains(&tag), "{tag}");
     }
@@ -282,7 +295,9 @@ fn a_zip_that_two_programs_would_read_differently_is_refused() {
     let mut renamed = zip.clone();
     let at = renamed.windows(9).position(|w| w == b"customers").expect("the first name");
     renamed[at] = b'C';
-    for (what, tampered) in [("before", before), ("after", after), ("renamed", renamed), ("cut", zip[..zip.len() - 30].to_vec())] {
+    for (what, tampered) in
+        [("before", before), ("after", after), ("renamed", renamed), ("cut", zip[..zip.len() - 30].to_vec())]
+    {
         assert!(matches!(verify(&tampered), Err(VerifyError::Container(_))), "{what}");
     }
     assert!(matches!(verify(b""), Err(VerifyError::Container(_))));
@@ -291,10 +306,11 @@ fn a_zip_that_two_programs_would_read_differently_is_refused() {
 #[test]
 fn a_signed_path_that_climbs_is_refused_all_the_same() {
     for path in ["../x", "/etc/passwd", "a/../b", "C:x", "a\\b", "a//b", ".ssh/x"] {
-        let manifest = json!({"format_version": "1", "request_id": "r", "type": "access", "regulation": "x", "controller": "c",
+        let manifest =
+            json!({"format_version": "1", "request_id": "r", "type": "access", "regulation": "x", "controller": "c",
             "generated_at": "2026-11-21T10:00:01Z", "sources": [],
             "files": [{"path": path, "sha256": "00", "bytes": 0, "media_type": "text/plain"}]})
-        .to_string();
+            .to_string();
         let signature = signature_block(&signer(), manifest.as_bytes(), "signature").to_string();
         let zip = pack(&[
             ("manifest.json".into(), manifest.into_bytes()),

@@ -46,7 +46,10 @@ pub struct PackageReport {
 
 /// Checks a package: its signature and, where keys are given, that one of them signed it; then that every file the
 /// manifest lists is there, unchanged, and that nothing else is.
-pub fn verify_package(mut reader: impl Read + Seek, trusted: Option<&[PublicKey]>) -> Result<PackageReport, VerifyError> {
+pub fn verify_package(
+    mut reader: impl Read + Seek,
+    trusted: Option<&[PublicKey]>,
+) -> Result<PackageReport, VerifyError> {
     if !ends_as_written(&mut reader)? {
         return Err(VerifyError::Container("it is not a whole ZIP, or there is something behind it"));
     }
@@ -190,9 +193,19 @@ fn is_environment(error: &io::Error) -> bool {
 impl fmt::Display for PackageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Access package: valid, nothing changed, nothing added, nothing missing")?;
-        writeln!(f, "  request     {} ({}, {})", plain(&self.request_id), plain(&self.request_type), plain(&self.regulation))?;
+        writeln!(
+            f,
+            "  request     {} ({}, {})",
+            plain(&self.request_id),
+            plain(&self.request_type),
+            plain(&self.regulation)
+        )?;
         writeln!(f, "  controller  {}", plain(&self.controller))?;
-        writeln!(f, "  contents    {} records from {} systems, {} files, {} bytes", self.records, self.sources, self.files, self.bytes)?;
+        writeln!(
+            f,
+            "  contents    {} records from {} systems, {} files, {} bytes",
+            self.records, self.sources, self.files, self.bytes
+        )?;
         write!(f, "  signed      {} with key {} ({})", self.generated_at, self.key_id, self.trust)
     }
 }

@@ -189,7 +189,7 @@ impl Layer<'_> {
                 None => self.fault(key, &origin, format!("must be {}", kind(&default))),
             }
         } else if let Some(target) = key.strip_suffix("_file").filter(|target| self.settled.contains_key(*target)) {
-            self.put_from_file(target, origin, &given);
+            self.put_from_file(target, &origin, &given);
         } else {
             let hint = nearest(key, self.settled.keys().map(String::as_str));
             let hint =
@@ -198,9 +198,9 @@ impl Layer<'_> {
         }
     }
 
-    fn put_from_file(&mut self, key: &str, origin: String, given: &Given) {
+    fn put_from_file(&mut self, key: &str, origin: &str, given: &Given) {
         let (Given::Text(name) | Given::Typed(Value::String(name))) = given else {
-            return self.fault(&format!("{key}_file"), &origin, "must be a text, the path of a file");
+            return self.fault(&format!("{key}_file"), origin, "must be a text, the path of a file");
         };
         let path = self.base.map_or_else(|| name.into(), |base| base.join(name));
         match std::fs::read_to_string(&path) {
@@ -210,7 +210,7 @@ impl Layer<'_> {
                 self.put(key, format!("{origin}, file {}", path.display()), Given::Text(text));
             }
             Err(error) => {
-                self.fault(&format!("{key}_file"), &origin, format!("{} cannot be read: {error}", path.display()));
+                self.fault(&format!("{key}_file"), origin, format!("{} cannot be read: {error}", path.display()));
             }
         }
     }

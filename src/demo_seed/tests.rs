@@ -1,5 +1,6 @@
 use super::*;
 use crate::provision::ControllerFile;
+use RequestType::{Access, Correction, Deletion};
 use redress_domain::Identifier;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +74,6 @@ async fn requests_are_sixty_people_s_and_none_is_a_twin() {
     let folder = Folder::new("requests");
     let world = seed(&folder.0, DEFAULT_SEED).await.unwrap();
     let count = |kind| world.requests.iter().filter(|request| request.kind == kind).count();
-    use RequestType::{Access, Correction, Deletion};
     assert_eq!((count(Access), count(Correction), count(Deletion), world.requests.len()), (25, 15, 20, 60));
     let targets: BTreeSet<&String> = world.requests.iter().map(|request| &request.email).collect();
     assert_eq!(targets.len(), 60);

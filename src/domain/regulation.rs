@@ -1,1 +1,892 @@
-//! .
+//! A regulation is a law or a contract that says by when a request must be answered; the rule table holds all of them
+//! under one version, which every request freezes when its deadlines are computed.
+//!
+//! The table is read strictly: an unknown key, spelling, zone or a second rule for the same request type is a fault of
+//! the file. Fields that no computation uses yet (notes, sources, other readings) are kept, because people see them.
+
+use crate::RequestType;
+use crate::words::spelled;
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeSet;
+
+/// The one form of the table that this code reads.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The contract that binds the processor where no other was agreed.
+pub const DEFAULT_CONTRACT: &str = "CONTRACT-DEFAULT";
+
+/// Every regulation, the conventions they share, and the thresholds of the bands, under one version.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleTable {
+    /// The form of the file.
+    pub schema_version: u32,
+    /// What a request freezes, such as `2026-11-21.1`.
+    #[serde(rename = "table_version")]
+    pub version: String,
+    /// The day on which the sources were read.
+    #[serde(deserialize_with = "text")]
+    pub as_of: Date,
+    /// What all rules share.
+    pub conventions: Conventions,
+    /// When an open request is at risk.
+    pub sla: Sla,
+    #[serde(rename = "enums")]
+    spellings: Spellings,
+    /// Laws and contracts, in the order of the file.
+    #[serde(rename = "regulation")]
+    pub regulations: Vec<Regulation>,
+}
+
+/// What all rules share: the sentences that the arithmetic of [`crate::deadline`] follows, and the buffer.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each field holds the sentence that explains it")]
+pub struct Conventions {
+    pub day_zero: String,
+    pub due_instant: String,
+    pub extension_basis: String,
+    pub extension_validity: String,
+    pub late_pause: String,
+    pub pause_mode_none: String,
+    pub pause_mode_reset: String,
+    pub pause_mode_exclude_inclusive: String,
+    pub pause_mode_suspend: String,
+    pub pause_opt_in: String,
+    pub roll_next_working_day: String,
+    pub roll_next_non_sunday_non_holiday: String,
+    pub roll_none: String,
+    pub request_clock_owner: String,
+    pub effective_due: String,
+    /// Business days left to the controller between our answer and the law's deadline.
+    pub controller_buffer_business_days: u16,
+}
+
+/// Thresholds on the effective due date.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sla {
+    /// By when the processor wants to be done.
+    pub internal_target: Period,
+    /// At risk with this many business days left, or fewer.
+    pub at_risk_business_days_left: u16,
+    /// Critical with this many business days left, or fewer.
+    pub critical_business_days_left: u16,
+    /// At risk when this part of the time has passed.
+    pub at_risk_elapsed_percent: u8,
+    /// A connected system that is silent for so long is reported.
+    pub early_warning_connector_silence_business_days: u16,
+    /// So long before the due date the controller decides about an extension.
+    pub extension_decision_business_days_before_due: u16,
+}
+
+/// The spellings that the file's author believed in; parsing them as our types finds those we do not know.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spellings {
+    units: Vec<Unit>,
+    pause_kinds: Vec<PauseKind>,
+    pause_modes: Vec<PauseMode>,
+    rolls: Vec<Roll>,
+    clock_starts: Vec<ClockStart>,
+    confidence: Vec<Confidence>,
+}
+
+/// One law, or one kind of contract.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Regulation {
+    /// Stable id, such as `EU-GDPR`.
+    pub id: String,
+    /// Its full name.
+    pub name: String,
+    /// Whom it binds.
+    pub role: Role,
+    /// ISO 3166 codes, `EU`, `EEA`, or `*` for a contract.
+    pub jurisdictions: Vec<String>,
+    /// The zone of its dates where the controller's own does not apply.
+    #[serde(rename = "default_tz")]
+    pub default_timezone: String,
+    /// Name of the holiday calendar that its business days and rolls follow.
+    pub calendar: String,
+    /// Days that are never working days.
+    pub weekend: Vec<DayName>,
+    /// Articles and sections.
+    pub legal_basis: String,
+    /// Whether it binds already.
+    pub status: Status,
+    /// Since when, or from when.
+    #[serde(default, deserialize_with = "optional_text")]
+    pub effective: Option<Date>,
+    /// How sure the research is.
+    pub confidence: Confidence,
+    /// How long the request itself must or may be kept.
+    pub dsr_record_retention: Option<String>,
+    /// For people.
+    pub notes: Option<String>,
+    /// Where it was read.
+    #[serde(default)]
+    pub source_urls: Vec<String>,
+    /// At most one for each request type.
+    #[serde(rename = "rule")]
+    pub rules: Vec<Rule>,
+}
+
+/// By when requests of some types must be answered.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Stable id, such as `eu-gdpr.all`.
+    pub id: String,
+    /// Request types, among them some that this product does not take as requests (`appeal`, `opt_out_sale` …).
+    pub request_types: Vec<String>,
+    /// What starts its clock.
+    pub clock_start: ClockStart,
+    /// Whether the day of the start counts.
+    pub first_day: FirstDay,
+    /// The time to answer.
+    pub due: Period,
+    /// The time to acknowledge.
+    pub ack: Option<Period>,
+    /// How the time to answer may grow.
+    pub extension: Option<Extension>,
+    /// What waiting does to the clock.
+    #[serde(default)]
+    pub pause: PauseModes,
+    /// For these types waiting does something only if the controller chose so.
+    #[serde(default)]
+    pub pause_opt_in_request_types: Vec<String>,
+    /// Whether a pause also moves the last day for the notice of an extension.
+    #[serde(default)]
+    pub pause_shifts_extension_notice: bool,
+    /// What happens where the month has no such day.
+    pub month_end: MonthEnd,
+    /// What happens where the last day is not a working day.
+    pub roll: Roll,
+    /// The law that would allow a roll we do not use.
+    pub roll_permitted_by: Option<String>,
+    /// A policy value, not a date of the law.
+    #[serde(default)]
+    pub soft_deadline: bool,
+    /// Silence counts as a refusal.
+    #[serde(default)]
+    pub deemed_refusal: bool,
+    /// Time to carry out what was decided in time.
+    pub execute_after_decision: Option<Period>,
+    /// How sure the research is.
+    pub confidence: Confidence,
+    /// How else the law is read.
+    pub alt_reading: Option<String>,
+    /// For people.
+    pub notes: Option<String>,
+}
+
+/// A length of time in days or months, never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawPeriod")]
+pub struct Period {
+    amount: u16,
+    unit: Unit,
+}
+
+/// How the time to answer may grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "RawExtension")]
+pub enum Extension {
+    /// By a fixed time, counted from the start of the clock, if notice is given before the first due date.
+    Fixed {
+        /// How much is added to the time to answer.
+        by: Period,
+        /// How often.
+        max_times: u8,
+    },
+    /// To a date that the notice itself names.
+    OpenEnded,
+}
+
+/// What waiting for something does to the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseModes {
+    /// For proof of identity.
+    pub identity: PauseMode,
+    /// For the person's answer about what they mean.
+    pub clarification: PauseMode,
+    /// For a fee.
+    pub fee: PauseMode,
+    /// For the controller.
+    pub controller: PauseMode,
+}
+
+impl Default for PauseModes {
+    fn default() -> Self {
+        let none = PauseMode::None;
+        Self { identity: none, clarification: none, fee: none, controller: none }
+    }
+}
+
+spelled! {
+    /// What a [`Period`] counts.
+    Unit {
+        /// Every day.
+        CalendarDays = "calendar_days",
+        /// Days that are neither weekend nor holiday.
+        BusinessDays = "business_days",
+        /// The same day of a later month, or that month's last.
+        CalendarMonths = "calendar_months",
+    }
+}
+
+spelled! {
+    /// What a clock may wait for.
+    PauseKind {
+        /// Proof of identity.
+        Identity = "identity",
+        /// The person's answer about what they mean.
+        Clarification = "clarification",
+        /// A fee.
+        Fee = "fee",
+        /// The controller.
+        Controller = "controller",
+    }
+}
+
+spelled! {
+    /// What waiting does to the clock.
+    PauseMode {
+        /// It is recorded and the clock runs on.
+        None = "none",
+        /// Day 0 becomes the day on which the awaited item came.
+        Reset = "reset",
+        /// No day from asked to answered is counted, both included.
+        ExcludeInclusive = "exclude_inclusive",
+        /// No day after the asking is counted, up to and including the answer's.
+        Suspend = "suspend",
+    }
+}
+
+spelled! {
+    /// Where a due date goes that is not a working day.
+    Roll {
+        /// Nowhere: the cautious reading.
+        None = "none",
+        /// To the next day that is neither weekend nor holiday.
+        NextWorkingDay = "next_working_day",
+        /// To the next day that is neither Sunday nor holiday.
+        NextNonSundayNonHoliday = "next_non_sunday_non_holiday",
+    }
+}
+
+spelled! {
+    /// The event that starts a clock.
+    ClockStart {
+        /// The controller received the request.
+        RequestReceived = "request_received",
+        /// The latest of request, proof of identity and fee (UK GDPR Art. 12A).
+        RelevantTime = "relevant_time",
+        /// The processor received the controller's instruction.
+        InstructionReceived = "instruction_received",
+        /// An appeal was received.
+        AppealReceived = "appeal_received",
+        /// A complaint was received.
+        ComplaintReceived = "complaint_received",
+        /// The contract with the controller ended.
+        ContractTerminated = "contract_terminated",
+        /// A person wrote to the processor.
+        DataSubjectContactReceived = "data_subject_contact_received",
+        /// A deletion was fetched from California's DROP.
+        DropRequestRetrieved = "drop_request_retrieved",
+    }
+}
+
+spelled! {
+    /// How sure the research is.
+    Confidence {
+        /// Read in the law or the regulator's own words.
+        High = "high",
+        /// Read in secondary sources.
+        Medium = "medium",
+        /// To be confirmed by the controller's counsel; a policy target until then.
+        Low = "low",
+    }
+}
+
+spelled! {
+    /// Whom a regulation binds.
+    Role {
+        /// The controller, by law.
+        ControllerStatutory = "controller_statutory",
+        /// The processor, by contract.
+        ProcessorContract = "processor_contract",
+    }
+}
+
+spelled! {
+    /// Whether a regulation binds already.
+    Status {
+        /// It does.
+        InForce = "in_force",
+        /// From its `effective` date.
+        NotYetInForce = "not_yet_in_force",
+    }
+}
+
+spelled! {
+    /// Whether the day of the start counts.
+    FirstDay {
+        /// It is day 0.
+        Excluded = "excluded",
+    }
+}
+
+spelled! {
+    /// What happens where a month has no such day.
+    MonthEnd {
+        /// Its last day is taken.
+        ClampLastDay = "clamp_last_day",
+    }
+}
+
+spelled! {
+    /// A day of the week.
+    DayName {
+        /// Monday.
+        Mon = "mon",
+        /// Tuesday.
+        Tue = "tue",
+        /// Wednesday.
+        Wed = "wed",
+        /// Thursday.
+        Thu = "thu",
+        /// Friday.
+        Fri = "fri",
+        /// Saturday.
+        Sat = "sat",
+        /// Sunday.
+        Sun = "sun",
+    }
+}
+
+/// Why a rule table cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TableFault {
+    /// Not TOML, or not the keys and values of a rule table.
+    #[error("the rule table is not well formed")]
+    Syntax(#[from] toml::de::Error),
+    /// A form of the table that this version does not read.
+    #[error("the rule table has schema version {found}, and {SCHEMA_VERSION} is what this version reads")]
+    Schema {
+        /// The version in the file.
+        found: u32,
+    },
+    /// The file's list of spellings lacks some that the code gives a meaning.
+    #[error("the list enums.{list} of the rule table is not the one this version knows")]
+    Spellings {
+        /// The list.
+        list: &'static str,
+    },
+    /// Two regulations, or two rules, of one id.
+    #[error("{id} is in the rule table twice")]
+    Duplicate {
+        /// That id.
+        id: String,
+    },
+    /// Two rules of one regulation for the same type: nobody could say which counts.
+    #[error("{regulation} has two rules for {request_type}")]
+    Ambiguous {
+        /// The regulation.
+        regulation: String,
+        /// The request type.
+        request_type: String,
+    },
+    /// A time zone that does not exist.
+    #[error("{regulation} has an unknown time zone, {zone}")]
+    Zone {
+        /// The regulation.
+        regulation: String,
+        /// The zone.
+        zone: String,
+    },
+    /// No day of the week is a working day.
+    #[error("{regulation} has no working day")]
+    NoWorkingDay {
+        /// The regulation.
+        regulation: String,
+    },
+    /// Something comes into force on no date.
+    #[error("{regulation} is not yet in force and has no effective date")]
+    NoEffectiveDate {
+        /// The regulation.
+        regulation: String,
+    },
+    /// The contract that binds where nothing else was agreed is missing or does not cover a request type.
+    #[error("{DEFAULT_CONTRACT} has no rule for {request_type}")]
+    NoContract {
+        /// The request type.
+        request_type: RequestType,
+    },
+}
+
+/// Why no regulation could be chosen: the caller named something that the table does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChoiceError {
+    /// No law has this id.
+    #[error("unknown regulation {id}; known are {}", known.join(", "))]
+    UnknownRegulation {
+        /// What was asked for.
+        id: String,
+        /// Every id of a law.
+        known: Vec<String>,
+    },
+    /// No law is listed for this place.
+    #[error("no regulation is known for the jurisdiction {jurisdiction}; known are {}", known.join(", "))]
+    UnknownJurisdiction {
+        /// What was asked for.
+        jurisdiction: String,
+        /// Every place that is listed.
+        known: Vec<String>,
+    },
+}
+
+/// The law that governs a request, and how it was found.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    /// The law.
+    pub regulation: &'a Regulation,
+    /// What it was chosen by.
+    pub by: ChosenBy<'a>,
+}
+
+/// What a law was chosen by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChosenBy<'a> {
+    /// The request names it.
+    Id,
+    /// The request names this jurisdiction.
+    Jurisdiction(&'a str),
+    /// Nothing was named; the controller is established in this country.
+    Country(&'a str),
+}
+
+/// Members of the European Union, ISO 3166-1.
+const EU_MEMBERS: [&str; 27] = [
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV",
+    "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
+];
+/// States of the European Economic Area that are not members of the Union (EEA Joint Committee Decision 154/2018).
+const EEA_ONLY: [&str; 3] = ["IS", "LI", "NO"];
+/// Laws that bind some trades only (health care, consumer health data, data brokers): never concluded from a country.
+const SECTORAL: [&str; 3] = ["US-HIPAA", "US-WA-MHMDA", "US-CA-DELETE"];
+
+impl RuleTable {
+    /// Reads a table, strictly.
+    pub fn parse(text: &str) -> Result<Self, TableFault> {
+        let table: Self = toml::from_str(text)?;
+        if table.schema_version != SCHEMA_VERSION {
+            return Err(TableFault::Schema { found: table.schema_version });
+        }
+        table.spellings.check()?;
+        let mut ids = BTreeSet::new();
+        for regulation in &table.regulations {
+            regulation.check()?;
+            for id in std::iter::once(&regulation.id).chain(regulation.rules.iter().map(|rule| &rule.id)) {
+                if !ids.insert(id) {
+                    return Err(TableFault::Duplicate { id: id.clone() });
+                }
+            }
+        }
+        for request_type in RequestType::ALL.iter().copied() {
+            if table.contract_rule(request_type).is_none() {
+                return Err(TableFault::NoContract { request_type });
+            }
+        }
+        Ok(table)
+    }
+
+    /// The regulation of this id, law or contract.
+    pub fn regulation(&self, id: &str) -> Option<&Regulation> {
+        self.regulations.iter().find(|regulation| regulation.id == id)
+    }
+
+    /// The rule of this id, and the regulation it belongs to.
+    pub fn rule(&self, id: &str) -> Option<(&Regulation, &Rule)> {
+        self.regulations.iter().find_map(|regulation| {
+            let rule = regulation.rules.iter().find(|rule| rule.id == id)?;
+            Some((regulation, rule))
+        })
+    }
+
+    /// The rule of the processor's contract for a request type, and that contract. Every type has one.
+    pub fn contract_rule(&self, request_type: RequestType) -> Option<(&Regulation, &Rule)> {
+        let contract = self.regulation(DEFAULT_CONTRACT).filter(|found| found.role == Role::ProcessorContract)?;
+        Some((contract, contract.rule_for(request_type)?))
+    }
+
+    /// The law that governs a request: the one that is named, else that of the named jurisdiction, else that of the
+    /// controller's country, which may have none.
+    pub fn choose<'a>(
+        &'a self,
+        request_type: RequestType,
+        regulation: Option<&str>,
+        jurisdiction: Option<&'a str>,
+        controller_country: Option<&'a str>,
+    ) -> Result<Option<Choice<'a>>, ChoiceError> {
+        if let Some(id) = regulation {
+            let found = self.laws().find(|law| law.id == id);
+            let unknown = || {
+                let known = self.laws().map(|law| law.id.clone()).collect();
+                ChoiceError::UnknownRegulation { id: id.to_owned(), known }
+            };
+            return Ok(Some(Choice { regulation: found.ok_or_else(unknown)?, by: ChosenBy::Id }));
+        }
+        if let Some(place) = jurisdiction {
+            let found = self.law_of(place, request_type, true).or_else(|| {
+                // A part of a country without a law of its own is under the country's: `CA-ON` under Canada's.
+                self.law_of(place.split_once('-')?.0, request_type, false)
+            });
+            let unknown = || ChoiceError::UnknownJurisdiction {
+                jurisdiction: place.to_owned(),
+                known: self.known_jurisdictions(),
+            };
+            let by = ChosenBy::Jurisdiction(place);
+            return Ok(Some(Choice { regulation: found.ok_or_else(unknown)?, by }));
+        }
+        let Some(country) = controller_country else { return Ok(None) };
+        let found = self.law_of(country, request_type, false);
+        Ok(found.map(|regulation| Choice { regulation, by: ChosenBy::Country(country) }))
+    }
+
+    fn laws(&self) -> impl Iterator<Item = &Regulation> {
+        self.regulations.iter().filter(|regulation| regulation.role == Role::ControllerStatutory)
+    }
+
+    /// Of several laws in one place (South Africa has one for access, one for the rest), the first that has a rule for
+    /// the type; a law without one still is the law there.
+    fn law_of(&self, place: &str, request_type: RequestType, sectoral: bool) -> Option<&Regulation> {
+        let here = || self.laws().filter(|law| law.covers(place) && (sectoral || !SECTORAL.contains(&law.id.as_str())));
+        here().find(|law| law.rule_for(request_type).is_some()).or_else(|| here().next())
+    }
+
+    fn known_jurisdictions(&self) -> Vec<String> {
+        let mut known: BTreeSet<&str> = self.laws().flat_map(|law| &law.jurisdictions).map(String::as_str).collect();
+        if known.contains("EU") {
+            known.extend(EU_MEMBERS);
+        }
+        if known.contains("EEA") {
+            known.extend(EEA_ONLY);
+        }
+        known.into_iter().map(str::to_owned).collect()
+    }
+}
+
+impl Regulation {
+    /// The rule for a request type, if this regulation has one.
+    pub fn rule_for(&self, request_type: RequestType) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.request_types.iter().any(|name| name == request_type.as_str()))
+    }
+
+    /// Whether it is the law in a place (ISO 3166 in any case, `EU` or `EEA`). A law of a state does not cover the
+    /// country, nor the other way round.
+    pub fn covers(&self, place: &str) -> bool {
+        let lists = |name: &str| self.jurisdictions.iter().any(|listed| listed.eq_ignore_ascii_case(name));
+        let among = |members: &[&str]| members.iter().any(|member| member.eq_ignore_ascii_case(place));
+        lists(place)
+            || (lists("EU") && among(&EU_MEMBERS))
+            || (lists("EEA") && (among(&EU_MEMBERS) || among(&EEA_ONLY)))
+    }
+
+    /// Whether it binds on a day. A law in force has no earlier form in the table: its rules are used for every day.
+    pub fn binds_on(&self, day: Date) -> bool {
+        match self.status {
+            Status::InForce => true,
+            Status::NotYetInForce => self.effective.is_some_and(|from| from <= day),
+        }
+    }
+
+    fn check(&self) -> Result<(), TableFault> {
+        let regulation = || self.id.clone();
+        if TimeZone::get(&self.default_timezone).is_err() {
+            return Err(TableFault::Zone { regulation: regulation(), zone: self.default_timezone.clone() });
+        }
+        if DayName::ALL.iter().all(|day| self.weekend.contains(day)) {
+            return Err(TableFault::NoWorkingDay { regulation: regulation() });
+        }
+        if self.status == Status::NotYetInForce && self.effective.is_none() {
+            return Err(TableFault::NoEffectiveDate { regulation: regulation() });
+        }
+        let mut seen = BTreeSet::new();
+        for request_type in self.rules.iter().flat_map(|rule| &rule.request_types) {
+            if !seen.insert(request_type) {
+                return Err(TableFault::Ambiguous { regulation: regulation(), request_type: request_type.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rule {
+    /// Whether a person must be told that this is a target of policy, not yet a date of the law.
+    pub fn is_policy_target(&self) -> bool {
+        self.soft_deadline || self.confidence == Confidence::Low
+    }
+}
+
+impl Period {
+    /// A period, unless the amount is zero.
+    pub const fn new(amount: u16, unit: Unit) -> Option<Self> {
+        if amount == 0 { None } else { Some(Self { amount, unit }) }
+    }
+
+    /// How many.
+    pub const fn amount(self) -> u16 {
+        self.amount
+    }
+
+    /// Of what.
+    pub const fn unit(self) -> Unit {
+        self.unit
+    }
+}
+
+impl std::fmt::Display for Period {
+    /// In words: `1 calendar month`, `30 business days`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let one = match self.unit {
+            Unit::CalendarDays => "calendar day",
+            Unit::BusinessDays => "business day",
+            Unit::CalendarMonths => "calendar month",
+        };
+        write!(f, "{} {one}{}", self.amount, if self.amount == 1 { "" } else { "s" })
+    }
+}
+
+impl PauseModes {
+    /// What waiting for this does.
+    pub const fn of(self, kind: PauseKind) -> PauseMode {
+        match kind {
+            PauseKind::Identity => self.identity,
+            PauseKind::Clarification => self.clarification,
+            PauseKind::Fee => self.fee,
+            PauseKind::Controller => self.controller,
+        }
+    }
+}
+
+impl From<Weekday> for DayName {
+    fn from(day: Weekday) -> Self {
+        match day {
+            Weekday::Monday => DayName::Mon,
+            Weekday::Tuesday => DayName::Tue,
+            Weekday::Wednesday => DayName::Wed,
+            Weekday::Thursday => DayName::Thu,
+            Weekday::Friday => DayName::Fri,
+            Weekday::Saturday => DayName::Sat,
+            Weekday::Sunday => DayName::Sun,
+        }
+    }
+}
+
+impl Spellings {
+    fn check(&self) -> Result<(), TableFault> {
+        fn same<T: Ord + Copy>(list: &'static str, found: &[T], all: &[T]) -> Result<(), TableFault> {
+            let sorted = |of: &[T]| of.iter().copied().collect::<BTreeSet<T>>();
+            if sorted(found) == sorted(all) { Ok(()) } else { Err(TableFault::Spellings { list }) }
+        }
+        same("units", &self.units, Unit::ALL)?;
+        same("pause_kinds", &self.pause_kinds, PauseKind::ALL)?;
+        same("pause_modes", &self.pause_modes, PauseMode::ALL)?;
+        same("rolls", &self.rolls, Roll::ALL)?;
+        same("clock_starts", &self.clock_starts, ClockStart::ALL)?;
+        same("confidence", &self.confidence, Confidence::ALL)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPeriod {
+    amount: u16,
+    unit: Unit,
+}
+
+impl TryFrom<RawPeriod> for Period {
+    type Error = &'static str;
+
+    fn try_from(raw: RawPeriod) -> Result<Self, Self::Error> {
+        Period::new(raw.amount, raw.unit).ok_or("a period of zero")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawExtension {
+    amount: Option<u16>,
+    unit: Option<Unit>,
+    max_times: Option<u8>,
+    basis: Option<ExtensionBasis>,
+    #[expect(dead_code, reason = "there is one value, and reading it checks it")]
+    notice_within: NoticeWithin,
+    open_ended: bool,
+}
+
+spelled! {
+    /// From where an extension counts.
+    ExtensionBasis {
+        /// The start of the clock, not the first due date.
+        FromClockStart = "from_clock_start",
+    }
+}
+
+spelled! {
+    /// By when an extension must be told.
+    NoticeWithin {
+        /// Up to and including the first due date.
+        InitialPeriod = "initial_period",
+    }
+}
+
+impl TryFrom<RawExtension> for Extension {
+    type Error = &'static str;
+
+    fn try_from(raw: RawExtension) -> Result<Self, Self::Error> {
+        match (raw.open_ended, raw.amount, raw.unit, raw.max_times, raw.basis) {
+            (true, None, None, None, None) => Ok(Extension::OpenEnded),
+            (false, Some(amount), Some(unit), Some(max_times), Some(ExtensionBasis::FromClockStart)) => {
+                let by = Period::new(amount, unit).ok_or("an extension of zero")?;
+                Ok(Extension::Fixed { by, max_times })
+            }
+            _ => Err("an extension is either open_ended or has amount, unit, max_times and basis"),
+        }
+    }
+}
+
+/// Reads a value from its text.
+pub(crate) fn text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
+/// Reads a value from its text, where there is one.
+pub(crate) fn optional_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = include_str!("../../config/regulations.toml");
+
+    fn table() -> RuleTable {
+        RuleTable::parse(FILE).expect("the shipped table is well formed")
+    }
+
+    fn chosen(regulation: Option<&str>, jurisdiction: Option<&str>, country: Option<&str>) -> Option<String> {
+        let table = table();
+        let choice = table.choose(RequestType::Deletion, regulation, jurisdiction, country).expect("all are known");
+        choice.map(|choice| choice.regulation.id.clone())
+    }
+
+    #[test]
+    fn the_shipped_table_is_read_whole() {
+        let table = table();
+        assert_eq!((table.version.as_str(), table.regulations.len()), ("2026-11-21.1", 52));
+        assert_eq!(table.regulations.iter().map(|regulation| regulation.rules.len()).sum::<usize>(), 98);
+        let (regulation, rule) = table.rule("eu-gdpr.all").expect("it is there");
+        assert_eq!((regulation.id.as_str(), rule.due), ("EU-GDPR", Period { amount: 1, unit: Unit::CalendarMonths }));
+        let by = Period { amount: 2, unit: Unit::CalendarMonths };
+        assert_eq!(rule.extension, Some(Extension::Fixed { by, max_times: 1 }));
+        assert_eq!(rule.pause.of(PauseKind::Identity), PauseMode::Suspend);
+        let (_, swiss) = table.rule("ch-fadp.access").expect("it is there");
+        assert_eq!(swiss.extension, Some(Extension::OpenEnded));
+        assert_eq!(table.conventions.controller_buffer_business_days, 5);
+    }
+
+    #[test]
+    fn a_table_with_anything_unknown_in_it_is_refused() {
+        let refused = |from: &str, to: &str| {
+            assert!(FILE.contains(from), "{from}");
+            RuleTable::parse(&FILE.replacen(from, to, 1)).expect_err(to)
+        };
+        let syntax = [
+            ("schema_version = 1", "schema_version = 1\nsurprise = 1"),
+            ("[sla]", "[sla]\nsurprise = 1"),
+            ("first_day = \"excluded\"", "first_day = \"included\""),
+            ("due = { amount = 1, unit", "due = { amount = 0, unit"),
+            ("due = { amount = 1, unit", "due = { surprise = 1, amount = 1, unit"),
+            ("roll = \"next_working_day\"", "roll = \"back\""),
+            ("max_times = 1, ", ""),
+            ("as_of = \"2026-11-21\"", "as_of = \"21 Nov\""),
+        ];
+        for (from, to) in syntax {
+            assert!(matches!(refused(from, to), TableFault::Syntax(_)), "{to}");
+        }
+        assert!(matches!(refused("schema_version = 1", "schema_version = 2"), TableFault::Schema { found: 2 }));
+        assert!(matches!(refused("id = \"UK-GDPR\"", "id = \"EU-GDPR\""), TableFault::Duplicate { .. }));
+        assert!(matches!(refused("\"Europe/Brussels\"", "\"Europe/Nowhere\""), TableFault::Zone { .. }));
+        assert!(matches!(refused("\"relevant_time\", ", ""), TableFault::Spellings { list: "clock_starts" }));
+        let twice = refused("request_types = [\"access\"]", "request_types = [\"access\", \"deletion\"]");
+        assert!(matches!(twice, TableFault::Ambiguous { .. }), "{twice}");
+        assert!(matches!(refused("\"CONTRACT-DEFAULT\"", "\"OTHER\""), TableFault::NoContract { .. }));
+    }
+
+    #[test]
+    fn a_law_is_chosen_by_its_id_then_by_jurisdiction_then_by_the_controllers_country() {
+        assert_eq!(chosen(Some("KR-PIPA"), Some("DE"), Some("GB")).as_deref(), Some("KR-PIPA"));
+        assert_eq!(chosen(None, Some("DE"), Some("GB")).as_deref(), Some("EU-GDPR"));
+        assert_eq!(chosen(None, None, Some("GB")).as_deref(), Some("UK-GDPR"));
+        assert_eq!(chosen(None, None, None), None);
+    }
+
+    #[test]
+    fn a_jurisdiction_leads_to_the_law_that_lists_it() {
+        for (place, law) in [
+            ("EU", "EU-GDPR"),
+            ("fr", "EU-GDPR"),
+            ("NO", "EU-GDPR"),
+            ("DE-BY", "EU-GDPR"),
+            ("GB", "UK-GDPR"),
+            ("US-CA", "US-CA-CCPA"),
+            ("US-WA", "US-WA-MHMDA"),
+            ("CA-QC", "CA-QC-LAW25"),
+            ("CA-ON", "CA-PIPEDA"),
+            ("ZA", "ZA-POPIA"),
+        ] {
+            assert_eq!(chosen(None, Some(place), None).as_deref(), Some(law), "{place}");
+        }
+        let table = table();
+        let access = table.choose(RequestType::Access, None, Some("ZA"), None).expect("known").expect("found");
+        assert_eq!(access.regulation.id, "ZA-PAIA");
+    }
+
+    #[test]
+    fn no_law_of_one_trade_is_concluded_from_a_country() {
+        assert_eq!(chosen(None, None, Some("US")), None);
+        let unknown = table().choose(RequestType::Deletion, None, Some("US-NY"), None).map(|_| ());
+        assert!(matches!(unknown, Err(ChoiceError::UnknownJurisdiction { .. })));
+    }
+
+    #[test]
+    fn what_is_unknown_is_refused_with_what_is_known() {
+        let table = table();
+        let error = |regulation, jurisdiction| {
+            table.choose(RequestType::Access, regulation, jurisdiction, Some("DE")).expect_err("unknown").to_string()
+        };
+        let regulation = error(Some("GDPR"), None);
+        assert!(regulation.starts_with("unknown regulation GDPR; known are EU-GDPR, UK-GDPR, "), "{regulation}");
+        assert!(!regulation.contains("CONTRACT"), "a contract is not a law: {regulation}");
+        assert!(error(Some("CONTRACT-DEFAULT"), None).starts_with("unknown regulation"));
+        let jurisdiction = error(None, Some("XX"));
+        assert!(jurisdiction.contains("the jurisdiction XX; known are AR, AT, AU, "), "{jurisdiction}");
+    }
+}

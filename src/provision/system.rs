@@ -79,7 +79,8 @@ pub enum Origin<'a> {
 /// How many matching records are too many, unless the definition says otherwise.
 const MAX_MATCHES: u32 = 25;
 
-/// Reads one connected system from the body of an API call; every fault at once, as pointers into the body.
+/// Reads one connected system from the body of an API call; every fault at once, as pointers into the body. Inside a Tokio
+/// runtime only: the connector that checks the settings prepares its connections, without making any.
 ///
 /// `name` is the one in the call's path. The body may repeat it, but not contradict it.
 pub fn read_system(name: &str, body: &Value, origin: &Origin<'_>) -> Result<SystemDef, Vec<Fault>> {
@@ -92,7 +93,7 @@ pub fn to_spec(system: &SystemDef) -> SystemSpec {
         name: system.name.clone(),
         connector: system.connector.clone(),
         settings: system.settings.clone(),
-        secrets: system.secrets.iter().map(|(name, secret)| (name.clone(), secret.value.clone())).collect(),
+        secrets: in_clear(&system.secrets),
         tables: system.tables.clone(),
         max_matches: u64::from(system.max_matches),
         // The paths in the settings are absolute.
@@ -131,20 +132,43 @@ pub(super) fn read(
     let settings = settings.and_then(|settings| located(settings, connector, pointer, origin, &mut faults));
     let secrets = read_secrets(secrets, &join(pointer, "secrets"), origin, &mut faults);
     let tables = read_tables(tables, &join(pointer, "tables"), &mut faults);
-    let (Some(name), Some(family), Some(connector), Some(settings), Some(tables)) =
-        (name, family, connector, settings, tables)
-    else {
-        return Err(faults);
-    };
-    let connector = connector.to_owned();
-    let system =
-        SystemDef { name, family, connector, settings, secrets, allow, max_matches, tables, rate_per_second, paused };
-    if let Err(more) = registry::connect(&to_spec(&system)) {
-        // A connector says `settings.port` or `tables.1.columns`.
-        faults
-            .extend(more.into_iter().map(|f| Fault::new(format!("{pointer}/{}", f.path.replace('.', "/")), f.detail)));
+    if let (Some(connector), Some(settings)) = (connector, &settings) {
+        let spec = SystemSpec {
+            name: name.clone().unwrap_or_default(),
+            connector: connector.to_owned(),
+            settings: settings.clone(),
+            secrets: in_clear(&secrets),
+            tables: tables.clone().unwrap_or_default(),
+            max_matches: u64::from(max_matches),
+            base_dir: None,
+        };
+        // A connector says `settings.port` or `tables.1.columns`; about tables only if it was shown all of them.
+        let more = registry::connect(&spec).err().unwrap_or_default();
+        let more = more.into_iter().filter(|fault| tables.is_some() || !fault.path.starts_with("tables"));
+        faults.extend(more.map(|f| Fault::new(format!("{pointer}/{}", f.path.replace('.', "/")), f.detail)));
     }
-    if faults.is_empty() { Ok(system) } else { Err(faults) }
+    match (name, family, connector, settings, tables) {
+        (Some(name), Some(family), Some(connector), Some(settings), Some(tables)) if faults.is_empty() => {
+            let connector = connector.to_owned();
+            Ok(SystemDef {
+                name,
+                family,
+                connector,
+                settings,
+                secrets,
+                allow,
+                max_matches,
+                tables,
+                rate_per_second,
+                paused,
+            })
+        }
+        _ => Err(faults),
+    }
+}
+
+fn in_clear(secrets: &BTreeMap<String, SecretDef>) -> BTreeMap<String, Secret> {
+    secrets.iter().map(|(name, secret)| (name.clone(), secret.value.clone())).collect()
 }
 
 fn system_name(reader: &mut Reader<'_, '_>, outer: Option<&str>) -> Option<String> {
@@ -235,7 +259,7 @@ fn read_secret(value: &Value, pointer: &str, origin: &Origin<'_>, faults: &mut V
             let path = base_dir.join(path);
             let text = std::fs::read_to_string(&path)
                 .map(|text| {
-                    text.strip_suffix('\n').map(|t| t.strip_suffix('\r').unwrap_or(t)).unwrap_or(&text).to_owned()
+                    text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t)).to_owned()
                 })
                 .map_err(|error| format!("{} cannot be read: {error}", path.display()));
             (SecretSource::File(path), text)

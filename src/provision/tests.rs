@@ -1,6 +1,6 @@
 use super::*;
 use redress_connectors::spec::OnDelete;
-use redress_domain::RequestType;
+use redress_domain::RequestType::{Access, Correction, Deletion};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -51,8 +51,8 @@ fn faults(text: &str) -> String {
     parse(text).expect_err("faulty").to_string()
 }
 
-#[test]
-fn the_example_of_the_design_is_read() {
+#[tokio::test]
+async fn the_example_of_the_design_is_read() {
     let env = |name: &str| (name == "ACME_CRM_PASSWORD").then(|| "canary".to_owned());
     let file = ControllerFile::parse(EXAMPLE, "acme.toml", Path::new("/srv/acme"), &env).unwrap();
     let controller = &file.controller;
@@ -66,7 +66,6 @@ fn the_example_of_the_design_is_read() {
     assert_eq!(system.settings["port"], 5432);
     assert_eq!(system.secrets["password"].source, SecretSource::Env("ACME_CRM_PASSWORD".to_owned()));
     assert_eq!(system.secrets["password"].value.expose(), "canary");
-    use RequestType::{Access, Correction, Deletion};
     assert_eq!(system.allow.as_deref(), Some([Access, Correction, Deletion].as_slice()));
     assert_eq!((system.max_matches, system.paused, system.rate_per_second), (25, false, None));
     let spec = to_spec(system);
@@ -75,8 +74,8 @@ fn the_example_of_the_design_is_read() {
     assert!(!format!("{file:?}").contains("canary"), "a secret shows");
 }
 
-#[test]
-fn a_secret_that_is_not_there_is_a_fault_that_names_its_source() {
+#[tokio::test]
+async fn a_secret_that_is_not_there_is_a_fault_that_names_its_source() {
     let said = faults(EXAMPLE);
     assert_eq!(
         said,
@@ -88,8 +87,8 @@ fn a_secret_that_is_not_there_is_a_fault_that_names_its_source() {
     assert!(said.contains("must be { env = ") && !said.contains("canary"), "{said}");
 }
 
-#[test]
-fn every_fault_is_named_at_once_with_line_and_path() {
+#[tokio::test]
+async fn every_fault_is_named_at_once_with_line_and_path() {
     let said = faults(
         r#"surprise = 1
 [controller]
@@ -129,6 +128,7 @@ paused = "yes"
         "acme.toml:7: controller.require_aproval: unknown key; did you mean require_approval?",
         "acme.toml:8: controller.review.1: must be one of access, portability, correction",
         "acme.toml:9: controller.cooling_off_hours: must be from 0 to 720",
+        "acme.toml:13: system.crm.settings.pth: ",
         "acme.toml:14: system.crm.max_matches: must be from 1 to 100000",
         "acme.toml:17: system.crm.tables.customers.key: must be a text",
         "acme.toml:18: system.crm.tables.customers.identify.e_mail: is not a type of identifier",
@@ -144,8 +144,8 @@ paused = "yes"
     }
 }
 
-#[test]
-fn what_the_connector_says_about_its_settings_has_line_and_path_too() {
+#[tokio::test]
+async fn what_the_connector_says_about_its_settings_has_line_and_path_too() {
     let text = format!(
         "{CONTROLLER}[[system]]\nname = \"mail\"\nconnector = \"maildir\"\n[system.settings]\npath = \"m\"\npaht = \"n\"\n"
     );
@@ -155,8 +155,8 @@ fn what_the_connector_says_about_its_settings_has_line_and_path_too() {
     assert!(said.starts_with("acme.toml:7: system.mail.connector: "), "{said}");
 }
 
-#[test]
-fn paths_in_a_file_are_relative_to_it() {
+#[tokio::test]
+async fn paths_in_a_file_are_relative_to_it() {
     let text =
         format!("{CONTROLLER}[[system]]\nname = \"mail\"\nconnector = \"maildir\"\nsettings = {{ path = \"mail\" }}\n");
     let system = parse(&text).unwrap().systems.remove(0);
@@ -166,8 +166,8 @@ fn paths_in_a_file_are_relative_to_it() {
     assert_eq!(system.settings["path"], "/var/mail");
 }
 
-#[test]
-fn a_secret_from_a_file_loses_its_last_line_break_only() {
+#[tokio::test]
+async fn a_secret_from_a_file_loses_its_last_line_break_only() {
     let folder = std::env::temp_dir().join(format!("redress-provision-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("password"), " a b \n\n").unwrap();
@@ -181,8 +181,8 @@ fn a_secret_from_a_file_loses_its_last_line_break_only() {
     assert_eq!(secret.source, SecretSource::File(folder.join("password")));
 }
 
-#[test]
-fn the_same_definition_is_read_from_a_body_of_the_api() {
+#[tokio::test]
+async fn the_same_definition_is_read_from_a_body_of_the_api() {
     let body = json!({
         "connector": "imap", "settings": {"host": "mail.acme.example", "port": 993, "tls": "implicit", "username": "dsr"},
         "secrets": {"password": {"value": "canary"}}, "rate_per_second": 2.5, "paused": true,
@@ -193,8 +193,8 @@ fn the_same_definition_is_read_from_a_body_of_the_api() {
     assert_eq!(system.secrets["password"].value.expose(), "canary");
 }
 
-#[test]
-fn secrets_that_a_body_does_not_mention_stay_as_they_are() {
+#[tokio::test]
+async fn secrets_that_a_body_does_not_mention_stay_as_they_are() {
     let kept = BTreeMap::from([("password".to_owned(), "old".into())]);
     let mut body = json!({"connector": "imap", "settings": {"host": "mail.acme.example", "username": "dsr"}});
     let secret = |body: &Value| {
@@ -207,8 +207,8 @@ fn secrets_that_a_body_does_not_mention_stay_as_they_are() {
     assert_eq!(secret(&body), (SecretSource::Value, "new".to_owned()));
 }
 
-#[test]
-fn a_body_of_the_api_can_name_nothing_on_this_machine() {
+#[tokio::test]
+async fn a_body_of_the_api_can_name_nothing_on_this_machine() {
     let kept = BTreeMap::new();
     let pointers = |body| -> Vec<String> {
         read_system("crm", &body, &Origin::Api { kept: &kept })

@@ -46,6 +46,11 @@ impl Wake {
         }
     }
 
+    /// Wakes this process only: a slot got free.
+    pub fn nudge(&self) {
+        self.local.notify_one();
+    }
+
     /// Waits for the next wake-up, or at most `poll`.
     pub async fn wait(&self, poll: Duration) {
         let _either_way_we_look = tokio::time::timeout(poll, self.local.notified()).await;

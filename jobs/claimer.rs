@@ -1,0 +1,296 @@
+//! The claimer finds due work and hands it to the worker; beside it run the renewal of leases and the sweep.
+//!
+//! One loop: advance requests whose time has come, let waiting rows run, lease batches into free slots, earliest deadline
+//! first. It sleeps until a wake-up, the next waiting row, or a poll. An error of the database is logged and tried again:
+//! nothing ends a worker but its shutdown.
+
+use crate::backend::{Batch, Feed, LeaseBackend};
+use crate::engine::{Engine, jitter};
+use apalis::layers::WorkerBuilderExt as _;
+use apalis_core::task::data::Data;
+use apalis_core::worker::builder::WorkerBuilder;
+use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
+use redress_domain::StepId;
+use redress_store::WorkKind;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How a process works.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// This process's name for its leases; unique for each start.
+    pub owner: String,
+    /// Batches at the same time.
+    pub concurrency: usize,
+    /// Batches of one lane at the same time.
+    pub lane_concurrency: usize,
+    /// Most rows in a batch.
+    pub batch: usize,
+    /// How long to sleep at most before looking again.
+    pub poll: Duration,
+    /// How long a lease lasts.
+    pub lease: Duration,
+    /// How often it is renewed.
+    pub renew: Duration,
+    /// How often lost leases, due purges and forgotten requests are looked for.
+    pub sweep: Duration,
+    /// How long running batches may go on after the shutdown began.
+    pub grace: Duration,
+}
+
+/// What a process is working on, for renewal, limits and readiness.
+#[derive(Debug, Default)]
+struct Board {
+    leases: HashSet<StepId>,
+    lanes: HashMap<String, usize>,
+}
+
+/// Marks a batch as being worked on until it is dropped.
+#[derive(Debug)]
+pub struct InFlight {
+    board: Arc<Mutex<Board>>,
+    lane: String,
+    ids: Vec<StepId>,
+    wake: redress_store::Wake,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut board = self.board.lock().expect("never held across a panic");
+        for id in &self.ids {
+            board.leases.remove(id);
+        }
+        if let Some(n) = board.lanes.get_mut(&self.lane) {
+            *n = n.saturating_sub(1);
+        }
+        drop(board);
+        self.wake.nudge();
+    }
+}
+
+/// The running workers of a process.
+#[derive(Debug)]
+pub struct Workers {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    board: Arc<Mutex<Board>>,
+    progress: Arc<AtomicI64>,
+}
+
+impl Workers {
+    /// Starts working.
+    pub fn start(engine: Arc<Engine>, options: WorkerOptions) -> Self {
+        let stop = CancellationToken::new();
+        let board = Arc::<Mutex<Board>>::default();
+        let progress = Arc::new(AtomicI64::new(engine.store.now_ms()));
+        let (feeder, feed) = mpsc::channel(options.concurrency);
+        let feed: Feed = Arc::new(tokio::sync::Mutex::new(feed));
+        let mut tasks = JoinSet::new();
+        let claimer = Claimer {
+            engine: engine.clone(),
+            options: options.clone(),
+            stop: stop.clone(),
+            board: board.clone(),
+            progress: progress.clone(),
+            slots: Arc::new(Semaphore::new(options.concurrency)),
+            feeder,
+        };
+        tasks.spawn(claimer.run());
+        tasks.spawn(renew(engine.clone(), options.clone(), stop.clone(), board.clone()));
+        tasks.spawn(sweep(engine.clone(), options.clone(), stop.clone()));
+        tasks.spawn(supervise(engine, feed, options.owner, stop.clone()));
+        Self { stop, tasks, board, progress }
+    }
+
+    /// When the claimer last looked for work and the database answered (Unix ms): the readiness of a worker.
+    pub fn last_progress(&self) -> i64 {
+        self.progress.load(Ordering::Relaxed)
+    }
+
+    /// A handle that tells [`Workers::last_progress`] elsewhere.
+    pub fn progress(&self) -> Arc<AtomicI64> {
+        self.progress.clone()
+    }
+
+    /// Stops claiming and lets running batches end, for at most the grace; what remains is taken over by others when its
+    /// lease runs out.
+    pub async fn shut_down(mut self, grace: Duration) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(grace, async {
+            while !self.board.lock().expect("never held across a panic").leases.is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        if ended.is_err() {
+            tracing::warn!("work that is still running is left to its lease");
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+struct Claimer {
+    engine: Arc<Engine>,
+    options: WorkerOptions,
+    stop: CancellationToken,
+    board: Arc<Mutex<Board>>,
+    progress: Arc<AtomicI64>,
+    slots: Arc<Semaphore>,
+    feeder: mpsc::Sender<Batch>,
+}
+
+impl Claimer {
+    async fn run(self) {
+        let store = &self.engine.store;
+        let mut troubled = false;
+        while !self.stop.is_cancelled() {
+            match self.round().await {
+                Ok(busy) => {
+                    if troubled {
+                        tracing::info!("the database is back; work goes on");
+                        troubled = false;
+                    }
+                    self.progress.store(store.now_ms(), Ordering::Relaxed);
+                    if !busy {
+                        let poll = self.until_next().await;
+                        tokio::select! {
+                            () = store.wake().wait(poll) => {}
+                            () = self.stop.cancelled() => {}
+                        }
+                    }
+                }
+                Err(error) => {
+                    if !troubled {
+                        tracing::error!(%error, "the claimer cannot reach the database; it tries again until it can");
+                    }
+                    troubled = true;
+                    tokio::time::sleep(Duration::from_millis(250 + (jitter() * 500.0) as u64)).await;
+                }
+            }
+        }
+    }
+
+    /// One look around; true if something was found.
+    async fn round(&self) -> Result<bool, redress_store::Error> {
+        let store = &self.engine.store;
+        let mut busy = store.advance_due(100).await? > 0;
+        busy |= store.promote().await? > 0;
+        while !self.stop.is_cancelled() {
+            let Ok(slot) = self.slots.clone().try_acquire_owned() else { break };
+            let full = self.full_lanes();
+            let lease_ms = self.options.lease.as_millis() as i64;
+            let leases = store.claim(&self.options.owner, &full, self.options.batch, lease_ms).await?;
+            let Some(first) = leases.first() else { break };
+            busy = true;
+            let in_flight = InFlight {
+                board: self.board.clone(),
+                lane: first.lane.clone(),
+                ids: leases.iter().map(|l| l.step_id.clone()).collect(),
+                wake: store.wake().clone(),
+                _slot: slot,
+            };
+            {
+                let mut board = self.board.lock().expect("never held across a panic");
+                board.leases.extend(in_flight.ids.iter().cloned());
+                *board.lanes.entry(in_flight.lane.clone()).or_default() += 1;
+            }
+            // There is a place in the channel for each slot.
+            if let Err(returned) = self.feeder.send(Batch { leases, in_flight }).await {
+                store.release(&returned.0.leases).await?;
+            }
+        }
+        Ok(busy)
+    }
+
+    fn full_lanes(&self) -> Vec<String> {
+        let board = self.board.lock().expect("never held across a panic");
+        board.lanes.iter().filter(|(_, n)| **n >= self.options.lane_concurrency).map(|(lane, _)| lane.clone()).collect()
+    }
+
+    async fn until_next(&self) -> Duration {
+        let store = &self.engine.store;
+        let next = store.next_wait().await.ok().flatten();
+        let wait = next.map_or(self.options.poll, |at| Duration::from_millis((at - store.now_ms()).max(5) as u64));
+        wait.min(self.options.poll)
+    }
+}
+
+async fn renew(engine: Arc<Engine>, options: WorkerOptions, stop: CancellationToken, board: Arc<Mutex<Board>>) {
+    // Renewal goes on through a shutdown, as long as something runs; the task ends with the process's workers.
+    let _until_dropped = stop;
+    loop {
+        tokio::time::sleep(options.renew).await;
+        let ids: Vec<StepId> = board.lock().expect("never held across a panic").leases.iter().cloned().collect();
+        for chunk in ids.chunks(500) {
+            if let Err(error) = engine.store.renew(&options.owner, chunk, options.lease.as_millis() as i64).await {
+                tracing::warn!(%error, "leases could not be renewed");
+            }
+        }
+    }
+}
+
+async fn sweep(engine: Arc<Engine>, options: WorkerOptions, stop: CancellationToken) {
+    let mut last_reconcile = 0;
+    while !stop.is_cancelled() {
+        let store = &engine.store;
+        let expired = store.expire_leases().await;
+        // Slower things: what nobody should ever find.
+        let now = store.now_ms();
+        let mut slower = Ok(0);
+        if now - last_reconcile >= 10_000 {
+            last_reconcile = now;
+            slower = match store.purge_due(100).await {
+                Ok(_) => store.reconcile().await,
+                error => error,
+            };
+        }
+        match (expired, slower) {
+            (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "the sweep failed and is tried again"),
+            (Ok(0), Ok(0)) => {}
+            _ => store.wake().nudge(),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(options.sweep) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Keeps an apalis worker running until the shutdown: whatever ends it, another one takes the feed over.
+async fn supervise(engine: Arc<Engine>, feed: Feed, owner: String, stop: CancellationToken) {
+    let mut life = 0_u32;
+    loop {
+        life += 1;
+        let worker = WorkerBuilder::new(format!("{owner}-{life}").as_str())
+            .backend(LeaseBackend::take(&feed).await)
+            .data(engine.clone())
+            .catch_panic()
+            .parallelize(tokio::spawn)
+            .build(run_batch);
+        let ended = worker.run().await;
+        if stop.is_cancelled() {
+            return;
+        }
+        tracing::error!(ok = ended.is_ok(), "the worker ended and is started again");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Does one batch. Always ends well for apalis: what came of it is in the store, or the lease runs out.
+async fn run_batch(batch: Batch, engine: Data<Arc<Engine>>) {
+    let Batch { leases, in_flight } = batch;
+    let engine: &Arc<Engine> = &engine;
+    match leases.first().map(|l| l.kind) {
+        Some(WorkKind::Step(verb)) => crate::run_step::run(engine, verb, leases).await,
+        Some(WorkKind::Answer) => crate::answer::run(engine, leases).await,
+        Some(WorkKind::Notify) => crate::notify::run(engine, leases).await,
+        None => {}
+    }
+    drop(in_flight);
+}

@@ -1,0 +1,31 @@
+//! The engine is what every job is given: the store, the systems within reach, the signing key and the way out.
+
+use crate::certificate::Signer;
+use crate::outbound::OutboundPolicy;
+use crate::reach::Reach;
+use redress_store::Store;
+use std::time::Duration;
+
+/// What every job is given.
+#[derive(Debug)]
+pub struct Engine {
+    /// Every row.
+    pub store: Store,
+    /// Connectors of the systems that were reached already.
+    pub reach: Reach,
+    /// Signs certificates and packages.
+    pub signer: Signer,
+    /// The client for webhooks: no redirects, no private addresses unless allowed.
+    pub http: reqwest::Client,
+    /// Where calls may go.
+    pub outbound: OutboundPolicy,
+    /// How long a package is handed out, unless its controller wants another time.
+    pub package_expires: Duration,
+    /// The version of this binary.
+    pub version: &'static str,
+}
+
+/// A random number in 0..1 that spreads the tries of many steps; not a secret.
+pub(crate) fn jitter() -> f64 {
+    redress_store::random::<2>().map_or(0.5, |bytes| f64::from(u16::from_be_bytes(bytes)) / 65_536.0)
+}

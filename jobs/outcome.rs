@@ -1,0 +1,159 @@
+//! What a connector's answer means for the row: pure, so that each sentence can be tested.
+
+use redress_connectors::{Done, Evidence, Outcome, Problem, Trouble, Verdict};
+use redress_domain::Verb;
+use redress_domain::step::{ATTEMPTS_BEFORE_ATTENTION, StepState, backoff_ms};
+use redress_store::StepResult;
+use serde_json::json;
+use std::time::Duration;
+
+/// When and how often: what the meaning of an answer depends on besides the answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The present moment (Unix ms).
+    pub now: i64,
+    /// Failures in a row before this try.
+    pub failures: u32,
+    /// A number in 0..1 that spreads later tries.
+    pub jitter: f64,
+    /// How long after an effect a second read sees it.
+    pub verify_after: Duration,
+}
+
+/// What the answer to an acting call means; `None` if the lease was lost and nothing may be recorded.
+pub fn acted(verb: Verb, outcome: Outcome, at: Moment) -> Option<StepResult> {
+    match outcome {
+        Outcome::Done(done) => Some(done_result(verb, done, at)),
+        Outcome::NothingFound(evidence) => Some(StepResult::Acted {
+            state: StepState::NothingFound,
+            found: 0,
+            changed: 0,
+            retained: 0,
+            result: result_json(&[], &evidence),
+            receipt: None,
+            verify_at: None,
+        }),
+        Outcome::Accepted { receipt, check_after } => Some(StepResult::External {
+            receipt: receipt.0,
+            check_at: at.now.saturating_add(millis(check_after).max(1_000)),
+        }),
+        Outcome::Trouble(trouble) => troubled(trouble, at),
+    }
+}
+
+/// What the answer to a second read means; `None` if the lease was lost and nothing may be recorded.
+pub fn verified(verdict: Verdict, at: Moment) -> Option<StepResult> {
+    match verdict {
+        Verdict::Confirmed(evidence) => Some(StepResult::Verified { proof: json!(evidence) }),
+        Verdict::Residue { remaining, evidence } => Some(StepResult::Residue { remaining, proof: json!(evidence) }),
+        Verdict::Trouble(trouble) => troubled(trouble, at),
+    }
+}
+
+fn done_result(verb: Verb, done: Done, at: Moment) -> StepResult {
+    let retained = done.retained.iter().map(|r| r.records).sum();
+    StepResult::Acted {
+        state: StepState::Done,
+        found: done.found,
+        changed: done.changed,
+        retained,
+        result: result_json(&done.retained, &done.evidence),
+        receipt: done.receipt.map(|r| r.0),
+        verify_at: verb.must_be_verified().then(|| at.now.saturating_add(millis(at.verify_after))),
+    }
+}
+
+fn result_json(retained: &[redress_connectors::Retained], evidence: &Evidence) -> serde_json::Value {
+    json!({ "retained": retained, "evidence": evidence })
+}
+
+fn troubled(trouble: Trouble, at: Moment) -> Option<StepResult> {
+    Some(match trouble {
+        // The system's own word, within a day: an absurd Retry-After must not bury a request.
+        Trouble::Throttled(wait) => StepResult::Later {
+            not_before: at.now.saturating_add(millis(wait).clamp(100, 86_400_000)),
+            failed: false,
+            attention: false,
+            code: "throttled".into(),
+            detail: "the system asked to wait; it is tried again by itself".into(),
+        },
+        Trouble::Retry(problem) => {
+            let failures = at.failures.saturating_add(1);
+            StepResult::Later {
+                not_before: at.now.saturating_add(backoff_ms(failures, at.jitter)),
+                failed: true,
+                attention: failures >= ATTEMPTS_BEFORE_ATTENTION,
+                code: problem.code.into(),
+                detail: problem.detail,
+            }
+        }
+        Trouble::Denied(problem) => attention(problem),
+        Trouble::Ambiguous { problem, .. } => attention(problem),
+        Trouble::Held(reason) => StepResult::Acted {
+            state: StepState::Retained,
+            found: 0,
+            changed: 0,
+            retained: 1,
+            result: json!({ "retained": [{ "collection": "*", "records": 0, "reason": reason }], "evidence": { "collections": [] } }),
+            receipt: None,
+            verify_at: None,
+        },
+        Trouble::Lost => return None,
+    })
+}
+
+fn attention(problem: Problem) -> StepResult {
+    StepResult::Attention { code: problem.code.into(), detail: problem.detail }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Moment = Moment { now: 1_000_000, failures: 0, jitter: 0.0, verify_after: Duration::from_secs(5) };
+
+    #[test]
+    fn a_deletion_that_says_done_is_read_again_and_an_export_is_not() {
+        let done = || Outcome::Done(Done { found: 2, changed: 2, ..Done::default() });
+        let Some(StepResult::Acted { state, verify_at, .. }) = acted(Verb::Erase, done(), AT) else { panic!("acted") };
+        assert_eq!((state, verify_at), (StepState::Done, Some(1_005_000)));
+        let Some(StepResult::Acted { verify_at, .. }) = acted(Verb::Export, done(), AT) else { panic!("acted") };
+        assert_eq!(verify_at, None);
+    }
+
+    #[test]
+    fn a_system_that_is_down_is_tried_again_and_the_third_failure_is_shown_to_a_person() {
+        let down = || Outcome::Trouble(Trouble::Retry(Problem::new("unreachable", "the system does not answer")));
+        for (failures, shown) in [(0, false), (1, false), (2, true), (50, true)] {
+            let Some(StepResult::Later { failed, attention, not_before, .. }) = acted(Verb::Erase, down(), Moment { failures, ..AT }) else {
+                panic!("later")
+            };
+            assert!(failed && not_before > AT.now);
+            assert_eq!(attention, shown, "after {failures} failures");
+        }
+    }
+
+    #[test]
+    fn being_asked_to_wait_is_no_failure_and_an_absurd_wait_is_cut() {
+        let wait = Outcome::Trouble(Trouble::Throttled(Duration::from_secs(10_000_000_000)));
+        let Some(StepResult::Later { failed, not_before, .. }) = acted(Verb::Erase, wait, AT) else { panic!("later") };
+        assert!(!failed);
+        assert_eq!(not_before, AT.now + 86_400_000);
+    }
+
+    #[test]
+    fn a_refused_password_waits_for_a_person_and_counts_as_nothing_else() {
+        let denied = Outcome::Trouble(Trouble::Denied(Problem::new("credentials_refused", "set the password")));
+        assert!(matches!(acted(Verb::Erase, denied, AT), Some(StepResult::Attention { .. })));
+    }
+
+    #[test]
+    fn what_a_lost_lease_did_is_not_recorded() {
+        assert!(acted(Verb::Erase, Outcome::Trouble(Trouble::Lost), AT).is_none());
+        assert!(verified(Verdict::Trouble(Trouble::Lost), AT).is_none());
+    }
+}

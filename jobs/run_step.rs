@@ -1,0 +1,268 @@
+//! Running a batch of steps: open what is sealed, call the connector once, record every outcome. The only caller of connectors.
+
+use crate::engine::{Engine, jitter};
+use crate::outcome::{self, Moment};
+use crate::reach::OutOfReach;
+use async_trait::async_trait;
+use redress_connectors::{Connector, ExportSink, Journal, Lost, Outcome, Problem, Receipt, Trouble, Verdict, Work};
+use redress_domain::Verb;
+use redress_domain::step::Phase;
+use redress_store::{ArtifactMeta, Error, Finish, Key, Lease, OpenWork, StepResult, Store, crash_point};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// The longest one call of a connector may take; its own limits are shorter.
+const CALL_LIMIT: Duration = Duration::from_secs(900);
+/// Records are sealed together up to this size.
+const ARTIFACT_BYTES: usize = 256 * 1024;
+
+/// Runs a batch of steps of one system, one verb and one phase, and records what came of each.
+pub async fn run(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) {
+    let count = leases.len();
+    let Some(first) = leases.first().cloned() else { return };
+    match work(engine, verb, leases).await {
+        Ok(finishes) => record(engine, finishes).await,
+        // The leases run out and the steps are tried again: nothing was recorded, nothing is lost.
+        Err(error) => tracing::warn!(%error, lane = %first.lane, count, "a batch of {verb} could not be begun; its leases run out"),
+    }
+}
+
+async fn work(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) -> Result<Vec<Finish>, Error> {
+    let store = &engine.store;
+    let Some(first) = leases.first() else { return Ok(Vec::new()) };
+    let (phase, controller_id) = (first.phase, first.controller_id.clone());
+    let Some(system_id) = first.system_id.clone() else { return Err(Error::Inconsistent { table: "steps", column: "system_id" }) };
+    let system = store.system(&controller_id, &system_id).await?;
+    let reached = if store.system_by_name(&controller_id, &system.name).await?.is_some_and(|s| s.id == system.id) {
+        engine.reach.system(store, &system).await
+    } else {
+        Err(OutOfReach::Disconnected)
+    };
+    let reached = match reached {
+        Ok(reached) => reached,
+        Err(OutOfReach::Store(error)) => return Err(error),
+        Err(error) => {
+            let code = if matches!(error, OutOfReach::Disconnected) { "system_disconnected" } else { "system_misconfigured" };
+            let detail = format!("{error}; connect it again with `redress apply`, then retry the request");
+            let attention = StepResult::Attention { code: code.into(), detail };
+            return Ok(leases.into_iter().map(|lease| Finish { lease, result: attention.clone() }).collect());
+        }
+    };
+    if let Some(limiter) = &reached.limiter
+        && let Err(not_yet) = limiter.check()
+    {
+        // Waiting is a column, not a sleeping worker.
+        use governor::clock::{Clock as _, DefaultClock};
+        let wait = not_yet.wait_time_from(DefaultClock::default().now());
+        let later = StepResult::Later {
+            not_before: store.now_ms() + wait.as_millis() as i64 + 1,
+            failed: false,
+            attention: false,
+            code: "rate_limited".into(),
+            detail: "the controller's limit for this system is used up; it is tried again by itself".into(),
+        };
+        return Ok(leases.into_iter().map(|lease| Finish { lease, result: later.clone() }).collect());
+    }
+    let connector = &*reached.connector;
+    let opened = store.open_work(leases).await?;
+    let mut finishes = Vec::with_capacity(opened.len());
+    for chunk in chunks(opened, connector.manifest().batch.max(1)) {
+        finishes.extend(call(engine, connector, verb, phase, chunk).await?);
+    }
+    Ok(finishes)
+}
+
+fn chunks(mut all: Vec<OpenWork>, size: usize) -> Vec<Vec<OpenWork>> {
+    let mut out = Vec::new();
+    while all.len() > size {
+        let rest = all.split_off(size);
+        out.push(std::mem::replace(&mut all, rest));
+    }
+    out.push(all);
+    out
+}
+
+/// Calls the connector once for these items and says what each answer means.
+async fn call(engine: &Arc<Engine>, connector: &dyn Connector, verb: Verb, phase: Phase, opened: Vec<OpenWork>) -> Result<Vec<Finish>, Error> {
+    if opened.is_empty() {
+        return Ok(Vec::new());
+    }
+    let store = &engine.store;
+    let receipts: Vec<Option<Receipt>> = opened.iter().map(|o| o.prior.clone().map(Receipt)).collect();
+    let batch: Vec<Work<'_>> = opened
+        .iter()
+        .zip(&receipts)
+        .map(|(o, prior)| Work { key: o.lease.step_id.as_str(), subject: &o.subject, corrections: &o.corrections, prior: prior.as_ref() })
+        .collect();
+    let sealer = Sealer::new(store, &opened);
+    crash_point("step.before_call");
+    let results: Vec<Option<StepResult>> = if phase == Phase::Verify {
+        let limit = tokio::time::timeout(CALL_LIMIT, connector.verify(verb, &batch)).await;
+        let verdicts = limit.unwrap_or_else(|_| batch.iter().map(|_| Verdict::Trouble(too_slow())).collect());
+        check_count(verdicts.len(), batch.len())?;
+        crash_point("step.after_verify");
+        verdicts.into_iter().zip(&opened).map(|(v, o)| outcome::verified(v, moment(store, o, connector))).collect()
+    } else {
+        let limit = tokio::time::timeout(CALL_LIMIT, async {
+            match verb {
+                Verb::Export => connector.export(&batch, &sealer).await,
+                Verb::Rectify => connector.rectify(&batch, &sealer).await,
+                Verb::Erase => connector.erase(&batch, &sealer).await,
+                Verb::Discover => connector.discover(&batch).await,
+                Verb::Restrict | Verb::Suppress | Verb::Verify => batch.iter().map(|_| Outcome::Trouble(unsupported(verb))).collect(),
+            }
+        })
+        .await;
+        let outcomes = limit.unwrap_or_else(|_| batch.iter().map(|_| Outcome::Trouble(too_slow())).collect());
+        check_count(outcomes.len(), batch.len())?;
+        crash_point("step.after_call");
+        let mut results = Vec::with_capacity(outcomes.len());
+        for (outcome, o) in outcomes.into_iter().zip(&opened) {
+            let flushed = if verb == Verb::Export { sealer.flush(o.lease.step_id.as_str()).await } else { Ok(()) };
+            let outcome = if flushed.is_err() { Outcome::Trouble(Trouble::Lost) } else { outcome };
+            results.push(outcome::acted(verb, outcome, moment(store, o, connector)));
+        }
+        crash_point("step.after_flush");
+        results
+    };
+    drop(batch);
+    Ok(opened
+        .into_iter()
+        .zip(results)
+        .filter_map(|(o, result)| result.map(|result| Finish { lease: o.lease, result }))
+        .collect())
+}
+
+fn moment(store: &Store, o: &OpenWork, connector: &dyn Connector) -> Moment {
+    Moment { now: store.now_ms(), failures: o.lease.failures, jitter: jitter(), verify_after: connector.manifest().verify_after }
+}
+
+fn check_count(got: usize, wanted: usize) -> Result<(), Error> {
+    // A connector that answers for fewer or more people than it was asked about cannot be believed for any of them.
+    if got == wanted { Ok(()) } else { Err(Error::Conflict("a connector answered for another number of people than it was asked about".into())) }
+}
+
+fn too_slow() -> Trouble {
+    Trouble::Retry(Problem::new("timeout", "the system took longer than fifteen minutes; it is tried again by itself"))
+}
+
+fn unsupported(verb: Verb) -> Trouble {
+    Trouble::Denied(Problem::new("verb_unsupported", format!("this connector cannot {verb}; do it by hand and reject or withdraw the request")))
+}
+
+/// Records outcomes, again and again while the database is away: the effect has happened and must not be forgotten. If it
+/// takes too long the leases run out, and the next run learns from the receipts what this one did.
+async fn record(engine: &Arc<Engine>, finishes: Vec<Finish>) {
+    if finishes.is_empty() {
+        return;
+    }
+    let mut wait = Duration::from_millis(50);
+    let copies: Vec<(Lease, StepResult)> = finishes.into_iter().map(|f| (f.lease, f.result)).collect();
+    for _ in 0..600 {
+        let batch = copies.iter().map(|(lease, result)| Finish { lease: lease.clone(), result: result.clone() }).collect();
+        match engine.store.finish(batch).await {
+            Ok(_) => return,
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "outcomes could not be recorded yet; it is tried again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(1));
+            }
+            Err(error) => {
+                tracing::error!(%error, "outcomes could not be recorded; the leases run out and the steps are tried again");
+                return;
+            }
+        }
+    }
+}
+
+/// Seals what connectors announce and hand over, under the lease of the step it belongs to.
+struct Sealer<'a> {
+    store: &'a Store,
+    leases: HashMap<&'a str, (&'a Lease, Arc<Key>)>,
+    open: Mutex<HashMap<String, Open>>,
+}
+
+#[derive(Default)]
+struct Open {
+    next: i64,
+    collection: String,
+    lines: Vec<u8>,
+}
+
+impl<'a> Sealer<'a> {
+    fn new(store: &'a Store, opened: &'a [OpenWork]) -> Self {
+        let leases = opened.iter().map(|o| (o.lease.step_id.as_str(), (&o.lease, o.key.clone()))).collect();
+        Self { store, leases, open: Mutex::default() }
+    }
+
+    fn lease(&self, key: &str) -> Result<(&Lease, &Key), Lost> {
+        self.leases.get(key).map(|(lease, key)| (*lease, &**key)).ok_or(Lost)
+    }
+
+    async fn put(&self, key: &str, open: &mut Open, meta: &ArtifactMeta, body: &[u8]) -> Result<(), Lost> {
+        let (lease, dek) = self.lease(key)?;
+        let n = open.next;
+        open.next += 1;
+        // Whatever goes wrong here, the run cannot count: an export with a hole must not look whole.
+        self.store.put_artifact(lease, dek, n, meta, body).await.map_err(|error| {
+            tracing::warn!(%error, step.id = %lease.step_id, "an artifact of {} could not be kept", lease.step_id);
+            Lost
+        })
+    }
+
+    async fn flush_open(&self, key: &str, open: &mut Open) -> Result<(), Lost> {
+        if open.lines.is_empty() {
+            return Ok(());
+        }
+        let lines = std::mem::take(&mut open.lines);
+        let meta = ArtifactMeta::Records { collection: open.collection.clone() };
+        self.put(key, open, &meta, &lines).await
+    }
+
+    async fn flush(&self, key: &str) -> Result<(), Lost> {
+        let mut all = self.open.lock().await;
+        match all.get_mut(key) {
+            Some(open) => self.flush_open(key, open).await,
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for Sealer<'_> {
+    async fn intend(&self, key: &str, receipt: &Receipt) -> Result<(), Lost> {
+        let (lease, dek) = self.lease(key)?;
+        match self.store.intend(lease, dek, &receipt.0).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, step.id = %lease.step_id, "step {} may not act", lease.step_id);
+                Err(Lost)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl ExportSink for Sealer<'_> {
+    async fn record(&self, key: &str, collection: &str, record: Map<String, Value>) -> Result<(), Lost> {
+        let mut all = self.open.lock().await;
+        let open = all.entry(key.to_owned()).or_default();
+        if open.collection != collection || open.lines.len() >= ARTIFACT_BYTES {
+            self.flush_open(key, open).await?;
+            collection.clone_into(&mut open.collection);
+        }
+        serde_json::to_writer(&mut open.lines, &record).map_err(|_| Lost)?;
+        open.lines.push(b'\n');
+        Ok(())
+    }
+
+    async fn attachment(&self, key: &str, collection: &str, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), Lost> {
+        let mut all = self.open.lock().await;
+        let open = all.entry(key.to_owned()).or_default();
+        let meta = ArtifactMeta::Attachment { collection: collection.into(), name: name.into(), media_type: media_type.into() };
+        self.put(key, open, &meta, bytes).await
+    }
+}
