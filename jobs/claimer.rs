@@ -10,6 +10,8 @@ use apalis::layers::WorkerBuilderExt as _;
 use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use redress_domain::StepId;
 use redress_store::WorkKind;
 use std::collections::{HashMap, HashSet};
@@ -267,19 +269,22 @@ async fn supervise(engine: Arc<Engine>, feed: Feed, owner: String, stop: Cancell
     let mut life = 0_u32;
     loop {
         life += 1;
-        let worker = WorkerBuilder::new(format!("{owner}-{life}").as_str())
-            .backend(LeaseBackend::take(&feed).await)
-            .data(engine.clone())
-            .catch_panic()
-            .parallelize(tokio::spawn)
-            .build(run_batch);
-        let ended = worker.run().await;
+        let backend = LeaseBackend::take(&feed).await;
+        let ended = one_life(format!("{owner}-{life}"), backend, engine.clone()).await;
         if stop.is_cancelled() {
             return;
         }
-        tracing::error!(ok = ended.is_ok(), "the worker ended and is started again");
+        tracing::error!(ended_well = ended, "the worker ended and is started again");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// One life of an apalis worker; true if it ended without an error.
+fn one_life(name: String, backend: LeaseBackend, engine: Arc<Engine>) -> BoxFuture<'static, bool> {
+    let worker =
+        WorkerBuilder::new(name.as_str()).backend(backend).data(engine).catch_panic().parallelize(tokio::spawn).build(run_batch);
+    let run: BoxFuture<'static, _> = Box::pin(worker.run());
+    Box::pin(run.map(|ended| ended.is_ok()))
 }
 
 /// Does one batch. Always ends well for apalis: what came of it is in the store, or the lease runs out.

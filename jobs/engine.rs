@@ -1,7 +1,6 @@
 //! The engine is what every job is given: the store, the systems within reach, the signing key and the way out.
 
 use crate::certificate::Signer;
-use crate::outbound::OutboundPolicy;
 use crate::reach::Reach;
 use redress_store::Store;
 use std::time::Duration;
@@ -16,9 +15,7 @@ pub struct Engine {
     /// Signs certificates and packages.
     pub signer: Signer,
     /// The client for webhooks: no redirects, no private addresses unless allowed.
-    pub http: reqwest::Client,
-    /// Where calls may go.
-    pub outbound: OutboundPolicy,
+    pub http: crate::outbound::Client,
     /// How long a package is handed out, unless its controller wants another time.
     pub package_expires: Duration,
     /// The version of this binary.

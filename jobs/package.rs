@@ -26,7 +26,7 @@ pub use verify::{PackageReport, verify_package};
 use crate::certificate::{Signer, hex, signature_block};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use manifest::{CollectionEntry, FileEntry, Manifest, SourceEntry};
+use manifest::{FileEntry, Manifest, SourceEntry};
 use names::Names;
 use ring::digest::{Context, SHA256};
 use serde_json::{Map, Value};
@@ -91,7 +91,8 @@ pub struct PackageSummary {
 /// Writes a package, one collection after the other.
 ///
 /// Records of one system's collection are handed over one after the other; a collection is kept in memory until the
-/// next one begins. Should one come again later, it gets a second file.
+/// next one begins. Should one come again later, it gets a second file. A writer that is dropped before
+/// [`PackageWriter::finish`] leaves a ZIP without a manifest, which no verification accepts.
 pub struct PackageWriter<W: Write> {
     zip: ZipWriter<StreamWriter<Metered<W>>>,
     options: SimpleFileOptions,

@@ -1,1 +1,5 @@
 //! .
+pub mod config;
+pub mod demo_seed;
+pub mod provision;
+pub mod telemetry;

@@ -59,9 +59,9 @@ impl From<std::io::Error> for Fault {
     fn from(error: std::io::Error) -> Self {
         use tokio_rustls::rustls::Error;
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-            Some(Error::InvalidCertificate(_)) => {
-                Self::Tls("its certificate is not valid for this host or not signed by a known authority; set settings.ca_file")
-            }
+            Some(Error::InvalidCertificate(_)) => Self::Tls(
+                "its certificate is not valid for this host or not signed by a known authority; set settings.ca_file",
+            ),
             Some(_) => Self::Tls("it does not speak TLS as we do; check settings.tls and settings.port"),
             None => Self::Unreachable,
         }
@@ -73,7 +73,9 @@ impl From<Fault> for Trouble {
         let retry = |code, detail: &str| Trouble::Retry(Problem::new(code, detail));
         let denied = |code, detail: String| Trouble::Denied(Problem::new(code, detail));
         match fault {
-            Fault::Unreachable => retry("unreachable", "the mail server cannot be reached, or it broke off; is it running?"),
+            Fault::Unreachable => {
+                retry("unreachable", "the mail server cannot be reached, or it broke off; is it running?")
+            }
             Fault::Tls(reason) => denied("tls_refused", format!("no TLS connection to the mail server: {reason}")),
             Fault::No(code) => match code.as_str() {
                 "NOPERM" | "PERMISSIONDENIED" => denied(
@@ -88,7 +90,9 @@ impl From<Fault> for Trouble {
                 _ => retry("refused", "the mail server refused the command without saying why; see its log"),
             },
             Fault::Bad => denied("protocol_error", "the mail server did not understand a command of RFC 3501".into()),
-            Fault::Protocol(what) => denied("protocol_error", format!("the mail server sent {what}; is this an IMAP port?")),
+            Fault::Protocol(what) => {
+                denied("protocol_error", format!("the mail server sent {what}; is this an IMAP port?"))
+            }
             Fault::TooLarge => denied(
                 "message_too_large",
                 "a message or its headers are larger than is read; export or delete it by hand".into(),
@@ -107,5 +111,8 @@ pub(super) fn read_only() -> Trouble {
 
 /// The mailbox is not the one that was searched a moment ago.
 pub(super) fn mailbox_changed() -> Trouble {
-    Trouble::Retry(Problem::new("mailbox_changed", "a mailbox was removed, renamed or rebuilt during the work; try again"))
+    Trouble::Retry(Problem::new(
+        "mailbox_changed",
+        "a mailbox was removed, renamed or rebuilt during the work; try again",
+    ))
 }

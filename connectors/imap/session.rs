@@ -93,8 +93,7 @@ impl Session {
         tcp.set_nodelay(true)?;
         let plain: Box<dyn Stream> = Box::new(tcp);
         let first = if address.tls == Tls::Implicit { Self::encrypt(address, plain).await? } else { plain };
-        let mut session =
-            Self { stream: BufReader::new(first), capabilities: BTreeSet::new(), tag: 0, broken: false };
+        let mut session = Self { stream: BufReader::new(first), capabilities: BTreeSet::new(), tag: 0, broken: false };
         match wire::read(&mut session.stream, SMALL).await? {
             Response::Status { status: Status::Ok, .. } => {}
             Response::Status { status: Status::Bye, .. } => return Err(Fault::Unreachable),
@@ -145,16 +144,17 @@ impl Session {
             return self.run(&[Part::Raw(line.expose())], SMALL, &mut |_| Ok(())).await.map(drop);
         }
         let line = Secret::from(format!("{message}\r\n"));
-        self.guarded(async |session: &mut Self| {
-            let tag = session.next_tag();
-            session.send(format!("{tag} AUTHENTICATE PLAIN\r\n").as_bytes()).await?;
-            if session.finish(&tag, SMALL, true, &mut |_| Ok(())).await?.is_none() {
-                session.send(line.expose().as_bytes()).await?;
-                session.finish(&tag, SMALL, false, &mut |_| Ok(())).await?;
+        let tag = self.next_tag();
+        let answers = async {
+            self.send(format!("{tag} AUTHENTICATE PLAIN\r\n").as_bytes()).await?;
+            if self.finish(&tag, SMALL, true, &mut |_| Ok(())).await?.is_none() {
+                self.send(line.expose().as_bytes()).await?;
+                self.finish(&tag, SMALL, false, &mut |_| Ok(())).await?;
             }
             Ok(())
-        })
-        .await
+        };
+        // A session whose login failed is dropped, so its state does not matter.
+        timeout(COMMAND_TIMEOUT, answers).await.unwrap_or(Err(Fault::Unreachable))
     }
 
     async fn read_capabilities(&mut self) -> Result<(), Fault> {
@@ -193,43 +193,46 @@ impl Session {
         literal_max: u64,
         on_data: OnData<'_>,
     ) -> Result<Vec<Token>, Fault> {
-        self.guarded(async |session: &mut Self| {
-            let tag = session.next_tag();
-            let mut out = format!("{tag} ").into_bytes();
-            for part in parts {
-                match part {
-                    Part::Raw(text) if text.contains(['\r', '\n', '\0']) => return Err(Fault::Bad),
-                    Part::Raw(text) => out.extend_from_slice(text.as_bytes()),
-                    Part::Value(value) if value.contains(&0) => return Err(Fault::Bad),
-                    Part::Value(value) => {
-                        let at_once = session.can("LITERAL+") || (session.can("LITERAL-") && value.len() <= 4096);
-                        out.extend(format!("{{{}{}}}\r\n", value.len(), if at_once { "+" } else { "" }).into_bytes());
-                        if !at_once {
-                            session.send(&std::mem::take(&mut out)).await?;
-                            if session.finish(&tag, literal_max, true, on_data).await?.is_some() {
-                                return Err(Fault::Protocol("an answer to half a command"));
-                            }
-                        }
-                        out.extend_from_slice(value);
-                    }
-                }
-            }
-            out.extend_from_slice(b"\r\n");
-            session.send(&out).await?;
-            session.finish(&tag, literal_max, false, on_data).await.map(Option::unwrap_or_default)
-        })
-        .await
-    }
-
-    /// Marks the connection as broken unless the work ends at a point that both sides know.
-    async fn guarded<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         if self.broken {
             return Err(Fault::Unreachable);
         }
+        // Broken unless the command ends at a point that both sides know, also when this future is dropped in between.
         self.broken = true;
-        let result = timeout(COMMAND_TIMEOUT, work(self)).await.unwrap_or(Err(Fault::Unreachable));
+        let answers = self.send_and_finish(parts, literal_max, on_data);
+        let result = timeout(COMMAND_TIMEOUT, answers).await.unwrap_or(Err(Fault::Unreachable));
         self.broken = result.as_ref().is_err_and(Fault::is_fatal);
         result
+    }
+
+    async fn send_and_finish(
+        &mut self,
+        parts: &[Part<'_>],
+        literal_max: u64,
+        on_data: OnData<'_>,
+    ) -> Result<Vec<Token>, Fault> {
+        let tag = self.next_tag();
+        let mut out = format!("{tag} ").into_bytes();
+        for part in parts {
+            match part {
+                Part::Raw(text) if text.contains(['\r', '\n', '\0']) => return Err(Fault::Bad),
+                Part::Raw(text) => out.extend_from_slice(text.as_bytes()),
+                Part::Value(value) if value.contains(&0) => return Err(Fault::Bad),
+                Part::Value(value) => {
+                    let at_once = self.can("LITERAL+") || (self.can("LITERAL-") && value.len() <= 4096);
+                    out.extend(format!("{{{}{}}}\r\n", value.len(), if at_once { "+" } else { "" }).into_bytes());
+                    if !at_once {
+                        self.send(&std::mem::take(&mut out)).await?;
+                        if self.finish(&tag, literal_max, true, on_data).await?.is_some() {
+                            return Err(Fault::Protocol("an answer to half a command"));
+                        }
+                    }
+                    out.extend_from_slice(value);
+                }
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+        self.send(&out).await?;
+        self.finish(&tag, literal_max, false, on_data).await.map(Option::unwrap_or_default)
     }
 
     fn next_tag(&mut self) -> String {

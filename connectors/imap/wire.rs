@@ -261,7 +261,8 @@ impl Parser<'_> {
 
     fn literal(&mut self) -> Result<Vec<u8>, Fault> {
         let line = &self.lines[self.at..];
-        let length = line.iter().position(|byte| *byte == b'\n').ok_or(Fault::Protocol("a literal without its text"))?;
+        let length =
+            line.iter().position(|byte| *byte == b'\n').ok_or(Fault::Protocol("a literal without its text"))?;
         self.at += length + 1;
         self.literals.pop_front().ok_or(Fault::Protocol("a literal without its text"))
     }

@@ -165,9 +165,10 @@ impl Dialect {
     /// A condition that holds where the column equals one of the values, in a form that can use the column's index.
     /// `None` if none of them can be a value of the column's type.
     pub(super) fn equals_any(self, column: &Column, candidates: &[&str], params: &mut Params) -> Option<String> {
-        let mut left = match column.narrow && candidates.iter().any(|value| !value.is_ascii()) {
-            true => self.as_text(column),
-            false => self.ident(&column.name),
+        let mut left = if column.narrow && candidates.iter().any(|value| !value.is_ascii()) {
+            self.as_text(column)
+        } else {
+            self.ident(&column.name)
         };
         let mut list = String::new();
         for value in candidates {
@@ -251,13 +252,12 @@ impl Dialect {
         }
         let value = if matches!(column.kind, Kind::Text | Kind::Json | Kind::Other) { value } else { value.trim() };
         Some(match (self, column.kind) {
-            (Dialect::Postgres, Kind::Text) => params.text(value),
+            (Dialect::Postgres, Kind::Text) | (Dialect::Sqlite, _) => params.text(value),
             (Dialect::Postgres, Kind::Binary) => format!("convert_to({}, 'UTF8')", params.text(value)),
             (Dialect::Postgres, _) => format!("{}::text::{}", params.text(value), column.sql_type),
             (Dialect::Mysql, Kind::Int | Kind::Bit) => params.push(Param::Int(values::whole(value)?)),
-            (Dialect::Mysql, Kind::Uint) => params.text(value),
             (Dialect::Mysql, Kind::Binary) => params.push(Param::Bytes(value.as_bytes().to_vec())),
-            (Dialect::Mysql | Dialect::Sqlite, _) => params.text(value),
+            (Dialect::Mysql, _) => params.text(value),
         })
     }
 
@@ -299,9 +299,10 @@ impl Dialect {
     /// A condition that every row holding one of these (lower-case) addresses meets, provided that the column holds
     /// nothing [`Dialect::irregular`]. Others may meet it too.
     pub(super) fn like_addresses(self, column: &Column, spellings: &[String], params: &mut Params) -> String {
-        let text = match column.narrow && spellings.iter().any(|spelling| !spelling.is_ascii()) {
-            true => self.as_text(column),
-            false => self.searchable(column),
+        let text = if column.narrow && spellings.iter().any(|spelling| !spelling.is_ascii()) {
+            self.as_text(column)
+        } else {
+            self.searchable(column)
         };
         let marks: Vec<String> = spellings.iter().map(|s| params.text(s)).collect();
         let left = if self == Dialect::Mysql && column.folds_case { text } else { format!("lower({text})") };

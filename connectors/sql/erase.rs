@@ -10,7 +10,7 @@ use super::session::{Mode, Session};
 use super::state::{listed, needs_redaction, undeleted};
 use super::trouble::denied;
 use crate::spec::OnDelete;
-use crate::{CollectionEvidence, Done, Evidence, Journal, Outcome, Retained, Trouble, Work, crash_point};
+use crate::{CollectionEvidence, Done, Journal, Outcome, Retained, Trouble, Work, crash_point};
 use redress_domain::Subject;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,9 +34,9 @@ pub(super) async fn erase(context: &Context<'_>, work: &Work<'_>, journal: &dyn 
 
     let mut touched = prior;
     let mut now: BTreeMap<usize, Changed> = BTreeMap::new();
-    for t in 0..tables.len() {
+    for (t, table) in tables.iter().enumerate() {
         let keys = found.keys(t);
-        let todo = match tables[t].on_delete {
+        let todo = match table.on_delete {
             OnDelete::Keep => BTreeSet::new(),
             OnDelete::Delete => keys.clone(),
             OnDelete::Null | OnDelete::Hash => {
@@ -45,7 +45,7 @@ pub(super) async fn erase(context: &Context<'_>, work: &Work<'_>, journal: &dyn 
             }
         };
         now.insert(t, Changed { todo: todo.clone(), rows: 0 });
-        touched.add(&tables[t].name, tables[t].action(), keys, todo);
+        touched.add(&table.name, table.action(), keys, todo);
     }
     let receipt = touched.to_receipt()?;
     journal.intend(work.key, &receipt).await?;
@@ -112,8 +112,7 @@ async fn settle(
         });
     }
     if done.found == 0 {
-        let Evidence { collections } = done.evidence;
-        return Ok(Outcome::NothingFound(Evidence { collections }));
+        return Ok(Outcome::NothingFound(done.evidence));
     }
     Ok(Outcome::Done(done))
 }

@@ -7,7 +7,7 @@ use super::receipt::Touched;
 use super::session::{Mode, Session};
 use super::state::uncorrected;
 use super::trouble::denied;
-use crate::{CollectionEvidence, Done, Evidence, Journal, Outcome, Problem, Trouble, Work, crash_point};
+use crate::{CollectionEvidence, Done, Journal, Outcome, Problem, Trouble, Work, crash_point};
 use redress_domain::Correction;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,8 +56,7 @@ pub(super) async fn rectify(context: &Context<'_>, work: &Work<'_>, journal: &dy
     }
     if done.found == 0 {
         session.roll_back().await;
-        let Evidence { collections } = done.evidence;
-        return Ok(Outcome::NothingFound(Evidence { collections }));
+        return Ok(Outcome::NothingFound(done.evidence));
     }
     if acting {
         crash_point("sql.before_commit");

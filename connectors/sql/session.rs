@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, MySql, Postgres, Row as _, Sqlite, Transaction};
 use std::time::Duration;
 
 /// The longest that one statement may take before it counts as hanging.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(180);
+const STATEMENT_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// One row: each column as text.
 pub(super) type Texts = Vec<Option<String>>;

@@ -107,7 +107,7 @@ pub(super) fn sqlite(spec: &SystemSpec, faults: &mut Vec<SpecFault>) -> Option<P
         .max_connections(4)
         .acquire_timeout(Duration::from_secs(30))
         // A file held open would outlive its replacement by a restored copy.
-        .idle_timeout(Duration::from_secs(60))
+        .idle_timeout(Duration::from_mins(1))
         .connect_lazy_with(options);
     Some(Pool::Sqlite(pool))
 }

@@ -1,6 +1,6 @@
 //! An audit export is a controller's audit log as NDJSON: one event per line, each holding the hash of the one before.
 //!
-//! An event is `{controller_id, seq, at, kind, actor, dsr_id, data, prev_hash, hash}` and its hash is [`event_hash`]. So
+//! An event is `{id, controller_id, seq, at, kind, actor, dsr_id, data, prev_hash, hash}` and its hash is [`event_hash`]. So
 //! nobody can change, remove, insert or reorder an event without rewriting every later one; and the last hash stands in
 //! certificates that controllers already hold.
 

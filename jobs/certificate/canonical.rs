@@ -50,8 +50,8 @@ pub fn canonical(value: &Value) -> String {
 
 /// The hash of an audit event: SHA-256, in lower-case hex, of the canonical form of the event without its `hash`.
 ///
-/// The event is `{controller_id, seq, at, kind, actor, dsr_id, data, prev_hash, hash}`; every member that the export
-/// shows is covered, `null` ones included. Whoever writes the log must hash exactly what the export will show.
+/// The event is `{id, controller_id, seq, at, kind, actor, dsr_id, data, prev_hash, hash}`; every member that the
+/// export shows is covered, `null` ones included. Whoever writes the log must hash exactly what the export will show.
 pub fn event_hash(event: &Value) -> String {
     let mut event = event.clone();
     if let Some(members) = event.as_object_mut() {

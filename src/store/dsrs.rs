@@ -509,6 +509,16 @@ impl Store {
         Ok(self.personal(controller_id, id).await?.callback_url)
     }
 
+    /// Type and value of a request's identifiers in clear, for the package that is handed over.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] or [`Error::Purged`].
+    pub async fn identifiers(&self, controller_id: &ControllerId, id: &DsrId) -> Result<Vec<(String, String)>, Error> {
+        let personal = self.personal(controller_id, id).await?;
+        let pair = |i: &Identifier| (i.kind().as_str().to_owned(), i.given().expose().clone());
+        Ok(personal.subject.identifiers.iter().map(pair).collect())
+    }
+
     pub(crate) async fn personal(&self, controller_id: &ControllerId, id: &DsrId) -> Result<Sealed, Error> {
         let row = self
             .db

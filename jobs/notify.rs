@@ -1,0 +1,88 @@
+//! Telling a controller a status: a signed webhook, tried again on the schedule of Standard Webhooks by a column.
+
+use crate::engine::{Engine, jitter};
+use crate::webhook::{self, Delivery, Notice, Secret};
+use jiff::Timestamp;
+use redress_store::{Error, Finish, Lease, StepResult, crash_point};
+use serde::Deserialize;
+use serde_json::Map;
+use std::sync::Arc;
+
+/// What a notice row holds.
+#[derive(Deserialize)]
+struct Payload {
+    status: String,
+    at: i64,
+}
+
+/// Tells these statuses, several at a time.
+pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
+    let told = futures::future::join_all(leases.into_iter().map(|lease| tell(engine, lease))).await;
+    let finishes: Vec<Finish> = told.into_iter().flatten().collect();
+    if finishes.is_empty() {
+        return;
+    }
+    if let Err(error) = engine.store.finish(finishes).await {
+        tracing::warn!(%error, "what was told could not be recorded; it may be told once more");
+    }
+}
+
+async fn tell(engine: &Engine, lease: Lease) -> Option<Finish> {
+    let result = match attempt(engine, &lease).await {
+        Ok(result) => result,
+        Err(Error::Purged | Error::NotFound) => StepResult::Dismissed { achieved: false, code: "purged".into() },
+        Err(error) => {
+            tracing::warn!(%error, dsr.id = %lease.dsr_id, "a status of {} could not be told; its lease runs out", lease.dsr_id);
+            return None;
+        }
+    };
+    Some(Finish { lease, result })
+}
+
+async fn attempt(engine: &Engine, lease: &Lease) -> Result<StepResult, Error> {
+    let store = &engine.store;
+    let payload: Payload = lease
+        .payload
+        .as_deref()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .ok_or(Error::Inconsistent { table: "steps", column: "payload" })?;
+    let Some(url) = store.callback_url(&lease.controller_id, &lease.dsr_id).await? else {
+        return Ok(StepResult::Dismissed { achieved: false, code: "no_callback".into() });
+    };
+    let Ok(url) = engine.http.policy().check_url(url.expose()) else {
+        return Ok(StepResult::Dismissed { achieved: false, code: "address_not_allowed".into() });
+    };
+    let row = store.dsr(&lease.controller_id, &lease.dsr_id).await?.row;
+    let body = Notice {
+        id: lease.dsr_id.to_string(),
+        reference: row.reference.as_ref().map(|r| r.expose().clone()),
+        request_type: row.kind,
+        status: payload.status,
+        due_on: row.deadlines["effective"]["due_on"].as_str().and_then(|t| t.parse().ok()),
+        at: Timestamp::from_millisecond(payload.at).unwrap_or_default(),
+        more: Map::new(),
+    }
+    .body();
+    let secret = Secret::parse(&store.webhook_secret_text(&lease.controller_id).await?).map_err(|_| Error::Sealing)?;
+    // The step's id is the message's: the same at every attempt, so that a receiver can drop what it has seen.
+    let id = lease.step_id.as_str().replacen("stp_", "msg_", 1);
+    let now = store.clock().now();
+    let headers = webhook::headers(&id, now, body.as_bytes(), &[secret]);
+    crash_point("notify.before_send");
+    let delivery = webhook::send(&engine.http, &url, &headers, body).await;
+    crash_point("notify.after_send");
+    Ok(match delivery {
+        Delivery::Delivered(status) => StepResult::Dismissed { achieved: true, code: status.to_string() },
+        Delivery::Gone => StepResult::Dismissed { achieved: false, code: "gone".into() },
+        Delivery::Retry { status, reason, retry_after } => match webhook::next_delay(lease.failures + 1, jitter()) {
+            None => StepResult::Dismissed { achieved: false, code: "given_up".into() },
+            Some(wait) => StepResult::Later {
+                not_before: now.as_millisecond() + wait.max(retry_after.unwrap_or_default()).as_millis() as i64,
+                failed: true,
+                attention: false,
+                code: status.map_or_else(|| "unreachable".to_owned(), |s| format!("status_{s}")),
+                detail: reason.into(),
+            },
+        },
+    })
+}
