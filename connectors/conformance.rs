@@ -7,8 +7,8 @@
 mod fixtures;
 
 pub use fixtures::{
-    Answer, Attachment, CollectionRecord, MemoryJournal, MemorySink, Person, Witness, ann, bea, confirmed, crowd, done, everybody,
-    hostile_subjects, near_twins, nobody, nothing_found, only, rectifying, subject, trouble, troubles, work,
+    Answer, Attachment, CollectionRecord, MemoryJournal, MemorySink, Person, Witness, ann, bea, confirmed, crowd, done,
+    everybody, hostile_subjects, near_twins, nobody, nothing_found, only, rectifying, subject, trouble, troubles, work,
 };
 
 use crate::{Connector, Outcome, Receipt, Trouble, Verdict, Work};
@@ -311,8 +311,8 @@ impl Suite<'_> {
     }
 
     async fn more_matches_than_allowed_stop_for_a_person(&self) {
-        let Some(limited) = self.target.limited() else { return };
         self.target.seed(&crowd()).await;
+        let Some(limited) = self.target.limited() else { return };
         let before = self.target.snapshot().await;
         let subject = subject(&[(IdentifierType::Email, &crowd()[0].email)]);
         let journal = MemoryJournal::default();

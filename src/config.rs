@@ -129,7 +129,8 @@ pub struct Requests {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outbound {
-    /// Addresses, networks (CIDR) and host names, in lower case, that callers may name although they are not public.
+    /// Host names, addresses and networks that callers may name although they are not public; checked, and meant for
+    /// [`redress_jobs::outbound::OutboundPolicy::parse`].
     pub allow: Vec<String>,
 }
 

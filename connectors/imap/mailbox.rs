@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 
 /// More mailboxes than this are not worked off.
 const MAILBOXES_MAX: usize = 10_000;
+/// More hits of the server's search than this are not looked at.
+const CANDIDATES_MAX: usize = 1_000_000;
 /// How many messages' headers are fetched with one command.
 const CHUNK: usize = 100;
 /// The largest message that is exported, in bytes.
@@ -164,11 +166,12 @@ pub(super) async fn search(session: &mut Session, opened: Opened, who: &Addresse
     let candidates: Vec<u32> = candidates.into_iter().collect();
     let mut theirs = BTreeSet::new();
     for chunk in candidates.chunks(CHUNK) {
+        let mut unanswered: BTreeSet<u32> = chunk.iter().copied().collect();
         let command = format!("UID FETCH {} (UID BODY.PEEK[HEADER])", uid_set(chunk));
         session
             .run(&[Part::Raw(&command)], HEADER_MAX as u64, &mut |data| {
                 if let Some((uid, header)) = fetched(&data, "BODY[HEADER]")?
-                    && chunk.contains(&uid)
+                    && unanswered.remove(&uid)
                     && who.owns(header)
                 {
                     theirs.insert(uid);
@@ -176,6 +179,14 @@ pub(super) async fn search(session: &mut Session, opened: Opened, who: &Addresse
                 Ok(())
             })
             .await?;
+        if !unanswered.is_empty() {
+            // They were expunged meanwhile; if they are still there, passing them over would be a lie.
+            let unanswered: Vec<u32> = unanswered.into_iter().collect();
+            let command = format!("UID SEARCH UID {}", uid_set(&unanswered));
+            if !found_by(session, &[Part::Raw(&command)]).await?.is_empty() {
+                return Err(Fault::Protocol("no headers of a message that it has"));
+            }
+        }
     }
     Ok(theirs)
 }
@@ -214,15 +225,20 @@ async fn search_in(session: &mut Session, charset: &str, text: &str) -> Result<V
         })
         .collect();
     let parts: Vec<Part<'_>> = raw.iter().flat_map(|raw| [Part::Raw(raw), Part::Value(text.as_bytes())]).collect();
+    found_by(session, &parts).await
+}
+
+/// The UIDs that a search command answers.
+async fn found_by(session: &mut Session, parts: &[Part<'_>]) -> Result<Vec<u32>, Fault> {
     let mut found = Vec::new();
     session
-        .run(&parts, SMALL, &mut |data| {
+        .run(parts, SMALL, &mut |data| {
             if data.first().is_some_and(|first| first.is("SEARCH")) {
                 for uid in &data[1..] {
                     found.push(uid.number().filter(|uid| *uid > 0).ok_or(Fault::Protocol("a UID that is no number"))?);
                 }
             }
-            Ok(())
+            if found.len() > CANDIDATES_MAX { Err(Fault::Protocol("more hits than are looked at")) } else { Ok(()) }
         })
         .await?;
     Ok(found)

@@ -20,6 +20,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 /// How long one command may take altogether: a search in a large mailbox that was never indexed takes minutes.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
+/// The most responses to one command.
+const RESPONSES_MAX: usize = 1_000_000;
 /// The longest literal where no message is asked for, such as a mailbox's name.
 pub(super) const SMALL: u64 = 64 * 1024;
 
@@ -253,7 +255,7 @@ impl Session {
         may_continue: bool,
         on_data: OnData<'_>,
     ) -> Result<Option<Vec<Token>>, Fault> {
-        loop {
+        for _ in 0..RESPONSES_MAX {
             match wire::read(&mut self.stream, literal_max).await? {
                 Response::Continue if may_continue => return Ok(None),
                 Response::Continue => return Err(Fault::Protocol("a request to go on where there is nothing more")),
@@ -266,14 +268,14 @@ impl Session {
                 Response::Status { .. } => return Err(Fault::Bad),
             }
         }
+        Err(Fault::Protocol("more responses than any command has"))
     }
 
     /// Says goodbye; nothing depends on it.
     pub(super) async fn log_out(mut self) {
         let goodbye = async {
             self.send(b"bye LOGOUT\r\n").await?;
-            while wire::read(&mut self.stream, SMALL).await.is_ok() {}
-            Ok::<_, Fault>(())
+            self.finish("bye", SMALL, false, &mut |_| Ok(())).await
         };
         let _ = timeout(Duration::from_secs(2), goodbye).await;
     }

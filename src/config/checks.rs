@@ -4,7 +4,7 @@ use super::ConfigFault;
 use super::layers::Settled;
 use crate::telemetry;
 use serde_json::Value;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use url::Url;
 
 /// Whole numbers with their least and greatest value.
@@ -57,9 +57,10 @@ pub(super) fn check(settled: &Settled, faults: &mut Vec<ConfigFault>) {
     }
     let allowed = check.value("outbound.allow").as_array().map(Vec::as_slice).unwrap_or_default();
     for (i, entry) in allowed.iter().enumerate() {
-        if !entry.as_str().is_some_and(is_destination) {
+        // The grammar is that of the engine, which obeys the list.
+        if entry.as_str().is_none_or(|entry| entry.parse::<redress_jobs::outbound::Allow>().is_err()) {
             let detail = format!(
-                "entry {} must be an address, a network or a host name in lower case, such as 127.0.0.1, 10.0.0.0/8 or hooks.internal",
+                "entry {} must be a host name, an address or a network, each with or without a port, such as hooks.internal, 127.0.0.1:9000 or 10.0.0.0/8",
                 i + 1
             );
             check.fault("outbound.allow", detail);
@@ -106,25 +107,5 @@ impl<'a> Check<'a> {
             self.fault(key, format!("must be {}", forms.join(" or ")));
         }
         url
-    }
-}
-
-fn is_destination(entry: &str) -> bool {
-    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
-    match entry.split_once('/') {
-        Some((address, length)) => address.parse::<IpAddr>().is_ok_and(|address| {
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            length.parse::<u8>().is_ok_and(|length| length <= most)
-        }),
-        None => {
-            is_address(entry)
-                || (!entry.is_empty()
-                    && entry.split('.').all(|label| {
-                        !label.is_empty()
-                            && label
-                                .bytes()
-                                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
-                    }))
-        }
     }
 }

@@ -70,7 +70,7 @@ fn every_short_name_sets_its_key() {
             ("REDRESS_LISTEN", "0.0.0.0:80"),
             ("REDRESS_MASTER_KEY_FILE", "/keys/master"),
             ("REDRESS_LOG", "warn"),
-            ("REDRESS_OUTBOUND__ALLOW", "127.0.0.1, hooks.internal,"),
+            ("REDRESS_OUTBOUND__ALLOW", "127.0.0.1:9000, hooks.internal,"),
         ]),
     )
     .unwrap();
@@ -78,7 +78,7 @@ fn every_short_name_sets_its_key() {
     assert_eq!(config.redis.url.as_ref().unwrap().expose(), "redis://cache/0");
     assert_eq!(config.master_key_file(), PathBuf::from("/keys/master"));
     assert_eq!((config.data_dir.to_str().unwrap(), config.log.filter.as_str()), ("/srv/redress", "warn"));
-    assert_eq!(config.outbound.allow, ["127.0.0.1", "hooks.internal"]);
+    assert_eq!(config.outbound.allow, ["127.0.0.1:9000", "hooks.internal"]);
     assert!(!format!("{config:?}").contains("u:p@"), "a password shows: {config:?}");
 }
 
@@ -132,7 +132,7 @@ fn every_fault_is_named_at_once_with_key_source_and_remedy() {
         "REDRESS_DATABSE_URL (environment): unknown setting; did you mean REDRESS_DATABASE_URL?",
         "log.format (REDRESS_LOG__FORMAT): must be auto, text or json",
         "worker.poll_interval_ms (REDRESS_WORKER__POLL_INTERVAL_MS): must be a whole number",
-        "outbound.allow (REDRESS_OUTBOUND__ALLOW): entry 1 must be an address",
+        "outbound.allow (REDRESS_OUTBOUND__ALLOW): entry 1 must be a host name",
     ] {
         assert!(said.contains(part), "missing {part:?} in\n{said}");
     }

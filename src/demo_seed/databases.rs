@@ -9,7 +9,7 @@ use std::path::Path;
 
 const CRM_SCHEMA: &str = "
 CREATE TABLE customers (id TEXT PRIMARY KEY, full_name TEXT NOT NULL, email TEXT, phone TEXT, created_on TEXT NOT NULL);
-CREATE INDEX customers_email ON customers (email);
+CREATE INDEX customers_email ON customers (lower(email));
 CREATE TABLE addresses (id INTEGER PRIMARY KEY, customer_id TEXT NOT NULL REFERENCES customers (id), kind TEXT NOT NULL,
   street TEXT NOT NULL, town TEXT NOT NULL);
 CREATE INDEX addresses_customer ON addresses (customer_id);
@@ -18,11 +18,12 @@ CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id TEXT REFERENCES custome
 CREATE INDEX orders_customer ON orders (customer_id);
 CREATE TABLE tickets (id INTEGER PRIMARY KEY, email TEXT NOT NULL, opened_on TEXT NOT NULL, subject TEXT NOT NULL,
   body TEXT NOT NULL);
+CREATE INDEX tickets_email ON tickets (lower(email));
 ";
 
 const NEWSLETTER_SCHEMA: &str = "
 CREATE TABLE subscribers (id INTEGER PRIMARY KEY, email TEXT NOT NULL, full_name TEXT, phone TEXT, consent_on TEXT NOT NULL);
-CREATE INDEX subscribers_email ON subscribers (email);
+CREATE INDEX subscribers_email ON subscribers (lower(email));
 CREATE TABLE events (id INTEGER PRIMARY KEY, subscriber_id INTEGER NOT NULL REFERENCES subscribers (id), kind TEXT NOT NULL,
   happened_on TEXT NOT NULL, campaign TEXT NOT NULL);
 CREATE INDEX events_subscriber ON events (subscriber_id);

@@ -1,0 +1,248 @@
+//! The application wires everything together: configuration, store, workers, HTTP. The only place that builds anything.
+
+use crate::config::Config;
+use crate::http::{self, Api};
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::FutureExt as _;
+use redress_domain::regulation::RuleTable;
+use redress_domain::{Clock, SystemClock};
+use redress_jobs::certificate::Signer;
+use redress_jobs::outbound::{self, OutboundPolicy};
+use redress_jobs::reach::{OutOfReach, Reach};
+use redress_jobs::{Engine, WorkerOptions, Workers};
+use redress_store::{Dialect, Options, Store, SystemRow, Wake};
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// The rules of the deadlines, as they are shipped.
+pub const RULES: &str = include_str!("../config/regulations.toml");
+/// Without a sign of life from its claimer for this long, a worker is not ready.
+const STALE: Duration = Duration::from_secs(30);
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Answers callers and does the work.
+    All,
+    /// Answers callers.
+    Api,
+    /// Does the work; answers only for health and metrics.
+    Worker,
+}
+
+/// The application, with its store open.
+pub struct App {
+    config: Config,
+    store: Store,
+    table: Arc<RuleTable>,
+    engine: Arc<Engine>,
+}
+
+impl App {
+    /// Opens the store. The embedded database is brought up to date; a fleet's has to be (`redress migrate`).
+    ///
+    /// # Errors
+    /// The master key, the database or the rules cannot be used.
+    pub async fn open(config: Config) -> Result<Self> {
+        let store = open_store(&config).await?;
+        if store.dialect() == Dialect::Sqlite {
+            store.migrate().await.context("the embedded database could not be brought up to date")?;
+        } else {
+            store.check_schema().await?;
+        }
+        Self::with_store(config, store).await
+    }
+
+    async fn with_store(config: Config, store: Store) -> Result<Self> {
+        let table = Arc::new(RuleTable::parse(RULES).context("the shipped table of rules")?);
+        let policy = OutboundPolicy::parse(&config.outbound.allow).context("outbound.allow")?;
+        let days = u64::from(config.requests.package_expires_days);
+        let engine = Arc::new(Engine {
+            signer: Signer::from_seed(&store.signing_seed().await.context("the signing key")?),
+            http: outbound::client(policy).context("the client for webhooks")?,
+            reach: Reach::default(),
+            package_expires: Duration::from_secs(days * 86_400),
+            version: env!("CARGO_PKG_VERSION"),
+            store: store.clone(),
+        });
+        Ok(Self { config, store, table, engine })
+    }
+
+    /// Every row.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The settings of this process.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The key that signs, as it is published.
+    pub fn signing_key(&self) -> Value {
+        let key = self.engine.signer.public_key();
+        json!({ "algorithm": "Ed25519", "key_id": key.key_id(), "public_key": key.to_base64() })
+    }
+
+    /// Signs in to a system and compares what is declared with what is there; the outcome is kept with the system.
+    ///
+    /// # Errors
+    /// Code and sentence of what is wrong.
+    pub async fn check_system(engine: &Engine, system: &SystemRow) -> Result<Value, (String, String)> {
+        let away = |error: &dyn std::fmt::Display| ("store_unavailable".to_owned(), error.to_string());
+        let outcome = match engine.reach.system(&engine.store, system).await {
+            Ok(reached) => reached.connector.check().await.map_err(|p| (p.code.to_owned(), p.detail)),
+            Err(OutOfReach::Store(error)) => return Err(away(&error)),
+            Err(error) => Err(("system_misconfigured".to_owned(), error.to_string())),
+        };
+        let problem = outcome.as_ref().err().map(|(code, detail)| (code.as_str(), detail.as_str()));
+        engine.store.record_check(system, problem).await.map_err(|error| away(&error))?;
+        outcome.map(|report| json!(report))
+    }
+
+    /// What jobs are given.
+    pub const fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    fn api(&self, workers: Option<&Workers>) -> Api {
+        let policy = self.engine.http.policy().clone();
+        let for_hosts = policy.clone();
+        let engine = self.engine.clone();
+        let progress = workers.map(Workers::progress);
+        let store = self.store.clone();
+        Api {
+            store: self.store.clone(),
+            table: self.table.clone(),
+            check_callback: Arc::new(move |url| policy.check_url(url).map(drop).map_err(|fault| fault.to_string())),
+            check_host: Arc::new(move |host, port| for_hosts.check_host(host, port).map_err(|fault| fault.to_string())),
+            check_system: Arc::new(move |system| {
+                let engine = engine.clone();
+                async move { Self::check_system(&engine, &system).await }.boxed()
+            }),
+            signing_key: self.signing_key(),
+            body_limit: self.config.http.body_limit_bytes,
+            request_timeout: Duration::from_secs(self.config.http.request_timeout_seconds),
+            board_open: self.config.http.listen.ip().is_loopback(),
+            ready: Arc::new(move || {
+                let Some(progress) = &progress else { return Vec::new() };
+                let silent = store.now_ms() - progress.load(Ordering::Relaxed);
+                let stale = silent > STALE.as_millis() as i64;
+                if stale { vec![format!("the claimer has not reached the database for {} s", silent / 1_000)] } else { Vec::new() }
+            }),
+        }
+    }
+
+    fn worker_options(&self) -> Result<WorkerOptions> {
+        let worker = &self.config.worker;
+        let random = redress_store::random::<6>()?;
+        Ok(WorkerOptions {
+            // Unique for each start: a reborn name must not renew its former self's leases.
+            owner: format!("{}-{}", std::process::id(), STANDARD.encode(random)),
+            concurrency: worker.concurrency,
+            lane_concurrency: (worker.concurrency / 2).max(1),
+            batch: worker.batch,
+            poll: Duration::from_millis(worker.poll_interval_ms),
+            lease: Duration::from_secs(worker.lease_seconds),
+            renew: Duration::from_secs(worker.renew_seconds),
+            sweep: Duration::from_secs(worker.sweep_interval_seconds),
+            grace: Duration::from_secs(worker.shutdown_grace_seconds),
+        })
+    }
+
+    /// Serves until `stop`: first no new work and no new callers, then what runs may end, then the leases are left.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn serve(&self, role: Role, listener: TcpListener, stop: CancellationToken) -> Result<()> {
+        let options = self.worker_options()?;
+        let grace = options.grace;
+        let workers = (role != Role::Api).then(|| Workers::start(self.engine.clone(), options));
+        let api = self.api(workers.as_ref());
+        let router = if role == Role::Worker { http::health_router(api) } else { http::router(api) };
+        let quit = stop.clone();
+        let server = axum::serve(listener, router).with_graceful_shutdown(async move { quit.cancelled().await });
+        let served = tokio::select! {
+            served = server.into_future() => served,
+            // A caller that never hangs up must not hold the process.
+            () = async { stop.cancelled().await; tokio::time::sleep(grace).await } => Ok(()),
+        };
+        if let Some(workers) = workers {
+            workers.shut_down(grace).await;
+        }
+        self.store.close().await;
+        served.context("the HTTP server")
+    }
+}
+
+/// Opens the store without looking at its schema.
+///
+/// # Errors
+/// The master key or the database cannot be used.
+pub async fn open_store(config: &Config) -> Result<Store> {
+    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("data_dir {}", config.data_dir.display()))?;
+    let made_here = config.keys.master_key_file.is_none();
+    let master_key = master_key(&config.master_key_file(), made_here)?;
+    let wake = match &config.redis.url {
+        None => Wake::local(),
+        Some(url) => Wake::redis(url.expose())?,
+    };
+    let options = Options {
+        url: config.database_url().expose().clone(),
+        max_connections: config.database.max_connections,
+        connect_timeout: Duration::from_secs(config.database.connect_timeout_seconds),
+        master_key,
+        keep_closed: Duration::from_secs(u64::from(config.requests.personal_data_kept_days_after_close) * 86_400),
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    Store::open(options, clock, wake).await.context("the database cannot be opened; is the URL right and the server up?")
+}
+
+/// Reads the master key; with `create` a missing one is made, readable by its owner only.
+fn master_key(path: &Path, create: bool) -> Result<[u8; 32]> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if create && error.kind() == std::io::ErrorKind::NotFound => {
+            let text = STANDARD.encode(redress_store::random::<32>()?);
+            match write_private(path, &text) {
+                Ok(()) => text,
+                // Another process was faster: its key is the key.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => std::fs::read_to_string(path)?,
+                Err(error) => return Err(error).with_context(|| format!("the master key {} cannot be made", path.display())),
+            }
+        }
+        Err(error) => {
+            return Err(error).with_context(|| format!("the master key {} cannot be read; keys.master_key_file names it", path.display()));
+        }
+    };
+    let Ok(bytes) = STANDARD.decode(text.trim()) else { bail!("the master key {} is not base64", path.display()) };
+    let Ok(key) = <[u8; 32]>::try_from(bytes) else { bail!("the master key {} is not 32 bytes in base64", path.display()) };
+    Ok(key)
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Listens on an address.
+///
+/// # Errors
+/// It is taken, or not ours.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; REDRESS_LISTEN names another address"))
+}

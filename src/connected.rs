@@ -1,0 +1,36 @@
+//! A connected system as the store keeps it, made from its checked definition: the one way in for files and for the API.
+
+use crate::provision::{SecretSource, SystemDef, to_spec};
+use redress_connectors::{SpecFault, registry};
+use redress_domain::RequestType;
+use redress_store::SystemUpsert;
+use serde_json::json;
+
+/// What to store for a definition. What the connector can do is asked of the connector itself, and frozen beside it; a
+/// definition that does not say what is allowed allows every right the connector can honour.
+///
+/// # Errors
+/// The connector refuses the definition.
+pub fn upsert(definition: &SystemDef) -> Result<SystemUpsert, Vec<SpecFault>> {
+    let connector = registry::connect(&to_spec(definition))?;
+    let manifest = connector.manifest();
+    let kept = definition.secrets.values().any(|secret| secret.source == SecretSource::Kept);
+    let possible = || RequestType::ALL.iter().copied().filter(|kind| manifest.verbs.contains(&kind.verb())).collect();
+    Ok(SystemUpsert {
+        name: definition.name.clone(),
+        family: definition.family.clone(),
+        connector: definition.connector.clone(),
+        definition: json!({
+            "settings": definition.settings,
+            "tables": definition.tables,
+            "max_matches": definition.max_matches,
+            "rate_per_second": definition.rate_per_second,
+        }),
+        secrets: (!kept)
+            .then(|| definition.secrets.iter().map(|(name, secret)| (name.clone(), secret.value.clone())).collect()),
+        allow: definition.allow.clone().unwrap_or_else(possible),
+        verbs: manifest.verbs.to_vec(),
+        identifiers: manifest.identifiers.clone(),
+        fields: manifest.fields.clone(),
+    })
+}
