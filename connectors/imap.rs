@@ -55,7 +55,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
     let username = settings.required("username");
     let tls = match settings.text("tls").as_deref() {
         None | Some("implicit") => Tls::Implicit,
-        Some("starttls") => Tls::StartTls,
+        Some("starttls") => Tls::Upgraded,
         Some("none") => Tls::None,
         Some(_) => {
             settings.fault("tls", "must be implicit, starttls or none");

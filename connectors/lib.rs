@@ -84,9 +84,21 @@ pub trait Journal: Send + Sync {
 #[async_trait]
 pub trait ExportSink: Send + Sync {
     /// One record of a collection (a table, an object type). Values keep their JSON types; bytes as base64 text.
-    async fn record(&self, key: &str, collection: &str, record: serde_json::Map<String, serde_json::Value>) -> Result<(), Lost>;
+    async fn record(
+        &self,
+        key: &str,
+        collection: &str,
+        record: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), Lost>;
     /// One file, such as a raw e-mail. `name` is made safe by the receiver.
-    async fn attachment(&self, key: &str, collection: &str, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), Lost>;
+    async fn attachment(
+        &self,
+        key: &str,
+        collection: &str,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<(), Lost>;
 }
 
 /// The answer to one item of [`Connector::discover`], [`Connector::export`], [`Connector::rectify`] or [`Connector::erase`].

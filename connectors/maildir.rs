@@ -108,12 +108,6 @@ impl Messages {
     }
 }
 
-/// An item's erasure between its effect and its answer.
-struct Erased {
-    /// All that this and earlier runs of the item announced.
-    announced: Messages,
-}
-
 impl Maildir {
     /// Runs file work where it does not hold up others.
     async fn blocking<T: Send + 'static>(
@@ -141,14 +135,14 @@ impl Maildir {
         Done { found: messages.len(), evidence: tally.evidence(), ..Done::default() }
     }
 
-    /// Everything up to and including the effect on one person's messages.
+    /// Everything up to and including the effect on one person's messages; all that this and earlier runs announced.
     async fn erase_one(
         &self,
         work: &Work<'_>,
         who: Result<Addressee, Trouble>,
         hits: Vec<Hit>,
         journal: &dyn Journal,
-    ) -> Result<Erased, Trouble> {
+    ) -> Result<Messages, Trouble> {
         let who = who?;
         let mut announced = Messages::of(&hits);
         if let Some(prior) = work.prior {
@@ -164,12 +158,12 @@ impl Maildir {
             self.blocking(move |root| tree::unlink(root, &hits, &who)).await?;
             crash_point("maildir.after_effect");
         }
-        Ok(Erased { announced })
+        Ok(announced)
     }
 
-    fn erased(erased: Erased, again: &Scan, remaining: &[Hit]) -> Outcome {
+    fn erased(announced: &Messages, again: &Scan, remaining: &[Hit]) -> Outcome {
         let remaining = Messages::of(remaining);
-        let mut all = erased.announced.clone();
+        let mut all = announced.clone();
         all.extend(&remaining);
         let mut tally = Tally::default();
         let folders: BTreeSet<&String> = again.folders.iter().chain(all.0.keys()).collect();
@@ -182,7 +176,7 @@ impl Maildir {
         if found == 0 {
             return Outcome::NothingFound(evidence);
         }
-        let receipt = Some(erased.announced.receipt());
+        let receipt = Some(announced.receipt());
         Outcome::Done(Done { found, changed: found - remaining.len(), retained: Vec::new(), evidence, receipt })
     }
 
@@ -294,8 +288,8 @@ impl Connector for Maildir {
             Ok(again) => again,
             Err(trouble) => return outcomes(batch, &trouble),
         };
-        let answer = |(result, remaining): (Result<Erased, Trouble>, &Vec<Hit>)| match result {
-            Ok(erased) => Self::erased(erased, &again, remaining),
+        let answer = |(result, remaining): (Result<Messages, Trouble>, &Vec<Hit>)| match result {
+            Ok(announced) => Self::erased(&announced, &again, remaining),
             Err(trouble) => Outcome::Trouble(trouble),
         };
         results.into_iter().zip(&again.hits).map(answer).collect()

@@ -1,8 +1,9 @@
 //! Making the answer of a request: the access package, chunk by chunk and sealed, and the certificate, signed.
 
 use crate::certificate::{
-    AuditLink, Certificate, CertifiedController, CertifiedDeadlines, CertifiedOutcome, CertifiedPackage, CertifiedRequest,
-    CertifiedStep, CollectionCount, EffectiveDeadline, FORMAT_VERSION, OutOfScope, RetainedRecords, sign,
+    AuditLink, Certificate, CertifiedController, CertifiedDeadlines, CertifiedOutcome, CertifiedPackage,
+    CertifiedRequest, CertifiedStep, CollectionCount, EffectiveDeadline, FORMAT_VERSION, OutOfScope, RetainedRecords,
+    sign,
 };
 use crate::engine::{Engine, jitter};
 use crate::package::{PackageInfo, PackageWriter, SourceSummary};
@@ -10,7 +11,9 @@ use jiff::Timestamp;
 use redress_connectors::{Evidence, Retained};
 use redress_domain::step::{ATTEMPTS_BEFORE_ATTENTION, StepState, backoff_ms};
 use redress_domain::{RequestType, Verb};
-use redress_store::{ArtifactMeta, Controller, DsrDetail, Error, Finish, Lease, NewPackage, StepResult, StepRow, crash_point};
+use redress_store::{
+    ArtifactMeta, Controller, DsrDetail, Error, Finish, Lease, NewPackage, StepResult, StepRow, crash_point,
+};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -24,7 +27,9 @@ pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
     for lease in leases {
         match make(engine, &lease).await {
             Ok(()) => {}
-            Err(Error::LeaseLost) => tracing::warn!(dsr.id = %lease.dsr_id, "the answer of {} is being made elsewhere", lease.dsr_id),
+            Err(Error::LeaseLost) => {
+                tracing::warn!(dsr.id = %lease.dsr_id, "the answer of {} is being made elsewhere", lease.dsr_id)
+            }
             Err(error) => later(engine, lease, &error).await,
         }
     }
@@ -50,7 +55,8 @@ async fn make(engine: &Engine, lease: &Lease) -> Result<(), Error> {
     let store = &engine.store;
     let detail = store.dsr(&lease.controller_id, &lease.dsr_id).await?;
     let controller = store.controller(&lease.controller_id).await?;
-    let now = Timestamp::from_millisecond(store.now_ms()).map_err(|_| Error::Inconsistent { table: "dsrs", column: "answered_at" })?;
+    let now = Timestamp::from_millisecond(store.now_ms())
+        .map_err(|_| Error::Inconsistent { table: "dsrs", column: "answered_at" })?;
     let package = if matches!(detail.row.kind, RequestType::Access | RequestType::Portability) {
         Some(pack(engine, lease, &detail, &controller, now).await?)
     } else {
@@ -93,7 +99,13 @@ impl Buffer {
     }
 }
 
-async fn pack(engine: &Engine, lease: &Lease, detail: &DsrDetail, controller: &Controller, now: Timestamp) -> Result<NewPackage, Error> {
+async fn pack(
+    engine: &Engine,
+    lease: &Lease,
+    detail: &DsrDetail,
+    controller: &Controller,
+    now: Timestamp,
+) -> Result<NewPackage, Error> {
     let store = &engine.store;
     let key = store.dsr_key(&lease.controller_id, &lease.dsr_id).await?;
     let broken = |_: io::Error| Error::Inconsistent { table: "packages", column: "zip" };
@@ -121,13 +133,15 @@ async fn pack(engine: &Engine, lease: &Lease, detail: &DsrDetail, controller: &C
             match &artifact.meta {
                 ArtifactMeta::Records { collection } => {
                     for line in artifact.body.expose().split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-                        let record: Map<String, Value> =
-                            serde_json::from_slice(line).map_err(|_| Error::Inconsistent { table: "artifacts", column: "sealed" })?;
+                        let record: Map<String, Value> = serde_json::from_slice(line)
+                            .map_err(|_| Error::Inconsistent { table: "artifacts", column: "sealed" })?;
                         writer.record(&step.system, collection, &record).map_err(broken)?;
                     }
                 }
                 ArtifactMeta::Attachment { collection, name, media_type } => {
-                    writer.attachment(&step.system, collection, name, media_type, artifact.body.expose()).map_err(broken)?;
+                    writer
+                        .attachment(&step.system, collection, name, media_type, artifact.body.expose())
+                        .map_err(broken)?;
                 }
             }
             while let Some(chunk) = buffer.take(false) {
@@ -179,7 +193,8 @@ fn certify(
             jurisdiction: row.jurisdiction.clone(),
             identifiers,
             data_subject_received_at: instant(row.data_subject_received_at),
-            instruction_received_at: instant(Some(row.instruction_received_at)).ok_or(inconsistent("instruction_received_at"))?,
+            instruction_received_at: instant(Some(row.instruction_received_at))
+                .ok_or(inconsistent("instruction_received_at"))?,
             completed_at: now,
             outcome: if partial { CertifiedOutcome::PartiallyCompleted } else { CertifiedOutcome::Completed },
         },
@@ -192,7 +207,11 @@ fn certify(
             met: now.as_millisecond() < row.due_before,
         },
         steps: detail.steps.iter().map(certify_step).collect(),
-        out_of_scope: row.out_of_scope.iter().map(|(system, reason)| OutOfScope { system: system.clone(), reason: reason.clone() }).collect(),
+        out_of_scope: row
+            .out_of_scope
+            .iter()
+            .map(|(system, reason)| OutOfScope { system: system.clone(), reason: reason.clone() })
+            .collect(),
         package: package
             .map(|p| {
                 Ok::<_, Error>(CertifiedPackage {
@@ -240,7 +259,13 @@ fn counts(evidence: Evidence) -> Vec<CollectionCount> {
     evidence
         .collections
         .into_iter()
-        .map(|c| CollectionCount { collection: c.collection, action: c.action, before: c.before, changed: c.changed, after: c.after })
+        .map(|c| CollectionCount {
+            collection: c.collection,
+            action: c.action,
+            before: c.before,
+            changed: c.changed,
+            after: c.after,
+        })
         .collect()
 }
 

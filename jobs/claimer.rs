@@ -281,8 +281,12 @@ async fn supervise(engine: Arc<Engine>, feed: Feed, owner: String, stop: Cancell
 
 /// One life of an apalis worker; true if it ended without an error.
 fn one_life(name: String, backend: LeaseBackend, engine: Arc<Engine>) -> BoxFuture<'static, bool> {
-    let worker =
-        WorkerBuilder::new(name.as_str()).backend(backend).data(engine).catch_panic().parallelize(tokio::spawn).build(run_batch);
+    let worker = WorkerBuilder::new(name.as_str())
+        .backend(backend)
+        .data(engine)
+        .catch_panic()
+        .parallelize(tokio::spawn)
+        .build(run_batch);
     let run: BoxFuture<'static, _> = Box::pin(worker.run());
     Box::pin(run.map(|ended| ended.is_ok()))
 }

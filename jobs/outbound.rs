@@ -151,6 +151,21 @@ impl OutboundPolicy {
         }
     }
 
+    /// Checks a host that is not reached by HTTP (a database, a mail server) and its port. Whether a name resolves to
+    /// public addresses is seen only when it is reached.
+    pub fn check_host(&self, host: &str, port: u16) -> Result<(), OutboundFault> {
+        // The URL parser's reading of a host is the strictest we have: 127.1, 0x7f.1 and ⑫⑦.⓪.⓪.① are what they are.
+        let host = Host::parse(host.trim_matches(['[', ']']))
+            .or_else(|_| Host::parse(host))
+            .map_err(|_| OutboundFault::NotAUrl)?;
+        let (listed, public) = match &host {
+            Host::Domain(name) => (self.lists_name(name, Some(port)), is_public_name(name)),
+            Host::Ipv4(ip) => (self.lists_address(IpAddr::V4(*ip), Some(port)), is_global(IpAddr::V4(*ip))),
+            Host::Ipv6(ip) => (self.lists_address(IpAddr::V6(*ip), Some(port)), is_global(IpAddr::V6(*ip))),
+        };
+        if listed || public { Ok(()) } else { Err(OutboundFault::NotPublic) }
+    }
+
     /// Whether a name that resolved to these addresses may be called at this port; `None` if the port is none that
     /// an entry names. One address that is not allowed spoils all of them.
     fn admits(&self, name: &str, addresses: &[IpAddr], port: Option<u16>) -> bool {

@@ -129,7 +129,9 @@ mod tests {
     fn a_system_that_is_down_is_tried_again_and_the_third_failure_is_shown_to_a_person() {
         let down = || Outcome::Trouble(Trouble::Retry(Problem::new("unreachable", "the system does not answer")));
         for (failures, shown) in [(0, false), (1, false), (2, true), (50, true)] {
-            let Some(StepResult::Later { failed, attention, not_before, .. }) = acted(Verb::Erase, down(), Moment { failures, ..AT }) else {
+            let Some(StepResult::Later { failed, attention, not_before, .. }) =
+                acted(Verb::Erase, down(), Moment { failures, ..AT })
+            else {
                 panic!("later")
             };
             assert!(failed && not_before > AT.now);

@@ -26,7 +26,9 @@ pub async fn run(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) {
     match work(engine, verb, leases).await {
         Ok(finishes) => record(engine, finishes).await,
         // The leases run out and the steps are tried again: nothing was recorded, nothing is lost.
-        Err(error) => tracing::warn!(%error, lane = %first.lane, count, "a batch of {verb} could not be begun; its leases run out"),
+        Err(error) => {
+            tracing::warn!(%error, lane = %first.lane, count, "a batch of {verb} could not be begun; its leases run out")
+        }
     }
 }
 
@@ -34,7 +36,9 @@ async fn work(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) -> Result<Ve
     let store = &engine.store;
     let Some(first) = leases.first() else { return Ok(Vec::new()) };
     let (phase, controller_id) = (first.phase, first.controller_id.clone());
-    let Some(system_id) = first.system_id.clone() else { return Err(Error::Inconsistent { table: "steps", column: "system_id" }) };
+    let Some(system_id) = first.system_id.clone() else {
+        return Err(Error::Inconsistent { table: "steps", column: "system_id" });
+    };
     let system = store.system(&controller_id, &system_id).await?;
     let reached = if store.system_by_name(&controller_id, &system.name).await?.is_some_and(|s| s.id == system.id) {
         engine.reach.system(store, &system).await
@@ -45,7 +49,8 @@ async fn work(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) -> Result<Ve
         Ok(reached) => reached,
         Err(OutOfReach::Store(error)) => return Err(error),
         Err(error) => {
-            let code = if matches!(error, OutOfReach::Disconnected) { "system_disconnected" } else { "system_misconfigured" };
+            let code =
+                if matches!(error, OutOfReach::Disconnected) { "system_disconnected" } else { "system_misconfigured" };
             let detail = format!("{error}; connect it again with `redress apply`, then retry the request");
             let attention = StepResult::Attention { code: code.into(), detail };
             return Ok(leases.into_iter().map(|lease| Finish { lease, result: attention.clone() }).collect());
@@ -86,7 +91,13 @@ fn chunks(mut all: Vec<OpenWork>, size: usize) -> Vec<Vec<OpenWork>> {
 }
 
 /// Calls the connector once for these items and says what each answer means.
-async fn call(engine: &Arc<Engine>, connector: &dyn Connector, verb: Verb, phase: Phase, opened: Vec<OpenWork>) -> Result<Vec<Finish>, Error> {
+async fn call(
+    engine: &Arc<Engine>,
+    connector: &dyn Connector,
+    verb: Verb,
+    phase: Phase,
+    opened: Vec<OpenWork>,
+) -> Result<Vec<Finish>, Error> {
     if opened.is_empty() {
         return Ok(Vec::new());
     }
@@ -95,7 +106,12 @@ async fn call(engine: &Arc<Engine>, connector: &dyn Connector, verb: Verb, phase
     let batch: Vec<Work<'_>> = opened
         .iter()
         .zip(&receipts)
-        .map(|(o, prior)| Work { key: o.lease.step_id.as_str(), subject: &o.subject, corrections: &o.corrections, prior: prior.as_ref() })
+        .map(|(o, prior)| Work {
+            key: o.lease.step_id.as_str(),
+            subject: &o.subject,
+            corrections: &o.corrections,
+            prior: prior.as_ref(),
+        })
         .collect();
     let sealer = Sealer::new(store, &opened);
     crash_point("step.before_call");
@@ -112,7 +128,9 @@ async fn call(engine: &Arc<Engine>, connector: &dyn Connector, verb: Verb, phase
                 Verb::Rectify => connector.rectify(&batch, &sealer).await,
                 Verb::Erase => connector.erase(&batch, &sealer).await,
                 Verb::Discover => connector.discover(&batch).await,
-                Verb::Restrict | Verb::Suppress | Verb::Verify => batch.iter().map(|_| Outcome::Trouble(unsupported(verb))).collect(),
+                Verb::Restrict | Verb::Suppress | Verb::Verify => {
+                    batch.iter().map(|_| Outcome::Trouble(unsupported(verb))).collect()
+                }
             }
         })
         .await;
@@ -137,12 +155,21 @@ async fn call(engine: &Arc<Engine>, connector: &dyn Connector, verb: Verb, phase
 }
 
 fn moment(store: &Store, o: &OpenWork, connector: &dyn Connector) -> Moment {
-    Moment { now: store.now_ms(), failures: o.lease.failures, jitter: jitter(), verify_after: connector.manifest().verify_after }
+    Moment {
+        now: store.now_ms(),
+        failures: o.lease.failures,
+        jitter: jitter(),
+        verify_after: connector.manifest().verify_after,
+    }
 }
 
 fn check_count(got: usize, wanted: usize) -> Result<(), Error> {
     // A connector that answers for fewer or more people than it was asked about cannot be believed for any of them.
-    if got == wanted { Ok(()) } else { Err(Error::Conflict("a connector answered for another number of people than it was asked about".into())) }
+    if got == wanted {
+        Ok(())
+    } else {
+        Err(Error::Conflict("a connector answered for another number of people than it was asked about".into()))
+    }
 }
 
 fn too_slow() -> Trouble {
@@ -150,7 +177,10 @@ fn too_slow() -> Trouble {
 }
 
 fn unsupported(verb: Verb) -> Trouble {
-    Trouble::Denied(Problem::new("verb_unsupported", format!("this connector cannot {verb}; do it by hand and reject or withdraw the request")))
+    Trouble::Denied(Problem::new(
+        "verb_unsupported",
+        format!("this connector cannot {verb}; do it by hand and reject or withdraw the request"),
+    ))
 }
 
 /// Records outcomes, again and again while the database is away: the effect has happened and must not be forgotten. If it
@@ -162,7 +192,8 @@ async fn record(engine: &Arc<Engine>, finishes: Vec<Finish>) {
     let mut wait = Duration::from_millis(50);
     let copies: Vec<(Lease, StepResult)> = finishes.into_iter().map(|f| (f.lease, f.result)).collect();
     for _ in 0..600 {
-        let batch = copies.iter().map(|(lease, result)| Finish { lease: lease.clone(), result: result.clone() }).collect();
+        let batch =
+            copies.iter().map(|(lease, result)| Finish { lease: lease.clone(), result: result.clone() }).collect();
         match engine.store.finish(batch).await {
             Ok(_) => return,
             Err(error) if error.is_transient() => {
@@ -259,10 +290,21 @@ impl ExportSink for Sealer<'_> {
         Ok(())
     }
 
-    async fn attachment(&self, key: &str, collection: &str, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), Lost> {
+    async fn attachment(
+        &self,
+        key: &str,
+        collection: &str,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<(), Lost> {
         let mut all = self.open.lock().await;
         let open = all.entry(key.to_owned()).or_default();
-        let meta = ArtifactMeta::Attachment { collection: collection.into(), name: name.into(), media_type: media_type.into() };
+        let meta = ArtifactMeta::Attachment {
+            collection: collection.into(),
+            name: name.into(),
+            media_type: media_type.into(),
+        };
         self.put(key, open, &meta, bytes).await
     }
 }

@@ -19,7 +19,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 /// How long one command may take altogether: a search in a large mailbox that was never indexed takes minutes.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(300);
+const COMMAND_TIMEOUT: Duration = Duration::from_mins(5);
 /// The most responses to one command.
 const RESPONSES_MAX: usize = 1_000_000;
 /// The longest literal where no message is asked for, such as a mailbox's name.
@@ -30,8 +30,8 @@ pub(super) const SMALL: u64 = 64 * 1024;
 pub(super) enum Tls {
     /// TLS from the first byte (RFC 8314).
     Implicit,
-    /// Upgraded before the login.
-    StartTls,
+    /// Upgraded by STARTTLS before the login.
+    Upgraded,
     /// Not at all: only to this very machine.
     None,
 }
@@ -102,7 +102,7 @@ impl Session {
             // PREAUTH would let whoever sits in between skip TLS (RFC 9051 section 11.1).
             _ => return Err(Fault::Protocol("no greeting")),
         }
-        if address.tls == Tls::StartTls {
+        if address.tls == Tls::Upgraded {
             session.run(&[Part::Raw("STARTTLS")], SMALL, &mut |_| Ok(())).await?;
             if !session.stream.buffer().is_empty() {
                 // Whatever was sent in clear behind the answer would be taken for encrypted (CVE-2011-0411).

@@ -109,7 +109,7 @@ pub(super) async fn one(
         Task::Erase(journal) => {
             let mut announced = item.prior.map(Messages::from_receipt).transpose()?.unwrap_or_default();
             let left = erase(session, &mailboxes, &who, max_messages, found, &mut announced, item.key, journal).await?;
-            Ok(erased(tally, &mailboxes, announced, &left))
+            Ok(erased(tally, &mailboxes, &announced, &left))
         }
     }
 }
@@ -208,7 +208,7 @@ async fn erase(
     Ok(found)
 }
 
-fn erased(mut tally: Tally, mailboxes: &[Mailbox], announced: Messages, left: &Messages) -> Outcome {
+fn erased(mut tally: Tally, mailboxes: &[Mailbox], announced: &Messages, left: &Messages) -> Outcome {
     let names: BTreeSet<&String> = mailboxes.iter().map(|mailbox| &mailbox.name).chain(announced.0.keys()).collect();
     for name in names {
         let (before, after) = (announced.in_mailbox(name), left.in_mailbox(name));

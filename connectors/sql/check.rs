@@ -30,7 +30,11 @@ pub(super) async fn check(engine: &Engine) -> Result<CheckReport, Problem> {
         for (kind, column) in &table.identify {
             let column = &live.wanted[*column].name;
             if !has_index(engine.dialect, live, *kind, column) {
-                let hint = if *kind == IdentifierType::Email && engine.dialect != Dialect::Mysql { " on its lower case" } else { "" };
+                let hint = if *kind == IdentifierType::Email && engine.dialect != Dialect::Mysql {
+                    " on its lower case"
+                } else {
+                    ""
+                };
                 report.warnings.push(format!(
                     "column {column} of table {} identifies by {kind} but has no usable index{hint}: every search reads the whole table",
                     table.name
@@ -53,7 +57,9 @@ pub(super) async fn check(engine: &Engine) -> Result<CheckReport, Problem> {
 fn problem(trouble: Trouble) -> Problem {
     match trouble {
         Trouble::Retry(problem) | Trouble::Denied(problem) | Trouble::Ambiguous { problem, .. } => problem,
-        Trouble::Throttled(_) | Trouble::Held(_) | Trouble::Lost => Problem::new("unreachable", "the database takes no work at the moment"),
+        Trouble::Throttled(_) | Trouble::Held(_) | Trouble::Lost => {
+            Problem::new("unreachable", "the database takes no work at the moment")
+        }
     }
 }
 

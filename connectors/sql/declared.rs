@@ -75,7 +75,8 @@ impl Declared {
         faults: &mut Vec<SpecFault>,
     ) -> Self {
         if specs.is_empty() {
-            faults.push(SpecFault::new("tables", "declares no table; add [[system.tables]] with name, key and identify"));
+            faults
+                .push(SpecFault::new("tables", "declares no table; add [[system.tables]] with name, key and identify"));
         }
         let mut tables: Vec<Table> = specs.iter().enumerate().map(|(i, spec)| read_table(i, spec, faults)).collect();
         let mut names = BTreeSet::new();
@@ -92,7 +93,10 @@ impl Declared {
                     continue;
                 };
                 let Some(parent) = specs.iter().position(|s| s.name == table) else {
-                    faults.push(SpecFault::new(path, format!("refers to table {table:?}, which is not declared; declare it")));
+                    faults.push(SpecFault::new(
+                        path,
+                        format!("refers to table {table:?}, which is not declared; declare it"),
+                    ));
                     continue;
                 };
                 check_name(&format!("{path}: the column"), parent_column, faults);
@@ -112,7 +116,9 @@ impl Declared {
             (Some(i), None) => {
                 faults.push(SpecFault::new(
                     "secrets.hash_key",
-                    format!("is required because tables.{i} has on_delete = \"hash\"; give at least 16 random characters"),
+                    format!(
+                        "is required because tables.{i} has on_delete = \"hash\"; give at least 16 random characters"
+                    ),
                 ));
                 None
             }
@@ -158,7 +164,10 @@ fn read_table(i: usize, spec: &TableSpec, faults: &mut Vec<SpecFault>) -> Table 
     for (kind, column) in &spec.identify {
         let Some(kind) = IdentifierType::parse(kind) else {
             let known = IdentifierType::ALL.iter().map(|k| k.as_str()).collect::<Vec<_>>().join(", ");
-            faults.push(SpecFault::new(at(&format!("identify.{kind}")), format!("is no identifier type; there are {known}")));
+            faults.push(SpecFault::new(
+                at(&format!("identify.{kind}")),
+                format!("is no identifier type; there are {known}"),
+            ));
             continue;
         };
         check_name(&at("identify"), column, faults);
@@ -172,15 +181,22 @@ fn read_table(i: usize, spec: &TableSpec, faults: &mut Vec<SpecFault>) -> Table 
             faults.push(SpecFault::new(at("columns"), detail));
         }
         if spec.columns.contains(&spec.key) {
-            faults.push(SpecFault::new(at("columns"), format!("names the key {:?}, which must stay; leave it out", spec.key)));
+            faults.push(SpecFault::new(
+                at("columns"),
+                format!("names the key {:?}, which must stay; leave it out", spec.key),
+            ));
         }
     }
     if spec.on_delete == OnDelete::Keep && spec.reason.as_deref().is_none_or(|r| r.trim().is_empty()) {
-        faults.push(SpecFault::new(at("reason"), "is required with on_delete = \"keep\", such as \"tax_law_10_years\""));
+        faults
+            .push(SpecFault::new(at("reason"), "is required with on_delete = \"keep\", such as \"tax_law_10_years\""));
     }
     for (field, column) in &spec.fields {
         if *column == spec.key {
-            faults.push(SpecFault::new(at(&format!("fields.{field}")), "names the key, which a correction cannot change"));
+            faults.push(SpecFault::new(
+                at(&format!("fields.{field}")),
+                "names the key, which a correction cannot change",
+            ));
         }
     }
     table

@@ -40,7 +40,8 @@ pub(super) async fn erase(context: &Context<'_>, work: &Work<'_>, journal: &dyn 
             OnDelete::Keep => BTreeSet::new(),
             OnDelete::Delete => keys.clone(),
             OnDelete::Null | OnDelete::Hash => {
-                let rows = listed(context, &mut session, t, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+                let rows =
+                    listed(context, &mut session, t, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
                 rows.into_iter().filter(|row| needs_redaction(context, t, row)).map(|row| row.key).collect()
             }
         };
@@ -101,7 +102,11 @@ async fn settle(
         done.changed += changed;
         let after = if table.on_delete == OnDelete::Keep { listed.keys.len() } else { undone.len() } as u64;
         if table.on_delete == OnDelete::Keep && after > 0 {
-            done.retained.push(Retained { collection: table.name.clone(), records: after, reason: table.reason.clone() });
+            done.retained.push(Retained {
+                collection: table.name.clone(),
+                records: after,
+                reason: table.reason.clone(),
+            });
         }
         done.evidence.collections.push(CollectionEvidence {
             collection: table.name.clone(),
@@ -118,7 +123,12 @@ async fn settle(
 }
 
 /// Empties the listed columns, where one of them is not empty yet.
-async fn empty(context: &Context<'_>, session: &mut Session, t: usize, keys: &BTreeSet<String>) -> Result<u64, Trouble> {
+async fn empty(
+    context: &Context<'_>,
+    session: &mut Session,
+    t: usize,
+    keys: &BTreeSet<String>,
+) -> Result<u64, Trouble> {
     let live = &context.schema.tables[t];
     let names: Vec<String> = live.listed.iter().map(|column| context.dialect.ident(&column.name)).collect();
     let assignments: Vec<String> = names.iter().map(|name| format!("{name} = NULL")).collect();
@@ -128,7 +138,12 @@ async fn empty(context: &Context<'_>, session: &mut Session, t: usize, keys: &BT
 }
 
 /// Deletes rows.
-async fn delete(context: &Context<'_>, session: &mut Session, t: usize, keys: &BTreeSet<String>) -> Result<u64, Trouble> {
+async fn delete(
+    context: &Context<'_>,
+    session: &mut Session,
+    t: usize,
+    keys: &BTreeSet<String>,
+) -> Result<u64, Trouble> {
     by_chunks(context, session, t, keys, &format!("DELETE FROM {} WHERE", context.schema.tables[t].sql)).await
 }
 
@@ -144,7 +159,9 @@ pub(super) async fn by_chunks(
     let mut rows = 0;
     for chunk in keys.chunks(CHUNK) {
         let mut params = Params::new(context.dialect);
-        let Some(these) = context.dialect.equals_any(&context.schema.tables[t].key, chunk, &mut params) else { continue };
+        let Some(these) = context.dialect.equals_any(&context.schema.tables[t].key, chunk, &mut params) else {
+            continue;
+        };
         rows += session.run(&context.engine.declared.tables[t].name, format!("{sql} {these}"), params.values).await?;
     }
     Ok(rows)
@@ -166,7 +183,10 @@ async fn hash(context: &Context<'_>, session: &mut Session, t: usize, keys: &BTr
             if let Some(value) = value.as_ref().filter(|value| !is_redacted(value)) {
                 let assigned = context.dialect.assignable(column, &redact(hash_key, value), &mut params);
                 let Some(assigned) = assigned else {
-                    return Err(denied("column_too_short", format!("column {} of table {name} cannot hold a hash", column.name)));
+                    return Err(denied(
+                        "column_too_short",
+                        format!("column {} of table {name} cannot hold a hash", column.name),
+                    ));
                 };
                 assignments.push(format!("{} = {assigned}", context.dialect.ident(&column.name)));
             }
@@ -181,7 +201,12 @@ async fn hash(context: &Context<'_>, session: &mut Session, t: usize, keys: &BTr
 }
 
 /// The number of these rows that exist.
-pub(super) async fn count(context: &Context<'_>, session: &mut Session, t: usize, found: &Found) -> Result<u64, Trouble> {
+pub(super) async fn count(
+    context: &Context<'_>,
+    session: &mut Session,
+    t: usize,
+    found: &Found,
+) -> Result<u64, Trouble> {
     let keys: Vec<&str> = found.rows[t].keys().map(String::as_str).collect();
     Ok(super::find::by_key(context, session, t, &keys, false).await?.len() as u64)
 }

@@ -131,7 +131,10 @@ async fn select(
         let Some(Some(key)) = row.first() else {
             return Err(denied(
                 "key_null",
-                format!("a row of table {name} that may be the person's has NULL in its key {}; give it a key, or name another column", live.key.name),
+                format!(
+                    "a row of table {name} that may be the person's has NULL in its key {}; give it a key, or name another column",
+                    live.key.name
+                ),
             ));
         };
         rows.insert(key.clone(), row);
@@ -153,7 +156,9 @@ async fn candidates(
         let wanted: Vec<&Identifier> = subject.identifiers.iter().filter(|i| i.kind() == *kind).collect();
         for identifier in wanted {
             let mut params = Params::new(context.dialect);
-            let Some(condition) = condition(context, (t, *column_index), column, identifier, &mut params) else { continue };
+            let Some(condition) = condition(context, (t, *column_index), column, identifier, &mut params) else {
+                continue;
+            };
             let limit = format!("LIMIT {}", CANDIDATES_MAX + 1);
             let hits = select(context, session, t, &condition, &limit, params).await?;
             if hits.len() > CANDIDATES_MAX {
@@ -291,7 +296,9 @@ impl Conflicts {
             matched: matched.max(self.rows),
             problem: Problem::new(
                 "identifiers_contradict",
-                format!("{said}: submit again without the weaker identifier if that is another person, or with the other value as a further identifier if it is the same"),
+                format!(
+                    "{said}: submit again without the weaker identifier if that is another person, or with the other value as a further identifier if it is the same"
+                ),
             ),
         })
     }

@@ -88,7 +88,10 @@ pub(super) async fn sever(context: &Context<'_>, session: &mut Session, plan: &P
     }
     for sever in &plan.severs {
         let column = context.dialect.ident(&sever.column);
-        let sql = format!("UPDATE {} SET {column} = NULL WHERE {column} IS NOT NULL AND", context.schema.tables[sever.table].sql);
+        let sql = format!(
+            "UPDATE {} SET {column} = NULL WHERE {column} IS NOT NULL AND",
+            context.schema.tables[sever.table].sql
+        );
         by_chunks(context, session, sever.table, &sever.keys, &sql).await?;
     }
     Ok(())
@@ -96,7 +99,11 @@ pub(super) async fn sever(context: &Context<'_>, session: &mut Session, plan: &P
 
 /// Refuses, before the commit, a deletion that took rows with it that were declared to stay: by a cascade over tables
 /// that are not declared, or by a trigger.
-pub(super) async fn nothing_else_went(context: &Context<'_>, session: &mut Session, found: &Found) -> Result<(), Trouble> {
+pub(super) async fn nothing_else_went(
+    context: &Context<'_>,
+    session: &mut Session,
+    found: &Found,
+) -> Result<(), Trouble> {
     for (t, table) in context.engine.declared.tables.iter().enumerate() {
         if table.on_delete == OnDelete::Delete || found.rows[t].is_empty() {
             continue;
@@ -173,7 +180,13 @@ async fn referring(
             to.sql,
             pairs.join(" AND ")
         );
-        referring.extend(session.rows(&tables[child].name, sql, params.values).await?.into_iter().filter_map(|row| row.into_iter().next()?));
+        referring.extend(
+            session
+                .rows(&tables[child].name, sql, params.values)
+                .await?
+                .into_iter()
+                .filter_map(|row| row.into_iter().next()?),
+        );
     }
     Ok(referring)
 }

@@ -29,7 +29,10 @@ mod verify;
 mod tests;
 
 use crate::registry::Entry;
-use crate::{CheckReport, Connector, ExportSink, Journal, Manifest, Outcome, Problem, SpecFault, SystemSpec, Trouble, Verdict, Work};
+use crate::{
+    CheckReport, Connector, ExportSink, Journal, Manifest, Outcome, Problem, SpecFault, SystemSpec, Trouble, Verdict,
+    Work,
+};
 use async_trait::async_trait;
 use declared::Declared;
 use dialect::Dialect;
@@ -46,14 +49,26 @@ const SERVER_SETTINGS: &str = "{ host = \"…\", port = …, database = \"…\",
                                connect_timeout_seconds = 10, max_connections = 5 }";
 
 /// What the registry tells about `postgres`.
-pub const POSTGRES_ENTRY: Entry =
-    Entry { name: "postgres", about: "PostgreSQL tables declared in [[system.tables]]", settings: SERVER_SETTINGS, verbs: VERBS };
+pub const POSTGRES_ENTRY: Entry = Entry {
+    name: "postgres",
+    about: "PostgreSQL tables declared in [[system.tables]]",
+    settings: SERVER_SETTINGS,
+    verbs: VERBS,
+};
 /// What the registry tells about `mysql`.
-pub const MYSQL_ENTRY: Entry =
-    Entry { name: "mysql", about: "MySQL or MariaDB tables declared in [[system.tables]]", settings: SERVER_SETTINGS, verbs: VERBS };
+pub const MYSQL_ENTRY: Entry = Entry {
+    name: "mysql",
+    about: "MySQL or MariaDB tables declared in [[system.tables]]",
+    settings: SERVER_SETTINGS,
+    verbs: VERBS,
+};
 /// What the registry tells about `sqlite`.
-pub const SQLITE_ENTRY: Entry =
-    Entry { name: "sqlite", about: "tables of a SQLite file declared in [[system.tables]]", settings: "{ path = \"…\" }", verbs: VERBS };
+pub const SQLITE_ENTRY: Entry = Entry {
+    name: "sqlite",
+    about: "tables of a SQLite file declared in [[system.tables]]",
+    settings: "{ path = \"…\" }",
+    verbs: VERBS,
+};
 
 /// Makes a connector to a PostgreSQL database; does not reach it yet.
 ///

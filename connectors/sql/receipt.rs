@@ -30,7 +30,10 @@ impl Touched {
     pub(super) fn read(receipt: Option<&Receipt>) -> Result<Self, Trouble> {
         receipt.map_or(Ok(Self::default()), |receipt| {
             serde_json::from_str(&receipt.0).map_err(|_| {
-                denied("receipt_unreadable", "what an earlier run recorded cannot be read; look at the person's rows by hand")
+                denied(
+                    "receipt_unreadable",
+                    "what an earlier run recorded cannot be read; look at the person's rows by hand",
+                )
             })
         })
     }

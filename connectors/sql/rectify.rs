@@ -18,7 +18,8 @@ const UPDATE: &str = "update";
 pub(super) async fn rectify(context: &Context<'_>, work: &Work<'_>, journal: &dyn Journal) -> Result<Outcome, Trouble> {
     let tables = &context.engine.declared.tables;
     let prior = Touched::read(work.prior)?;
-    let concerned: Vec<Vec<&Correction>> = (0..tables.len()).map(|t| applicable(context, t, work.corrections)).collect();
+    let concerned: Vec<Vec<&Correction>> =
+        (0..tables.len()).map(|t| applicable(context, t, work.corrections)).collect();
     let lock: Vec<bool> = concerned.iter().map(|corrections| !corrections.is_empty()).collect();
     let mut session = context.engine.pool.begin(Mode::Write).await?;
     let found = find(context, &mut session, work.subject, Search { lock: &lock, unlimited: false }).await?;
@@ -75,7 +76,12 @@ pub(super) fn applicable<'a>(context: &Context<'_>, t: usize, corrections: &'a [
 }
 
 /// A condition that holds where one of the fields is not what it should be.
-pub(super) fn differs(context: &Context<'_>, t: usize, corrections: &[&Correction], params: &mut Params) -> Result<String, Trouble> {
+pub(super) fn differs(
+    context: &Context<'_>,
+    t: usize,
+    corrections: &[&Correction],
+    params: &mut Params,
+) -> Result<String, Trouble> {
     let mut conditions = Vec::new();
     for (correction, column) in columns(context, t, corrections) {
         let condition = context.dialect.differs(column, correction.value.expose(), params);

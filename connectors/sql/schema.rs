@@ -142,12 +142,8 @@ impl Schema {
                 rule: key.rule,
             }));
         }
-        let tables = declared
-            .tables
-            .iter()
-            .zip(raw)
-            .map(|(table, raw)| live(dialect, table, raw))
-            .collect::<Result<_, _>>()?;
+        let tables =
+            declared.tables.iter().zip(raw).map(|(table, raw)| live(dialect, table, raw)).collect::<Result<_, _>>()?;
         Ok(Self { tables, foreign_keys })
     }
 
@@ -167,13 +163,18 @@ impl Schema {
                     OnDelete::Null if !column.nullable => {
                         return Err(Problem::new(
                             "column_not_nullable",
-                            format!("{name} is NOT NULL, so on_delete = \"null\" cannot empty it; use \"hash\" or \"delete\", or allow NULL"),
+                            format!(
+                                "{name} is NOT NULL, so on_delete = \"null\" cannot empty it; use \"hash\" or \"delete\", or allow NULL"
+                            ),
                         ));
                     }
                     OnDelete::Hash if !matches!(column.kind, Kind::Text | Kind::Other) => {
                         return Err(Problem::new(
                             "column_not_text",
-                            format!("{name} has the type {}, which cannot hold a hash; use \"null\" or \"delete\"", column.sql_type),
+                            format!(
+                                "{name} has the type {}, which cannot hold a hash; use \"null\" or \"delete\"",
+                                column.sql_type
+                            ),
                         ));
                     }
                     OnDelete::Hash if column.max_chars.is_some_and(|max| max < super::redact::LENGTH) => {
@@ -202,14 +203,24 @@ fn column(dialect: Dialect, table: &str, columns: &[Column], name: &str) -> Resu
         .or_else(|| columns.iter().find(|c| dialect.same_name(&c.name, name)))
         .cloned()
         .ok_or_else(|| {
-            denied("column_missing", format!("table {table} has no column {name}; correct the system's tables or the database"))
+            denied(
+                "column_missing",
+                format!("table {table} has no column {name}; correct the system's tables or the database"),
+            )
         })
 }
 
 fn live(dialect: Dialect, table: &Table, raw: RawTable) -> Result<LiveTable, Trouble> {
     if raw.columns.is_empty() {
-        let case = if dialect == Dialect::Postgres { "; names are case-sensitive, and schema.name reaches other schemas" } else { "" };
-        let detail = format!("the database has no table {}, or the user may not see it; correct the system's tables{case}", table.name);
+        let case = if dialect == Dialect::Postgres {
+            "; names are case-sensitive, and schema.name reaches other schemas"
+        } else {
+            ""
+        };
+        let detail = format!(
+            "the database has no table {}, or the user may not see it; correct the system's tables{case}",
+            table.name
+        );
         return Err(denied("table_missing", detail));
     }
     let find = |name: &String| column(dialect, &table.name, &raw.columns, name);

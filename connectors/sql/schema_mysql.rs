@@ -37,7 +37,9 @@ pub(super) async fn table(session: &mut Session, name: &str) -> Result<RawTable,
     for row in session.rows(name, sql, params).await? {
         let mut cells = row.into_iter();
         let mut next = || cells.next().flatten();
-        let (Some(index), Some(non_unique), _, column, prefix) = (next(), next(), next(), next(), next()) else { continue };
+        let (Some(index), Some(non_unique), _, column, prefix) = (next(), next(), next(), next(), next()) else {
+            continue;
+        };
         let unique = non_unique == "0" && prefix.is_none();
         parts.entry(index).or_default().push((unique, column.unwrap_or_default()));
     }
@@ -64,7 +66,8 @@ pub(super) async fn foreign_keys(session: &mut Session, identity: &str) -> Resul
     for row in session.rows(identity, sql, params.values).await? {
         let mut cells = row.into_iter().map(Option::unwrap_or_default);
         let mut next = || cells.next().unwrap_or_default();
-        let (name, child_identity, child_name, column, parent_column, rule) = (next(), next(), next(), next(), next(), next());
+        let (name, child_identity, child_name, column, parent_column, rule) =
+            (next(), next(), next(), next(), next(), next());
         match keys.last_mut() {
             Some(last) if last.name == name && last.child_identity == child_identity => {
                 last.columns.push(column);

@@ -8,7 +8,12 @@ use std::collections::BTreeMap;
 
 /// One table; without columns if there is none of that name.
 pub(super) async fn table(session: &mut Session, name: &str) -> Result<RawTable, Trouble> {
-    let rows = pragma(session, name, "SELECT name, type, CAST(\"notnull\" AS TEXT), CAST(pk AS TEXT) FROM pragma_table_xinfo($T) WHERE hidden <> 1").await?;
+    let rows = pragma(
+        session,
+        name,
+        "SELECT name, type, CAST(\"notnull\" AS TEXT), CAST(pk AS TEXT) FROM pragma_table_xinfo($T) WHERE hidden <> 1",
+    )
+    .await?;
     let mut keys = Vec::new();
     let mut columns = Vec::new();
     for row in rows {
@@ -19,7 +24,15 @@ pub(super) async fn table(session: &mut Session, name: &str) -> Result<RawTable,
             keys.push(name.clone());
         }
         let kind = kind(&sql_type);
-        columns.push(Column { name, kind, sql_type, nullable: not_null == "0", max_chars: None, folds_case: false, narrow: false });
+        columns.push(Column {
+            name,
+            kind,
+            sql_type,
+            nullable: not_null == "0",
+            max_chars: None,
+            folds_case: false,
+            narrow: false,
+        });
     }
     let mut unique = if keys.len() == 1 { keys.clone() } else { Vec::new() };
     let mut indexes: Vec<String> = keys.into_iter().take(1).collect();

@@ -3,11 +3,11 @@
 use super::session::Pool;
 use crate::{SpecFault, SystemSpec};
 use serde_json::Value;
+use sqlx::ConnectOptions as _;
 use sqlx::Executor as _;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::ConnectOptions as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -145,7 +145,10 @@ impl Server {
             Some(Some("require")) => Tls::Require,
             Some(Some("verify-full")) => Tls::VerifyFull,
             Some(_) => {
-                faults.push(SpecFault::new("settings.tls", "must be \"disable\", \"prefer\", \"require\" or \"verify-full\""));
+                faults.push(SpecFault::new(
+                    "settings.tls",
+                    "must be \"disable\", \"prefer\", \"require\" or \"verify-full\"",
+                ));
                 Tls::Prefer
             }
         };

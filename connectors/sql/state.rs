@@ -6,8 +6,8 @@ use super::find::{CHUNK, by_key, judge};
 use super::receipt::Touched;
 use super::redact::is_redacted;
 use super::session::{Session, Texts};
-use crate::spec::OnDelete;
 use crate::Trouble;
+use crate::spec::OnDelete;
 use redress_domain::{Correction, Subject};
 use std::collections::BTreeSet;
 
@@ -28,7 +28,11 @@ pub(super) async fn undeleted(
         OnDelete::Keep => Ok(BTreeSet::new()),
         OnDelete::Delete => {
             let rows = by_key(context, session, t, &keys, false).await?;
-            Ok(rows.into_iter().filter(|(_, row)| !is_anothers(context, t, row, subject, touched)).map(|(key, _)| key).collect())
+            Ok(rows
+                .into_iter()
+                .filter(|(_, row)| !is_anothers(context, t, row, subject, touched))
+                .map(|(key, _)| key)
+                .collect())
         }
         OnDelete::Null | OnDelete::Hash => {
             let rows = listed(context, session, t, &keys).await?;
@@ -52,9 +56,12 @@ pub(super) async fn uncorrected(
         let mut params = Params::new(context.dialect);
         let Some(rows) = context.dialect.equals_any(&live.key, chunk, &mut params) else { continue };
         let differs = super::rectify::differs(context, t, corrections, &mut params)?;
-        let sql = format!("SELECT {} FROM {} WHERE {rows} AND ({differs})", context.dialect.as_text(&live.key), live.sql);
+        let sql =
+            format!("SELECT {} FROM {} WHERE {rows} AND ({differs})", context.dialect.as_text(&live.key), live.sql);
         let name = &context.engine.declared.tables[t].name;
-        undone.extend(session.rows(name, sql, params.values).await?.into_iter().filter_map(|row| row.into_iter().next()?));
+        undone.extend(
+            session.rows(name, sql, params.values).await?.into_iter().filter_map(|row| row.into_iter().next()?),
+        );
     }
     Ok(undone)
 }

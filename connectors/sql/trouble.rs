@@ -45,9 +45,14 @@ pub(super) fn from_database(error: &sqlx::Error, about: Option<&str>) -> Trouble
             }
         }
         sqlx::Error::Io(io) => match io.kind() {
-            ErrorKind::NotFound => retry("unreachable", "the host name or socket of the database was not found; check settings.host"),
+            ErrorKind::NotFound => {
+                retry("unreachable", "the host name or socket of the database was not found; check settings.host")
+            }
             ErrorKind::TimedOut => retry("timeout", "the connection to the database timed out"),
-            _ => retry("unreachable", "the connection to the database failed or broke; check that it runs and can be reached"),
+            _ => retry(
+                "unreachable",
+                "the connection to the database failed or broke; check that it runs and can be reached",
+            ),
         },
         sqlx::Error::Tls(_) => denied(
             "tls_refused",
@@ -107,22 +112,34 @@ fn trouble(cause: Cause, site: &Site<'_>) -> Trouble {
     match cause {
         Cause::Credentials => denied(
             "credentials_refused",
-            format!("the database refused the user name or password (code {code}); check settings.username and secrets.password"),
+            format!(
+                "the database refused the user name or password (code {code}); check settings.username and secrets.password"
+            ),
         ),
         Cause::DatabaseMissing => {
             denied("database_missing", format!("the database does not exist (code {code}); check settings.database"))
         }
         Cause::Permission => denied(
             "permission_missing",
-            format!("the user lacks a privilege{at} (code {code}); grant SELECT, UPDATE and DELETE on the declared tables"),
+            format!(
+                "the user lacks a privilege{at} (code {code}); grant SELECT, UPDATE and DELETE on the declared tables"
+            ),
         ),
         Cause::ReadOnly => denied(
             "read_only",
-            format!("the database is read-only here (code {code}); connect to the primary server, or make the file writable"),
+            format!(
+                "the database is read-only here (code {code}); connect to the primary server, or make the file writable"
+            ),
         ),
-        Cause::Schema => retry("schema_changed", format!("the structure of the database changed under way{at} (code {code})")),
-        Cause::Conflict => retry("conflict", format!("another transaction is at work on the same rows{at} (code {code})")),
-        Cause::Timeout => retry("timeout", format!("a statement took too long or waited too long for a lock{at} (code {code})")),
+        Cause::Schema => {
+            retry("schema_changed", format!("the structure of the database changed under way{at} (code {code})"))
+        }
+        Cause::Conflict => {
+            retry("conflict", format!("another transaction is at work on the same rows{at} (code {code})"))
+        }
+        Cause::Timeout => {
+            retry("timeout", format!("a statement took too long or waited too long for a lock{at} (code {code})"))
+        }
         Cause::Unreachable => retry("unreachable", format!("the database takes no work at the moment (code {code})")),
         Cause::ForeignKey => denied(
             "foreign_key_blocks",
@@ -132,7 +149,9 @@ fn trouble(cause: Cause, site: &Site<'_>) -> Trouble {
         ),
         Cause::Constraint => denied(
             "constraint_blocks",
-            format!("the constraint{constraint} forbids the change{at} (code {code}); choose other columns or another on_delete"),
+            format!(
+                "the constraint{constraint} forbids the change{at} (code {code}); choose other columns or another on_delete"
+            ),
         ),
         Cause::Value => denied("value_refused", format!("a column cannot take the value{at} (code {code})")),
         Cause::FileMissing => {

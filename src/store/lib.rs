@@ -31,7 +31,7 @@ pub use keys::{ApiKey, Caller, Role};
 pub use queue::{Finish, Lease, OpenWork, Result as StepResult, StepRow, WorkKind};
 pub use sealed::{Key, random};
 pub use systems::{SystemRow, SystemUpsert};
-pub use wake::Wake;
+pub use wake::{Wake, ping_redis};
 
 use db::Db;
 use redress_domain::Clock;

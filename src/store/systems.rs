@@ -132,20 +132,8 @@ impl Store {
                 SystemId::from_parts(ms, bytes)
             }
         };
-        if let Some(old) = &old {
-            let same_secrets = match &new.secrets {
-                None => true,
-                Some(secrets) => self.system_secrets(old).await.is_ok_and(|stored| stored == *secrets),
-            };
-            if same_secrets
-                && old.definition == new.definition
-                && old.family == new.family
-                && old.connector == new.connector
-                && old.allow == new.allow
-                && (&old.verbs, &old.identifiers, &old.fields) == (&new.verbs, &new.identifiers, &new.fields)
-            {
-                return Ok(false);
-            }
+        if old.is_some() && !self.system_differs(old.as_ref(), new).await? {
+            return Ok(false);
         }
         let sealed = match &new.secrets {
             None => None,
@@ -188,6 +176,24 @@ impl Store {
         tx.wakes.push(id.as_str().to_owned());
         self.commit(tx).await?;
         Ok(true)
+    }
+
+    /// Whether storing this definition would change anything.
+    ///
+    /// # Errors
+    /// The database is away, or the master key is another one.
+    pub async fn system_differs(&self, old: Option<&SystemRow>, new: &SystemUpsert) -> Result<bool, Error> {
+        let Some(old) = old else { return Ok(true) };
+        let same_secrets = match &new.secrets {
+            None => true,
+            Some(secrets) => self.system_secrets(old).await? == *secrets,
+        };
+        Ok(!(same_secrets
+            && old.definition == new.definition
+            && old.family == new.family
+            && old.connector == new.connector
+            && old.allow == new.allow
+            && (&old.verbs, &old.identifiers, &old.fields) == (&new.verbs, &new.identifiers, &new.fields)))
     }
 
     /// A controller's systems, by name.

@@ -57,6 +57,22 @@ impl Wake {
     }
 }
 
+/// Answers if Redis answers within three seconds.
+///
+/// # Errors
+/// It does not, or the URL is not one of Redis.
+pub async fn ping_redis(url: &str) -> Result<(), crate::Error> {
+    let client = redis::Client::open(url).map_err(|_| crate::Error::RedisUrl)?;
+    let ping = async {
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        redis::cmd("PING").query_async::<String>(&mut connection).await
+    };
+    match tokio::time::timeout(Duration::from_secs(3), ping).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(crate::Error::Conflict("Redis does not answer; work goes on by polling, more slowly".into())),
+    }
+}
+
 async fn publisher(client: redis::Client, mut lanes: mpsc::Receiver<String>) {
     let mut connection = None;
     while let Some(lane) = lanes.recv().await {

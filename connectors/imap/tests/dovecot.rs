@@ -65,7 +65,7 @@ impl Conforming {
         format!("support{}@corp.test", self.seeded.load(Ordering::Relaxed))
     }
 
-    fn with(&self, more: Value) -> Arc<dyn Connector> {
+    fn with(&self, more: &Value) -> Arc<dyn Connector> {
         let mut all = json!({ "username": self.user() });
         all.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
         connector(&self.server, &all)
@@ -89,11 +89,11 @@ impl Target for Conforming {
     }
 
     fn connector(&self) -> Arc<dyn Connector> {
-        self.with(json!({}))
+        self.with(&json!({}))
     }
 
     fn limited(&self) -> Option<Arc<dyn Connector>> {
-        Some(self.with(json!({ "max_messages": 1 })))
+        Some(self.with(&json!({ "max_messages": 1 })))
     }
 
     async fn snapshot(&self) -> BTreeMap<String, u64> {
@@ -114,7 +114,7 @@ impl Target for Conforming {
 
     fn broken(&self, how: Broken) -> Option<Arc<dyn Connector>> {
         Some(match how {
-            Broken::Unreachable => self.with(json!({ "port": 1 })),
+            Broken::Unreachable => self.with(&json!({ "port": 1 })),
             Broken::WrongPassword => {
                 let mut spec = spec(&json!({
                     "host": self.server.host(), "port": self.server.imap_port(), "tls": "none", "username": self.user(),
@@ -182,10 +182,10 @@ async fn only_the_mailboxes_of_the_settings_are_touched() {
     for folder in ["INBOX", "Archive/2026", "Archive/2025", "Trash", "Private"] {
         server.deliver(USER, folder, to("ann@shop.example"));
     }
-    let connector = connector(&server, &json!({ "mailboxes": ["inbox", "Archive/*"], "trash": "Trash" }));
-    assert_eq!(done(erase(&connector).await).changed, 4);
+    let some = connector(&server, &json!({ "mailboxes": ["inbox", "Archive/*"], "trash": "Trash" }));
+    assert_eq!(done(erase(&some).await).changed, 4);
     assert_eq!(on_disk(&server.folder(USER, "Private")).len(), 1);
-    let missing = super::dovecot::connector(&server, &json!({ "mailboxes": ["INBOX", "Gone"] }));
+    let missing = connector(&server, &json!({ "mailboxes": ["INBOX", "Gone"] }));
     assert_eq!(code(&trouble(erase(&missing).await)), "mailbox_missing");
 }
 

@@ -65,7 +65,9 @@ on_delete = \"delete\"
     for (table, rest) in [("customers", "C-2"), ("orders", "3"), ("items", "12"), ("reviews", "103")] {
         assert_eq!(lab.query(&format!("SELECT id FROM {table}")).await, [rest], "{table}");
     }
-    let of = |name: &str| erased.evidence.collections.iter().find(|c| c.collection == name).map(|c| (c.before, c.changed, c.after));
+    let of = |name: &str| {
+        erased.evidence.collections.iter().find(|c| c.collection == name).map(|c| (c.before, c.changed, c.after))
+    };
     assert_eq!(of("reviews"), Some((3, 3, 0)));
 }
 
@@ -81,7 +83,9 @@ INSERT INTO invoices VALUES (1, 'C-1', 'street'), (2, 'C-2', 'street');
 
 fn modes() -> String {
     let child = |name: &str, rest: &str| {
-        format!("\n[[tables]]\nname = \"{name}\"\nkey = \"id\"\nreferences = {{ customer_id = \"customers.id\" }}\n{rest}\n")
+        format!(
+            "\n[[tables]]\nname = \"{name}\"\nkey = \"id\"\nreferences = {{ customer_id = \"customers.id\" }}\n{rest}\n"
+        )
     };
     [
         CUSTOMERS_TOML.replace("\"delete\"", "\"keep\"\nreason = \"tax_law_10_years\""),
@@ -98,7 +102,8 @@ async fn each_mode_does_what_it_says_and_only_once(lab: Lab) {
     let (connector, ann) = (lab.connector(&modes()), by_email("ann@x.example"));
     let first = erase(&connector, &ann).await;
     assert_eq!((first.found, first.changed), (6, 3), "{first:?}");
-    let retained: Vec<_> = first.retained.iter().map(|r| (r.collection.as_str(), r.records, r.reason.as_str())).collect();
+    let retained: Vec<_> =
+        first.retained.iter().map(|r| (r.collection.as_str(), r.records, r.reason.as_str())).collect();
     assert_eq!(retained, [("customers", 1, "tax_law_10_years"), ("invoices", 1, "tax_law_10_years")]);
     let nulled = lab.query("SELECT id, coalesce(a, '-'), coalesce(b, '-'), kept FROM nulled ORDER BY id").await;
     assert_eq!(nulled, ["1|-|-|k", "2|-|-|k", "3|street|x|k"]);
@@ -121,7 +126,10 @@ async fn each_mode_does_what_it_says_and_only_once(lab: Lab) {
 async fn a_run_whose_record_was_lost_is_told_again(lab: Lab) {
     lab.sql(CUSTOMERS).await;
     lab.sql(MODES).await;
-    let (connector, ann) = (lab.connector(&modes().replacen("\"keep\"\nreason = \"tax_law_10_years\"", "\"delete\"", 1)), by_email("ann@x.example"));
+    let (connector, ann) = (
+        lab.connector(&modes().replacen("\"keep\"\nreason = \"tax_law_10_years\"", "\"delete\"", 1)),
+        by_email("ann@x.example"),
+    );
     let first = erase(&connector, &ann).await;
     assert_eq!((first.found, first.changed), (6, 4));
     let again = done(only(connector.erase(&[item(&ann, first.receipt.as_ref())], &MemoryJournal::default()).await));
@@ -195,7 +203,8 @@ async fn a_database_that_lies_is_found_out(lab: Lab) {
 
 async fn a_key_that_is_used_again_is_not_residue(lab: Lab) {
     lab.sql("CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(60)); CREATE TABLE notes (id INTEGER PRIMARY KEY, person_id INTEGER);").await;
-    lab.sql("INSERT INTO people VALUES (1, 'bob@x.example'), (2, 'ann@x.example'); INSERT INTO notes VALUES (7, 2)").await;
+    lab.sql("INSERT INTO people VALUES (1, 'bob@x.example'), (2, 'ann@x.example'); INSERT INTO notes VALUES (7, 2)")
+        .await;
     let tables = "[[tables]]\nname = \"people\"\nkey = \"id\"\nidentify = { email = \"email\" }\non_delete = \"delete\"\n\
                   [[tables]]\nname = \"notes\"\nkey = \"id\"\nreferences = { person_id = \"people.id\" }\non_delete = \"delete\"";
     let (connector, ann) = (lab.connector(tables), by_email("ann@x.example"));

@@ -31,7 +31,8 @@ async fn left(lab: &Lab) -> Vec<String> {
 }
 
 async fn an_address_is_found_in_every_spelling_and_near_twins_are_untouched(lab: Lab) {
-    let theirs = ["person07@example.org", "Person07@Example.ORG", "  PERSON07@example.org ", "person07@example.org\t\r\n"];
+    let theirs =
+        ["person07@example.org", "Person07@Example.ORG", "  PERSON07@example.org ", "person07@example.org\t\r\n"];
     let others = [
         "pérson07@example.org",
         "xperson07@example.org",
@@ -80,7 +81,8 @@ async fn a_batch_finds_what_a_single_item_finds(lab: Lab) {
         addresses(&lab, &["ANN@x.example", "joann@x.example", "Bea@X.example", "abea@x.example"]).await;
         let mut each = 1;
         if irregular {
-            lab.sql("INSERT INTO customers (id, email) VALUES ('i1', ' ann@x.example'), ('i2', 'bea@x.example ')").await;
+            lab.sql("INSERT INTO customers (id, email) VALUES ('i1', ' ann@x.example'), ('i2', 'bea@x.example ')")
+                .await;
             each = 2;
         }
         let batch = [item(&ann, None), item(&bea, None)];
@@ -92,7 +94,14 @@ async fn a_batch_finds_what_a_single_item_finds(lab: Lab) {
 
 async fn a_phone_number_is_found_in_every_notation(lab: Lab) {
     lab.sql(CUSTOMERS).await;
-    let theirs = ["+4915112345678", "0151/12345678", "0049 151 12345678", "(0151) 1234-5678", " 0151.12345678\n", "0151\u{a0}1234\u{a0}5678"];
+    let theirs = [
+        "+4915112345678",
+        "0151/12345678",
+        "0049 151 12345678",
+        "(0151) 1234-5678",
+        " 0151.12345678\n",
+        "0151\u{a0}1234\u{a0}5678",
+    ];
     let others = ["0151 12345679", "+43151 12345678", "015112345678 ext 5", "12345678", "0151 123456780", ""];
     for (i, number) in theirs.iter().chain(&others).enumerate() {
         lab.sql(&format!("INSERT INTO customers (id, phone) VALUES ('c{i:02}', '{number}')")).await;
@@ -106,7 +115,10 @@ async fn a_customer_id_is_found_by_its_columns_type(lab: Lab) {
     let uuid = "0d9c53aa-8c5b-4d2e-9b0f-5b1c3f6f0a11";
     let bytes = "0d9c53aa8c5b4d2e9b0f5b1c3f6f0a11";
     let uuid_type = lab.pick("TEXT", "uuid", "UUID");
-    let (binary, literal) = (lab.pick("BLOB", "bytea", "BINARY(16)"), lab.pick(format!("x'{bytes}'"), format!("'\\x{bytes}'"), format!("x'{bytes}'")));
+    let (binary, literal) = (
+        lab.pick("BLOB", "bytea", "BINARY(16)"),
+        lab.pick(format!("x'{bytes}'"), format!("'\\x{bytes}'"), format!("x'{bytes}'")),
+    );
     lab.sql(&format!(
         "CREATE TABLE numbers (id INTEGER PRIMARY KEY, body VARCHAR(20)); INSERT INTO numbers VALUES (42, 'x'), (420, 'y');
          CREATE TABLE uuids (id {uuid_type} PRIMARY KEY, body VARCHAR(20)); INSERT INTO uuids VALUES ('{uuid}', 'x');
@@ -116,9 +128,18 @@ async fn a_customer_id_is_found_by_its_columns_type(lab: Lab) {
     ))
     .await;
     let table = |name: &str, column: &str| {
-        format!("[[tables]]\nname = \"{name}\"\nkey = \"id\"\nidentify = {{ customer_id = \"{column}\" }}\non_delete = \"delete\"\n")
+        format!(
+            "[[tables]]\nname = \"{name}\"\nkey = \"id\"\nidentify = {{ customer_id = \"{column}\" }}\non_delete = \"delete\"\n"
+        )
     };
-    let all = [table("numbers", "id"), table("uuids", "id"), table("bins", "id"), table("decimals", "n"), table("texts", "id")].concat();
+    let all = [
+        table("numbers", "id"),
+        table("uuids", "id"),
+        table("bins", "id"),
+        table("decimals", "n"),
+        table("texts", "id"),
+    ]
+    .concat();
     let connector = lab.connector(&all);
     for (id, found) in [
         ("42", 2),
@@ -143,17 +164,47 @@ async fn a_customer_id_is_found_by_its_columns_type(lab: Lab) {
         let done = erase(&connector, &by_id(id)).await;
         assert_eq!(done.found, done.changed, "{id}");
     }
-    assert_eq!(lab.count("SELECT (SELECT count(*) FROM numbers) + (SELECT count(*) FROM uuids) + (SELECT count(*) FROM bins)").await, 1);
+    assert_eq!(
+        lab.count("SELECT (SELECT count(*) FROM numbers) + (SELECT count(*) FROM uuids) + (SELECT count(*) FROM bins)")
+            .await,
+        1
+    );
 }
 
 async fn a_hostile_identifier_matches_nothing(lab: Lab) {
     addresses(&lab, &["ann@x.example", "a%@x.example", "b_b@x.example"]).await;
     let connector = lab.connector(CUSTOMERS_TOML);
-    for id in ["' OR 1=1 --", "%", "_", "c%", "c0_", "\"", "`", "\\", "\\' OR 1=1 --", "$1", "?", ":id", "@x", "c00;", "c00'--", "{{id}}", "NULL"] {
+    for id in [
+        "' OR 1=1 --",
+        "%",
+        "_",
+        "c%",
+        "c0_",
+        "\"",
+        "`",
+        "\\",
+        "\\' OR 1=1 --",
+        "$1",
+        "?",
+        ":id",
+        "@x",
+        "c00;",
+        "c00'--",
+        "{{id}}",
+        "NULL",
+    ] {
         let outcome = try_erase(&connector, &by_id(id)).await;
         assert!(matches!(outcome, Outcome::NothingFound(_)), "{id}: {outcome:?}");
     }
-    for address in ["%@x.example", "_nn@x.example", "a'or'1'='1@x.example", "*@x.example", "$1@x.example", "?@x.example", "bxb@x.example"] {
+    for address in [
+        "%@x.example",
+        "_nn@x.example",
+        "a'or'1'='1@x.example",
+        "*@x.example",
+        "$1@x.example",
+        "?@x.example",
+        "bxb@x.example",
+    ] {
         let outcome = try_erase(&connector, &by_email(address)).await;
         assert!(matches!(outcome, Outcome::NothingFound(_)), "{address}: {outcome:?}");
     }
@@ -172,7 +223,11 @@ async fn a_row_of_another_customer_id_is_a_contradiction(lab: Lab) {
     assert!(detail.contains("customer_id") && detail.contains("email") && !detail.contains("family"), "{detail}");
     assert_eq!(left(&lab).await.len(), 3);
     // Without the weaker identifier, or with the other value as well, it is clear.
-    let two = subject(&[(IdentifierType::CustomerId, "C-2"), (IdentifierType::CustomerId, "C-3"), (IdentifierType::Email, "family@x.example")]);
+    let two = subject(&[
+        (IdentifierType::CustomerId, "C-2"),
+        (IdentifierType::CustomerId, "C-3"),
+        (IdentifierType::Email, "family@x.example"),
+    ]);
     assert_eq!(crate::conformance::done(only(connector.discover(&[item(&two, None)]).await)).found, 2);
     assert_eq!(erase(&connector, &by_id("C-2")).await.changed, 1);
     assert_eq!(left(&lab).await, ["C-1", "C-3"]);
@@ -204,7 +259,10 @@ on_delete = \"delete\"
 
 async fn a_person_known_only_by_the_weaker_identifier_is_found(lab: Lab) {
     lab.sql("CREATE TABLE leads (id INTEGER PRIMARY KEY, ref VARCHAR(40), email VARCHAR(254));").await;
-    lab.sql("INSERT INTO leads VALUES (1, NULL, 'ann@x.example'), (2, '', 'ann@x.example'), (3, 'C-1', 'old@x.example')").await;
+    lab.sql(
+        "INSERT INTO leads VALUES (1, NULL, 'ann@x.example'), (2, '', 'ann@x.example'), (3, 'C-1', 'old@x.example')",
+    )
+    .await;
     let tables = "[[tables]]\nname = \"leads\"\nkey = \"id\"\nidentify = { email = \"email\", customer_id = \"ref\" }\non_delete = \"delete\"";
     let ann = subject(&[(IdentifierType::CustomerId, "C-1"), (IdentifierType::Email, "ann@x.example")]);
     assert_eq!(erase(&lab.connector(tables), &ann).await.changed, 3);
@@ -224,7 +282,8 @@ async fn more_matches_than_allowed_change_nothing(lab: Lab) {
 }
 
 async fn an_old_row_of_a_redacted_person_is_no_contradiction(lab: Lab) {
-    lab.sql("CREATE TABLE people (id INTEGER PRIMARY KEY, ref VARCHAR(60), email VARCHAR(254), name VARCHAR(60));").await;
+    lab.sql("CREATE TABLE people (id INTEGER PRIMARY KEY, ref VARCHAR(60), email VARCHAR(254), name VARCHAR(60));")
+        .await;
     lab.sql("INSERT INTO people VALUES (1, 'C-1', 'ann@x.example', 'Ann')").await;
     let tables = "[[tables]]\nname = \"people\"\nkey = \"id\"\nidentify = { email = \"email\", customer_id = \"ref\" }\non_delete = \"hash\"\ncolumns = [\"ref\", \"name\"]";
     let connector = lab.connector(tables);

@@ -70,7 +70,9 @@ impl Lab {
             Kind::Sqlite => {
                 let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut self.sqlite().await).await.expect(sql);
                 let cells = |row: &sqlx::sqlite::SqliteRow| {
-                    (0..row.len()).map(|i| row.get_unchecked::<Option<String>, _>(i).unwrap_or_default()).collect::<Vec<_>>()
+                    (0..row.len())
+                        .map(|i| row.get_unchecked::<Option<String>, _>(i).unwrap_or_default())
+                        .collect::<Vec<_>>()
                 };
                 return rows.iter().map(|row| cells(row).join("|")).collect();
             }
@@ -96,9 +98,7 @@ impl Lab {
         struct Tables {
             tables: Vec<TableSpec>,
         }
-        let server = |port: u16| {
-            json!({ "host": "127.0.0.1", "port": port, "database": self.name, "username": "dsr", "connect_timeout_seconds": 5 })
-        };
+        let server = |port: u16| json!({ "host": "127.0.0.1", "port": port, "database": self.name, "username": "dsr", "connect_timeout_seconds": 5 });
         let (connector, settings) = match self.kind {
             Kind::Sqlite => ("sqlite", json!({ "path": "db.sqlite" })),
             Kind::Postgres => ("postgres", server(POSTGRES.get().expect("started").port())),

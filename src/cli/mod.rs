@@ -1,0 +1,156 @@
+//! The command line: operators set an installation up, controllers' engineers use the API from a terminal.
+
+mod client;
+mod demo;
+mod operator;
+
+use crate::app::{self, App, Role};
+use crate::config::{Config, Environment};
+use crate::telemetry;
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
+
+/// Redress: find, hand over, correct or delete what is held about one person, on time, and prove it.
+#[derive(Debug, Parser)]
+#[command(name = "redress", version, about, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// A configuration file; the environment overrides it (config/default.toml documents every key).
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Set up sample systems, fulfil sixty requests in them, and show the board.
+    Demo(demo::Demo),
+    /// Run the service.
+    Serve {
+        /// What this process does.
+        #[arg(long, value_enum, default_value = "all")]
+        role: Role,
+    },
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Say what is wrong with this installation.
+    Doctor,
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Controllers: our customers.
+    #[command(subcommand)]
+    Controller(operator::ControllerCommand),
+    /// API keys.
+    #[command(subcommand)]
+    Key(operator::KeyCommand),
+    /// Provision controllers and their connected systems from TOML files; running it again changes nothing.
+    Apply(operator::Apply),
+    /// Connectors and connected systems.
+    #[command(subcommand)]
+    Connector(operator::ConnectorCommand),
+    /// Check a certificate, a package or an audit export offline.
+    Verify(operator::Verify),
+    /// Submit a request.
+    Submit(client::Submit),
+    /// Show a request with its steps.
+    Show(client::Show),
+    /// List requests.
+    List(client::List),
+    /// Let a request that waits for approval go on.
+    Approve(client::Act),
+    /// Take a request back.
+    Withdraw(client::Act),
+    /// Try again what needed attention.
+    Retry(client::Act),
+    /// Refuse a request, with a reason code.
+    Reject(client::Reject),
+    /// Fetch the package of an access request.
+    Package(client::Fetch),
+    /// Fetch the certificate of a request.
+    Certificate(client::Fetch),
+    /// Write the controller's audit log to standard output, for `redress verify`.
+    Audit(client::Connection),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say whether the configuration is valid.
+    Check,
+}
+
+/// Output for programs.
+#[derive(Debug, Args)]
+pub(crate) struct Json {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Runs a command. The exit code is 0 for done and 1 for refused or failed; clap answers 2 for wrong usage.
+///
+/// # Errors
+/// What went wrong, in one line.
+pub async fn run(cli: Cli) -> Result<()> {
+    let environment = Environment::of_process();
+    let file = cli.config.clone().or_else(|| environment.get("REDRESS_CONFIG").map(PathBuf::from));
+    let settings = || -> Result<Config> {
+        let config = Config::load_here(file.as_deref(), &environment)?;
+        telemetry::init(&config.log);
+        Ok(config)
+    };
+    match cli.command {
+        Command::Demo(demo) => demo.run(settings()?).await,
+        Command::Serve { role } => serve(settings()?, role).await,
+        Command::Migrate => operator::migrate(settings()?).await,
+        Command::Doctor => operator::doctor(settings()?).await,
+        Command::Config(ConfigCommand::Check) => {
+            settings()?;
+            println!("the configuration is valid");
+            Ok(())
+        }
+        Command::Controller(command) => command.run(settings()?).await,
+        Command::Key(command) => command.run(settings()?).await,
+        Command::Apply(apply) => apply.run(settings()?, &environment).await,
+        Command::Connector(command) => command.run(settings).await,
+        Command::Verify(verify) => verify.run(),
+        Command::Submit(submit) => submit.run(&environment).await,
+        Command::Show(show) => show.run(&environment).await,
+        Command::List(list) => list.run(&environment).await,
+        Command::Approve(act) => act.run(&environment, "approve").await,
+        Command::Withdraw(act) => act.run(&environment, "withdraw").await,
+        Command::Retry(act) => act.run(&environment, "retry").await,
+        Command::Reject(reject) => reject.run(&environment).await,
+        Command::Package(fetch) => fetch.run(&environment, "package").await,
+        Command::Certificate(fetch) => fetch.run(&environment, "certificate").await,
+        Command::Audit(connection) => client::audit(&connection, &environment).await,
+    }
+}
+
+async fn serve(config: Config, role: Role) -> Result<()> {
+    let listener = app::listen(config.http.listen).await?;
+    let address = listener.local_addr().context("the address listened on")?;
+    let app = App::open(config).await?;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    tracing::info!(%address, ?role, database = ?app.store().dialect(), "Redress is ready on http://{address}");
+    app.serve(role, listener, stop).await?;
+    tracing::info!("Redress has stopped");
+    Ok(())
+}
+
+/// Cancels at the first SIGTERM or SIGINT; a second one ends the process at once, leaving its work to the leases.
+pub(crate) async fn stop_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
+    let mut wait = async || {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    };
+    wait().await;
+    tracing::info!("stopping: nothing new is begun, what runs may end");
+    stop.cancel();
+    wait().await;
+    std::process::exit(130);
+}

@@ -1,0 +1,403 @@
+//! Commands of the operator: they work on the installation's own database.
+
+use super::Json;
+use crate::app::{App, open_store};
+use crate::config::{Config, Environment};
+use crate::connected;
+use crate::provision::{ControllerDef, ControllerFile, read_controller};
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::{Args, Subcommand};
+use redress_connectors::registry;
+use redress_domain::KeyId;
+use redress_jobs::certificate::{PublicKey, verify_any};
+use redress_store::{Controller, ControllerPolicy, Dialect, NewController, Role, Store};
+use serde_json::json;
+use std::path::PathBuf;
+
+const ACTOR: &str = "operator";
+
+fn wanted(def: &ControllerDef) -> NewController {
+    NewController {
+        name: def.name.clone(),
+        country: Some(def.country.clone()),
+        timezone: def.timezone.clone(),
+        region: Some(def.region.clone()),
+        contact: def.contact.clone(),
+        policy: ControllerPolicy {
+            require_approval: def.require_approval.clone(),
+            review: def.review.clone(),
+            cooling_off_hours: def.cooling_off_hours,
+            package_expires_days: def.package_expires_days,
+        },
+    }
+}
+
+async fn named(store: &Store, name: &str) -> Result<Controller> {
+    store
+        .controller_by_name(name)
+        .await?
+        .ok_or_else(|| anyhow!("no controller is named {name:?}; `redress controller list` shows them"))
+}
+
+/// Brings the schema up to date.
+pub(super) async fn migrate(config: Config) -> Result<()> {
+    let store = open_store(&config).await?;
+    let applied = store.migrate().await?;
+    if applied.is_empty() {
+        println!("the schema is up to date");
+    } else {
+        println!("applied: {}", applied.join(", "));
+    }
+    Ok(())
+}
+
+/// Says what is wrong with this installation.
+pub(super) async fn doctor(config: Config) -> Result<()> {
+    let mut faults = 0;
+    let mut say = |name: &str, outcome: Result<String>| match outcome {
+        Ok(text) => println!("ok    {name}: {text}"),
+        Err(error) => {
+            faults += 1;
+            println!("FAULT {name}: {error:#}");
+        }
+    };
+    say("configuration", Ok("valid".into()));
+    let store = open_store(&config).await;
+    let store = match store {
+        Ok(store) => {
+            say("database", store.ping().await.map(|()| format!("{:?} answers", store.dialect())).map_err(Into::into));
+            Some(store)
+        }
+        Err(error) => {
+            say("database", Err(error));
+            None
+        }
+    };
+    if let Some(store) = store {
+        let schema = if store.dialect() == Dialect::Sqlite { store.migrate().await.map(drop) } else { store.check_schema().await };
+        say("schema", schema.map(|()| "up to date".into()).map_err(Into::into));
+        say("master key", store.signing_seed().await.map(|_| "opens what is sealed".into()).map_err(Into::into));
+        if let Some(url) = &config.redis.url {
+            say("redis", redress_store::ping_redis(url.expose()).await.map(|()| "answers".into()).map_err(|e| anyhow!(e)));
+        }
+        let app = App::open(config).await?;
+        for controller in store.controllers().await? {
+            for system in store.systems(&controller.id).await? {
+                let name = format!("system {} of {}", system.name, controller.name);
+                let checked = App::check_system(app.engine(), &system).await;
+                say(&name, checked.map(|_| "answers".into()).map_err(|(code, detail)| anyhow!("{code}: {detail}")));
+            }
+        }
+    }
+    if faults > 0 { bail!("{faults} fault(s)") } else { Ok(()) }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ControllerCommand {
+    /// Create a controller and print its API key once.
+    Create {
+        /// Name, unique in this installation: a-z, 0-9, - and _.
+        name: String,
+        /// ISO 3166-1 alpha-2 code of its country: decides its law and how its phone numbers are read.
+        #[arg(long)]
+        country: String,
+        /// IANA time zone in which its days end.
+        #[arg(long)]
+        timezone: String,
+        /// Where its data are kept.
+        #[arg(long)]
+        region: Option<String>,
+        /// E-mail address of its privacy team.
+        #[arg(long)]
+        contact: Option<String>,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// List controllers.
+    List(Json),
+    /// Print the secret with which a controller's webhooks are signed.
+    WebhookSecret {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl ControllerCommand {
+    pub(super) async fn run(self, config: Config) -> Result<()> {
+        let app = App::open(config).await?;
+        let store = app.store();
+        match self {
+            Self::Create { name, country, timezone, region, contact, output } => {
+                let mut value = json!({ "name": name, "country": country.to_uppercase(), "timezone": timezone });
+                if let Some(region) = region {
+                    value["region"] = json!(region);
+                }
+                if let Some(contact) = contact {
+                    value["contact"] = json!(contact);
+                }
+                let def = read_controller(&value).map_err(|faults| {
+                    anyhow!(faults.iter().map(|f| format!("--{} {}", f.pointer.trim_start_matches('/'), f.detail)).collect::<Vec<_>>().join("; "))
+                })?;
+                let controller = store.create_controller(&wanted(&def), ACTOR).await?;
+                let (_, key) = store.create_key(&controller.id, Role::ControllerAdmin, ACTOR).await?;
+                let secret = store.webhook_secret_text(&controller.id).await?;
+                if output.json {
+                    println!("{}", json!({ "id": controller.id, "name": controller.name, "api_key": key, "webhook_secret": secret }));
+                } else {
+                    println!("controller {} is {}\nAPI key, shown this once: {key}\nwebhook secret: {secret}", controller.name, controller.id);
+                }
+            }
+            Self::List(output) => {
+                let all = store.controllers().await?;
+                if output.json {
+                    let all: Vec<_> = all
+                        .iter()
+                        .map(|c| json!({ "id": c.id, "name": c.name, "country": c.country, "timezone": c.timezone, "region": c.region }))
+                        .collect();
+                    println!("{}", json!({ "controllers": all }));
+                } else {
+                    for c in all {
+                        println!("{}  {}  {}  {}", c.id, c.name, c.country.unwrap_or_default(), c.timezone);
+                    }
+                }
+            }
+            Self::WebhookSecret { name } => {
+                let controller = named(store, &name).await?;
+                println!("{}", store.webhook_secret_text(&controller.id).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print it once.
+    Create {
+        /// Name of the controller.
+        #[arg(long)]
+        controller: String,
+        /// controller_admin, controller_user or auditor.
+        #[arg(long, default_value = "controller_user")]
+        role: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// List a controller's keys.
+    List {
+        /// Name of the controller.
+        #[arg(long)]
+        controller: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Revoke a key at once.
+    Revoke {
+        /// The key's id, `key_…`.
+        id: String,
+        /// Name of the controller.
+        #[arg(long)]
+        controller: String,
+    },
+}
+
+impl KeyCommand {
+    pub(super) async fn run(self, config: Config) -> Result<()> {
+        let app = App::open(config).await?;
+        let store = app.store();
+        match self {
+            Self::Create { controller, role, output } => {
+                let known = Role::ALL.map(Role::as_str).join(", ");
+                let role = Role::parse(&role).ok_or_else(|| anyhow!("--role {role:?} is none of {known}"))?;
+                let controller = named(store, &controller).await?;
+                let (id, key) = store.create_key(&controller.id, role, ACTOR).await?;
+                if output.json {
+                    println!("{}", json!({ "id": id, "controller": controller.name, "role": role.as_str(), "api_key": key }));
+                } else {
+                    println!("{id} ({})\nAPI key, shown this once: {key}", role.as_str());
+                }
+            }
+            Self::List { controller, output } => {
+                let controller = named(store, &controller).await?;
+                let keys = store.keys(&controller.id).await?;
+                if output.json {
+                    let all: Vec<_> = keys.iter().map(|k| json!({ "id": k.id, "role": k.role.as_str(), "revoked": k.revoked_at.is_some() })).collect();
+                    println!("{}", json!({ "keys": all }));
+                } else {
+                    for key in keys {
+                        println!("{}  {}{}", key.id, key.role.as_str(), if key.revoked_at.is_some() { "  revoked" } else { "" });
+                    }
+                }
+            }
+            Self::Revoke { id, controller } => {
+                let controller = named(store, &controller).await?;
+                let id = KeyId::parse(&id).context("the key's id")?;
+                store.revoke_key(&controller.id, &id, ACTOR).await.map_err(|_| anyhow!("{id} is no key of {}", controller.name))?;
+                println!("revoked {id}");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// Controllers' files.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Say what would change, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Apply {
+    pub(super) async fn run(self, config: Config, environment: &Environment) -> Result<()> {
+        let env = |name: &str| environment.get(name).map(str::to_owned);
+        // Every file is read before any is applied: nothing is half applied.
+        let files = self.files.iter().map(|path| ControllerFile::load(path, &env)).collect::<Result<Vec<_>, _>>()?;
+        let app = App::open(config).await?;
+        for file in &files {
+            apply(app.store(), file, self.dry_run).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Applies one file; prints a line for each thing that changed.
+pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -> Result<()> {
+    let wanted = wanted(&file.controller);
+    let would = if dry_run { "would be " } else { "" };
+    let existing = store.controller_by_name(&wanted.name).await?;
+    let mut changed = false;
+    let controller = match existing {
+        Some(existing) => {
+            let same = existing.country == wanted.country
+                && existing.timezone == wanted.timezone
+                && existing.region == wanted.region
+                && existing.contact == wanted.contact
+                && existing.policy == wanted.policy;
+            if !same {
+                changed = true;
+                println!("controller {}: {would}changed", wanted.name);
+                if !dry_run {
+                    store.update_controller(&existing.id, &wanted, ACTOR).await?;
+                }
+            }
+            Some(existing)
+        }
+        None => {
+            changed = true;
+            println!("controller {}: {would}created", wanted.name);
+            if dry_run { None } else { Some(store.create_controller(&wanted, ACTOR).await?) }
+        }
+    };
+    for system in &file.systems {
+        let upsert = connected::upsert(system)
+            .map_err(|faults| anyhow!(faults.iter().map(|f| format!("{}: {}", f.path, f.detail)).collect::<Vec<_>>().join("; ")))?;
+        let old = match &controller {
+            Some(controller) => store.system_by_name(&controller.id, &system.name).await?,
+            None => None,
+        };
+        let what = if old.is_some() { "changed" } else { "connected" };
+        let differs = match (&controller, dry_run) {
+            (Some(controller), false) => store.upsert_system(&controller.id, &upsert, ACTOR).await?,
+            (Some(_), true) => store.system_differs(old.as_ref(), &upsert).await?,
+            (None, _) => true,
+        };
+        if let (Some(controller), false) = (&controller, dry_run)
+            && old.as_ref().is_some_and(|old| old.paused) != system.paused
+        {
+            store.pause_system(&controller.id, &system.name, system.paused, ACTOR).await?;
+        }
+        if differs {
+            changed = true;
+            println!("system {}/{}: {would}{what} ({})", wanted.name, system.name, system.connector);
+        }
+    }
+    if let Some(controller) = &controller {
+        for gone in store.systems(&controller.id).await?.iter().filter(|s| file.systems.iter().all(|f| f.name != s.name)) {
+            println!("system {}/{}: is connected but not in the file; DELETE /v1/systems/{} disconnects it", wanted.name, gone.name, gone.name);
+        }
+    }
+    if !changed {
+        println!("controller {}: nothing to change", wanted.name);
+    }
+    Ok(())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConnectorCommand {
+    /// List the connectors with their settings and verbs.
+    List(Json),
+    /// Sign in to a connected system and compare what is declared with what is there.
+    Check {
+        /// The system's name.
+        system: String,
+        /// Its controller's name; may be left out if only one controller has a system of that name.
+        #[arg(long)]
+        controller: Option<String>,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+impl ConnectorCommand {
+    pub(super) async fn run(self, settings: impl FnOnce() -> Result<Config>) -> Result<()> {
+        match self {
+            Self::List(output) if output.json => println!("{}", json!({ "connectors": registry::ALL })),
+            Self::List(_) => {
+                for entry in registry::ALL {
+                    println!("{}: {}\n    verbs: {}\n    settings = {}", entry.name, entry.about, entry.verbs.join(", "), entry.settings);
+                }
+            }
+            Self::Check { system, controller, output } => {
+                let app = App::open(settings()?).await?;
+                let store = app.store();
+                let mut found = Vec::new();
+                for candidate in store.controllers().await? {
+                    if controller.as_ref().is_none_or(|name| *name == candidate.name)
+                        && let Some(row) = store.system_by_name(&candidate.id, &system).await?
+                    {
+                        found.push((candidate.name, row));
+                    }
+                }
+                let (name, row) = match found.len() {
+                    0 => bail!("no connected system is named {system:?}; `redress apply` connects one"),
+                    1 => found.remove(0),
+                    _ => bail!("several controllers have a system named {system:?}; say which with --controller"),
+                };
+                match App::check_system(app.engine(), &row).await {
+                    Ok(report) if output.json => println!("{report}"),
+                    Ok(report) => {
+                        println!("{name}/{system} answers");
+                        for (mark, key) in [("ok", "ok"), ("note", "warnings")] {
+                            for line in report[key].as_array().into_iter().flatten() {
+                                println!("  {mark}: {}", line.as_str().unwrap_or_default());
+                            }
+                        }
+                    }
+                    Err((code, detail)) => bail!("{name}/{system}: {code}: {detail}"),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// A certificate (JSON), a package (ZIP) or an audit export (NDJSON).
+    file: PathBuf,
+    /// The installation's public key in base64 (GET /v1/signing-key); without it only integrity is checked, not who signed.
+    #[arg(long, value_name = "BASE64")]
+    key: Vec<String>,
+}
+
+impl Verify {
+    pub(super) fn run(self) -> Result<()> {
+        let keys = self.key.iter().map(|text| PublicKey::parse(text)).collect::<Result<Vec<_>, _>>().context("--key")?;
+        let report = verify_any(&self.file, (!keys.is_empty()).then_some(keys.as_slice())).with_context(|| self.file.display().to_string())?;
+        println!("{report}");
+        Ok(())
+    }
+}
