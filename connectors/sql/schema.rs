@@ -119,11 +119,15 @@ impl Schema {
         let dialect = session.dialect();
         let mut raw = Vec::new();
         for table in &declared.tables {
-            raw.push(match dialect {
+            let found = match dialect {
                 Dialect::Postgres => schema_postgres::table(session, &table.name).await?,
                 Dialect::Mysql => schema_mysql::table(session, &table.name).await?,
                 Dialect::Sqlite => schema_sqlite::table(session, &table.name).await?,
-            });
+            };
+            if found.columns.is_empty() {
+                return Err(missing(dialect, table));
+            }
+            raw.push(found);
         }
         let mut foreign_keys = Vec::new();
         for (parent, table) in raw.iter().enumerate() {
@@ -210,19 +214,19 @@ fn column(dialect: Dialect, table: &str, columns: &[Column], name: &str) -> Resu
         })
 }
 
+fn missing(dialect: Dialect, table: &Table) -> Trouble {
+    let hint = if dialect == Dialect::Postgres {
+        "; names are case-sensitive, and schema.name reaches other schemas"
+    } else {
+        ""
+    };
+    denied(
+        "table_missing",
+        format!("the database has no table {}, or the user may not see it; correct the system's tables{hint}", table.name),
+    )
+}
+
 fn live(dialect: Dialect, table: &Table, raw: RawTable) -> Result<LiveTable, Trouble> {
-    if raw.columns.is_empty() {
-        let case = if dialect == Dialect::Postgres {
-            "; names are case-sensitive, and schema.name reaches other schemas"
-        } else {
-            ""
-        };
-        let detail = format!(
-            "the database has no table {}, or the user may not see it; correct the system's tables{case}",
-            table.name
-        );
-        return Err(denied("table_missing", detail));
-    }
     let find = |name: &String| column(dialect, &table.name, &raw.columns, name);
     let wanted: Vec<Column> = table.wanted.iter().map(find).collect::<Result<_, _>>()?;
     let listed = table.columns.iter().map(find).collect::<Result<_, _>>()?;
