@@ -28,7 +28,7 @@ pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
         match make(engine, &lease).await {
             Ok(()) => {}
             Err(Error::LeaseLost) => {
-                tracing::warn!(dsr.id = %lease.dsr_id, "the answer of {} is being made elsewhere", lease.dsr_id)
+                tracing::warn!(dsr.id = %lease.dsr_id, "the answer of {} is being made elsewhere", lease.dsr_id);
             }
             Err(error) => later(engine, lease, &error).await,
         }

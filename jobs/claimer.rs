@@ -237,28 +237,29 @@ async fn renew(engine: Arc<Engine>, options: WorkerOptions, stop: CancellationTo
     }
 }
 
+/// How often leases that ran out are looked for: part of the time that a killed worker costs.
+const EXPIRY: Duration = Duration::from_secs(1);
+
 async fn sweep(engine: Arc<Engine>, options: WorkerOptions, stop: CancellationToken) {
-    let mut last_reconcile = 0;
+    let store = &engine.store;
+    let mut swept: Option<std::time::Instant> = None;
     while !stop.is_cancelled() {
-        let store = &engine.store;
-        let expired = store.expire_leases().await;
-        // Slower things: what nobody should ever find.
-        let now = store.now_ms();
-        let mut slower = Ok(0);
-        if now - last_reconcile >= 10_000 {
-            last_reconcile = now;
-            slower = match store.purge_due(100).await {
-                Ok(_) => store.reconcile().await,
-                error => error,
+        let mut outcome = store.expire_leases().await;
+        if swept.is_none_or(|at| at.elapsed() >= options.sweep) {
+            swept = Some(std::time::Instant::now());
+            // Slower things: purges, and what nobody should ever find.
+            outcome = match (outcome, store.purge_due(100).await, store.reconcile().await) {
+                (Err(error), ..) | (_, Err(error), _) | (_, _, Err(error)) => Err(error),
+                (Ok(expired), Ok(_), Ok(forgotten)) => Ok(expired + forgotten),
             };
         }
-        match (expired, slower) {
-            (Err(error), _) | (_, Err(error)) => tracing::warn!(%error, "the sweep failed and is tried again"),
-            (Ok(0), Ok(0)) => {}
-            _ => store.wake().nudge(),
+        match outcome {
+            Err(error) => tracing::warn!(%error, "the sweep failed and is tried again"),
+            Ok(0) => {}
+            Ok(_) => store.wake().nudge(),
         }
         tokio::select! {
-            () = tokio::time::sleep(options.sweep) => {}
+            () = tokio::time::sleep(EXPIRY.min(options.sweep)) => {}
             () = stop.cancelled() => {}
         }
     }
@@ -270,7 +271,7 @@ async fn supervise(engine: Arc<Engine>, feed: Feed, owner: String, stop: Cancell
     loop {
         life += 1;
         let backend = LeaseBackend::take(&feed).await;
-        let ended = one_life(format!("{owner}-{life}"), backend, engine.clone()).await;
+        let ended = one_life(&format!("{owner}-{life}"), backend, engine.clone()).await;
         if stop.is_cancelled() {
             return;
         }
@@ -280,13 +281,9 @@ async fn supervise(engine: Arc<Engine>, feed: Feed, owner: String, stop: Cancell
 }
 
 /// One life of an apalis worker; true if it ended without an error.
-fn one_life(name: String, backend: LeaseBackend, engine: Arc<Engine>) -> BoxFuture<'static, bool> {
-    let worker = WorkerBuilder::new(name.as_str())
-        .backend(backend)
-        .data(engine)
-        .catch_panic()
-        .parallelize(tokio::spawn)
-        .build(run_batch);
+fn one_life(name: &str, backend: LeaseBackend, engine: Arc<Engine>) -> BoxFuture<'static, bool> {
+    let worker =
+        WorkerBuilder::new(name).backend(backend).data(engine).catch_panic().parallelize(tokio::spawn).build(run_batch);
     let run: BoxFuture<'static, _> = Box::pin(worker.run());
     Box::pin(run.map(|ended| ended.is_ok()))
 }

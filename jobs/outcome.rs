@@ -20,11 +20,11 @@ pub struct Moment {
     pub verify_after: Duration,
 }
 
-/// What the answer to an acting call means; `None` if the lease was lost and nothing may be recorded.
-pub fn acted(verb: Verb, outcome: Outcome, at: Moment) -> Option<StepResult> {
+/// What the answer to an acting call means.
+pub fn acted(verb: Verb, outcome: Outcome, at: Moment) -> StepResult {
     match outcome {
-        Outcome::Done(done) => Some(done_result(verb, done, at)),
-        Outcome::NothingFound(evidence) => Some(StepResult::Acted {
+        Outcome::Done(done) => done_result(verb, done, at),
+        Outcome::NothingFound(evidence) => StepResult::Acted {
             state: StepState::NothingFound,
             found: 0,
             changed: 0,
@@ -32,20 +32,19 @@ pub fn acted(verb: Verb, outcome: Outcome, at: Moment) -> Option<StepResult> {
             result: result_json(&[], &evidence),
             receipt: None,
             verify_at: None,
-        }),
-        Outcome::Accepted { receipt, check_after } => Some(StepResult::External {
-            receipt: receipt.0,
-            check_at: at.now.saturating_add(millis(check_after).max(1_000)),
-        }),
+        },
+        Outcome::Accepted { receipt, check_after } => {
+            StepResult::External { receipt: receipt.0, check_at: at.now.saturating_add(millis(check_after).max(1_000)) }
+        }
         Outcome::Trouble(trouble) => troubled(trouble, at),
     }
 }
 
-/// What the answer to a second read means; `None` if the lease was lost and nothing may be recorded.
-pub fn verified(verdict: Verdict, at: Moment) -> Option<StepResult> {
+/// What the answer to a second read means.
+pub fn verified(verdict: Verdict, at: Moment) -> StepResult {
     match verdict {
-        Verdict::Confirmed(evidence) => Some(StepResult::Verified { proof: json!(evidence) }),
-        Verdict::Residue { remaining, evidence } => Some(StepResult::Residue { remaining, proof: json!(evidence) }),
+        Verdict::Confirmed(evidence) => StepResult::Verified { proof: json!(evidence) },
+        Verdict::Residue { remaining, evidence } => StepResult::Residue { remaining, proof: json!(evidence) },
         Verdict::Trouble(trouble) => troubled(trouble, at),
     }
 }
@@ -67,8 +66,8 @@ fn result_json(retained: &[redress_connectors::Retained], evidence: &Evidence) -
     json!({ "retained": retained, "evidence": evidence })
 }
 
-fn troubled(trouble: Trouble, at: Moment) -> Option<StepResult> {
-    Some(match trouble {
+fn troubled(trouble: Trouble, at: Moment) -> StepResult {
+    match trouble {
         // The system's own word, within a day: an absurd Retry-After must not bury a request.
         Trouble::Throttled(wait) => StepResult::Later {
             not_before: at.now.saturating_add(millis(wait).clamp(100, 86_400_000)),
@@ -87,8 +86,7 @@ fn troubled(trouble: Trouble, at: Moment) -> Option<StepResult> {
                 detail: problem.detail,
             }
         }
-        Trouble::Denied(problem) => attention(problem),
-        Trouble::Ambiguous { problem, .. } => attention(problem),
+        Trouble::Denied(problem) | Trouble::Ambiguous { problem, .. } => attention(problem),
         Trouble::Held(reason) => StepResult::Acted {
             state: StepState::Retained,
             found: 0,
@@ -98,8 +96,16 @@ fn troubled(trouble: Trouble, at: Moment) -> Option<StepResult> {
             receipt: None,
             verify_at: None,
         },
-        Trouble::Lost => return None,
-    })
+        // If the lease is really gone, the fence drops this. If only our own database could not be asked, or the request
+        // was withdrawn, nothing was done and the step goes back where it was.
+        Trouble::Lost => {
+            let problem = Problem::new(
+                "interrupted",
+                "our own database could not be asked in mid-work; it is tried again by itself",
+            );
+            troubled(Trouble::Retry(problem), at)
+        }
+    }
 }
 
 fn attention(problem: Problem) -> StepResult {
@@ -119,9 +125,9 @@ mod tests {
     #[test]
     fn a_deletion_that_says_done_is_read_again_and_an_export_is_not() {
         let done = || Outcome::Done(Done { found: 2, changed: 2, ..Done::default() });
-        let Some(StepResult::Acted { state, verify_at, .. }) = acted(Verb::Erase, done(), AT) else { panic!("acted") };
+        let StepResult::Acted { state, verify_at, .. } = acted(Verb::Erase, done(), AT) else { panic!("acted") };
         assert_eq!((state, verify_at), (StepState::Done, Some(1_005_000)));
-        let Some(StepResult::Acted { verify_at, .. }) = acted(Verb::Export, done(), AT) else { panic!("acted") };
+        let StepResult::Acted { verify_at, .. } = acted(Verb::Export, done(), AT) else { panic!("acted") };
         assert_eq!(verify_at, None);
     }
 
@@ -129,7 +135,7 @@ mod tests {
     fn a_system_that_is_down_is_tried_again_and_the_third_failure_is_shown_to_a_person() {
         let down = || Outcome::Trouble(Trouble::Retry(Problem::new("unreachable", "the system does not answer")));
         for (failures, shown) in [(0, false), (1, false), (2, true), (50, true)] {
-            let Some(StepResult::Later { failed, attention, not_before, .. }) =
+            let StepResult::Later { failed, attention, not_before, .. } =
                 acted(Verb::Erase, down(), Moment { failures, ..AT })
             else {
                 panic!("later")
@@ -142,7 +148,7 @@ mod tests {
     #[test]
     fn being_asked_to_wait_is_no_failure_and_an_absurd_wait_is_cut() {
         let wait = Outcome::Trouble(Trouble::Throttled(Duration::from_secs(10_000_000_000)));
-        let Some(StepResult::Later { failed, not_before, .. }) = acted(Verb::Erase, wait, AT) else { panic!("later") };
+        let StepResult::Later { failed, not_before, .. } = acted(Verb::Erase, wait, AT) else { panic!("later") };
         assert!(!failed);
         assert_eq!(not_before, AT.now + 86_400_000);
     }
@@ -150,12 +156,12 @@ mod tests {
     #[test]
     fn a_refused_password_waits_for_a_person_and_counts_as_nothing_else() {
         let denied = Outcome::Trouble(Trouble::Denied(Problem::new("credentials_refused", "set the password")));
-        assert!(matches!(acted(Verb::Erase, denied, AT), Some(StepResult::Attention { .. })));
+        assert!(matches!(acted(Verb::Erase, denied, AT), StepResult::Attention { .. }));
     }
 
     #[test]
-    fn what_a_lost_lease_did_is_not_recorded() {
-        assert!(acted(Verb::Erase, Outcome::Trouble(Trouble::Lost), AT).is_none());
-        assert!(verified(Verdict::Trouble(Trouble::Lost), AT).is_none());
+    fn work_that_was_interrupted_by_ourselves_counts_as_not_done() {
+        assert!(matches!(acted(Verb::Erase, Outcome::Trouble(Trouble::Lost), AT), StepResult::Later { .. }));
+        assert!(matches!(verified(Verdict::Trouble(Trouble::Lost), AT), StepResult::Later { .. }));
     }
 }

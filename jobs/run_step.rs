@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// The longest one call of a connector may take; its own limits are shorter.
-const CALL_LIMIT: Duration = Duration::from_secs(900);
+const CALL_LIMIT: Duration = Duration::from_mins(15);
 /// Records are sealed together up to this size.
 const ARTIFACT_BYTES: usize = 256 * 1024;
 
@@ -27,7 +27,7 @@ pub async fn run(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) {
         Ok(finishes) => record(engine, finishes).await,
         // The leases run out and the steps are tried again: nothing was recorded, nothing is lost.
         Err(error) => {
-            tracing::warn!(%error, lane = %first.lane, count, "a batch of {verb} could not be begun; its leases run out")
+            tracing::warn!(%error, lane = %first.lane, count, "a batch of {verb} could not be begun; its leases run out");
         }
     }
 }
@@ -115,7 +115,7 @@ async fn call(
         .collect();
     let sealer = Sealer::new(store, &opened);
     crash_point("step.before_call");
-    let results: Vec<Option<StepResult>> = if phase == Phase::Verify {
+    let results: Vec<StepResult> = if phase == Phase::Verify {
         let limit = tokio::time::timeout(CALL_LIMIT, connector.verify(verb, &batch)).await;
         let verdicts = limit.unwrap_or_else(|_| batch.iter().map(|_| Verdict::Trouble(too_slow())).collect());
         check_count(verdicts.len(), batch.len())?;
@@ -147,11 +147,7 @@ async fn call(
         results
     };
     drop(batch);
-    Ok(opened
-        .into_iter()
-        .zip(results)
-        .filter_map(|(o, result)| result.map(|result| Finish { lease: o.lease, result }))
-        .collect())
+    Ok(opened.into_iter().zip(results).map(|(o, result)| Finish { lease: o.lease, result }).collect())
 }
 
 fn moment(store: &Store, o: &OpenWork, connector: &dyn Connector) -> Moment {

@@ -113,8 +113,10 @@ async fn server(engine: &Engine, session: &mut Session, report: &mut CheckReport
     if engine.dialect != Dialect::Mysql {
         return Ok(());
     }
-    let log = session.rows("@@log_bin", "SELECT CAST(@@global.log_bin AS CHAR)".to_owned(), Vec::new()).await?;
-    if log.first().and_then(|row| row.first()).and_then(Option::as_deref) == Some("1") {
+    let log = session
+        .rows("@@log_bin", "SELECT CASE WHEN @@global.log_bin = 1 THEN 'ON' ELSE 'OFF' END".to_owned(), Vec::new())
+        .await?;
+    if log.first().and_then(|row| row.first()).and_then(Option::as_deref) == Some("ON") {
         report.warnings.push(
             "the server writes a binary log (log_bin = ON): deleted values stay in it until it is purged; \
              see binlog_expire_logs_seconds or expire_logs_days"

@@ -114,8 +114,9 @@ impl Dialect {
     /// The name in quotes.
     pub(super) fn ident(self, name: &str) -> String {
         match self {
-            Dialect::Postgres | Dialect::Sqlite => format!("\"{}\"", name.replace('"', "\"\"")),
-            Dialect::Mysql => format!("`{}`", name.replace('`', "``")),
+            Dialect::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
+            // Not double quotes in SQLite: in those, the name of a column that is gone becomes a text, and is found nowhere.
+            Dialect::Mysql | Dialect::Sqlite => format!("`{}`", name.replace('`', "``")),
         }
     }
 

@@ -28,7 +28,8 @@ pub(super) async fn rectify(context: &Context<'_>, work: &Work<'_>, journal: &dy
     let mut now: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for (t, corrections) in concerned.iter().enumerate().filter(|(_, corrections)| !corrections.is_empty()) {
         let keys = found.keys(t);
-        let todo = uncorrected(context, &mut session, t, &keys, corrections).await?;
+        let todo = uncorrected(context, &mut session, t, &keys, corrections).await;
+        let todo = todo.map_err(|trouble| refused(trouble, corrections.iter().copied()))?;
         now.insert(t, todo.clone());
         touched.add(&tables[t].name, UPDATE, keys, todo);
     }
@@ -112,10 +113,7 @@ async fn update(
         let differs = differs(context, t, corrections, &mut params)?;
         let sql = format!("UPDATE {} SET {} WHERE {these} AND ({differs})", live.sql, assignments.join(", "));
         let done = session.run(&context.engine.declared.tables[t].name, sql, params.values).await;
-        rows += done.map_err(|trouble| match trouble {
-            Trouble::Denied(problem) => refused(Trouble::Denied(problem), corrections.iter().copied()),
-            other => other,
-        })?;
+        rows += done.map_err(|trouble| refused(trouble, corrections.iter().copied()))?;
     }
     Ok(rows)
 }

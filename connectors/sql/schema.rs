@@ -222,7 +222,10 @@ fn missing(dialect: Dialect, table: &Table) -> Trouble {
     };
     denied(
         "table_missing",
-        format!("the database has no table {}, or the user may not see it; correct the system's tables{hint}", table.name),
+        format!(
+            "the database has no table {}, or the user may not see it; correct the system's tables{hint}",
+            table.name
+        ),
     )
 }
 

@@ -55,7 +55,8 @@ pub(super) async fn verify(context: &Context<'_>, verb: Verb, work: &Work<'_>) -
             action: action.to_owned(),
             before: keys.len() as u64,
             changed: 0,
-            after: undone.len() as u64,
+            // What is kept is all still there, and no residue.
+            after: if action == "keep" { keys.len() } else { undone.len() } as u64,
         });
     }
     session.roll_back().await;

@@ -89,6 +89,7 @@ pub struct IllegalEvent {
 
 impl Stage {
     /// The stage after `event`. Every arm is a sentence of the product's promise; everything else is illegal.
+    #[expect(clippy::match_same_arms, reason = "each arm is a sentence of its own")]
     pub const fn after(self, event: Event) -> Result<Stage, IllegalEvent> {
         use Event as E;
         use Stage as S;

@@ -236,7 +236,7 @@ fn parse_corrections(raw: Vec<(Option<String>, Option<Personal<String>>)>, fault
                 faults.push(Fault::new(at("value"), format!("is too long: at most {VALUE_MAX} bytes")));
             }
             Some(value) if value.expose().contains('\0') => {
-                faults.push(Fault::new(at("value"), "holds a NUL character"))
+                faults.push(Fault::new(at("value"), "holds a NUL character"));
             }
             Some(_) => {}
         }

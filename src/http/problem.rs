@@ -120,7 +120,6 @@ impl IntoResponse for Problem {
         if !self.errors.is_empty() {
             body.insert("errors".into(), self.errors.into());
         }
-        // The member "status" of a conflict is the request's; the number is the response's own status line.
         body.extend(self.members);
         let mut response = Response::new(Body::from(Value::Object(body).to_string()));
         *response.status_mut() = self.status;

@@ -60,6 +60,15 @@ fn read_locked(row: &Row) -> Result<Locked, Error> {
     })
 }
 
+/// What of a step decides what happens next to its request.
+struct StepFacts {
+    state: StepState,
+    verb: Verb,
+    attention: bool,
+    code: String,
+    system: String,
+}
+
 const LOCK: &str = "SELECT id, controller_id, stage, status, policy, approved_at, cooling_off_until, reviewed_at, answered_at, due_before, has_callback FROM dsrs";
 
 impl Store {
@@ -262,7 +271,7 @@ impl Store {
         let rows = tx
             .rows(&format!("-- lock_all\n{LOCK} WHERE id IN ({list}) ORDER BY id {{for_update}}"), arguments.clone())
             .await?;
-        let mut steps: BTreeMap<String, Vec<(StepState, Verb, bool, String, String)>> = BTreeMap::new();
+        let mut steps: BTreeMap<String, Vec<StepFacts>> = BTreeMap::new();
         let step_rows = tx
             .rows(
                 &format!(
@@ -286,7 +295,13 @@ impl Store {
             let state =
                 StepState::parse(&row.text("state")?).ok_or(Error::Inconsistent { table: "steps", column: "state" })?;
             let verb = Verb::parse(&verb).ok_or(Error::Inconsistent { table: "steps", column: "verb" })?;
-            steps.entry(dsr_id).or_default().push((state, verb, attention, row.text("code")?, row.text("system")?));
+            steps.entry(dsr_id).or_default().push(StepFacts {
+                state,
+                verb,
+                attention,
+                code: row.text("code")?,
+                system: row.text("system")?,
+            });
         }
         for row in &rows {
             let dsr = read_locked(row)?;
@@ -300,12 +315,12 @@ impl Store {
         &self,
         tx: &mut Tx,
         mut dsr: Locked,
-        steps: &[(StepState, Verb, bool, String, String)],
+        steps: &[StepFacts],
         answer_stuck: bool,
         events: &mut Events,
     ) -> Result<(), Error> {
         let now = self.now_ms();
-        let pairs: Vec<(StepState, Verb)> = steps.iter().map(|(state, verb, ..)| (*state, *verb)).collect();
+        let pairs: Vec<(StepState, Verb)> = steps.iter().map(|s| (s.state, s.verb)).collect();
         let mut wake_at = None;
         let mut told = Vec::new();
         // Each event leads to another stage and no stage is met twice, so this ends.
@@ -481,17 +496,14 @@ impl Store {
 }
 
 /// What of a request needs a person, in words, naming systems and codes.
-fn attention_of(steps: &[(StepState, Verb, bool, String, String)], answer_stuck: bool) -> Option<String> {
+fn attention_of(steps: &[StepFacts], answer_stuck: bool) -> Option<String> {
     if steps.is_empty() {
         return Some(
             "no connected system is instructed for this type of request: connect one (redress apply) and retry, or reject the request".into(),
         );
     }
-    let mut stuck: Vec<String> = steps
-        .iter()
-        .filter(|(_, _, attention, ..)| *attention)
-        .map(|(_, _, _, code, system)| format!("{system}: {code}"))
-        .collect();
+    let mut stuck: Vec<String> =
+        steps.iter().filter(|s| s.attention).map(|s| format!("{}: {}", s.system, s.code)).collect();
     if answer_stuck {
         stuck.push("the answer could not be made".into());
     }

@@ -165,7 +165,7 @@ impl Db {
             .disable_statement_logging();
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
-            .acquire_timeout(Duration::from_secs(60))
+            .acquire_timeout(Duration::from_mins(1))
             .connect_with(options.clone())
             .await?;
         let readers = SqlitePoolOptions::new()

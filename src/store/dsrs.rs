@@ -288,7 +288,7 @@ impl Store {
             status: Stage::Received.as_str().into(),
             attention: None,
             instruction_received_at: now,
-            data_subject_received_at: s.data_subject_received_at.map(|t| t.as_millisecond()),
+            data_subject_received_at: s.data_subject_received_at.map(jiff::Timestamp::as_millisecond),
             deadlines: new.deadlines.clone(),
             due_before: new.due_before,
             out_of_scope: new.plan.out_of_scope.iter().map(|o| (o.system.clone(), o.reason.to_owned())).collect(),

@@ -125,12 +125,11 @@ impl Store {
     ) -> Result<bool, Error> {
         let old = self.system_by_name(controller_id, &new.name).await?;
         let key = self.controller_key(controller_id).await?;
-        let id = match &old {
-            Some(old) => old.id.clone(),
-            None => {
-                let (ms, bytes) = self.id_parts()?;
-                SystemId::from_parts(ms, bytes)
-            }
+        let id = if let Some(old) = &old {
+            old.id.clone()
+        } else {
+            let (ms, bytes) = self.id_parts()?;
+            SystemId::from_parts(ms, bytes)
         };
         if old.is_some() && !self.system_differs(old.as_ref(), new).await? {
             return Ok(false);

@@ -244,3 +244,17 @@ async fn identifying_columns_that_are_redacted_first_do_not_hide_the_rest(lab: L
     let again = done(only(connector.erase(&[item(&ann, erased.receipt.as_ref())], &MemoryJournal::default()).await));
     assert_eq!((again.found, again.changed), (2, 2));
 }
+
+#[tokio::test]
+async fn what_is_deleted_from_a_sqlite_file_is_overwritten_in_it() {
+    let lab = Lab::new(Kind::Sqlite).await;
+    lab.sql(CUSTOMERS).await;
+    lab.sql("INSERT INTO customers (id, email) VALUES ('C-1', 'secret-canary@x.example'), ('C-2', 'bob@x.example')").await;
+    let holds = |text: &str| {
+        let bytes = std::fs::read(lab.file()).expect("the file is ours");
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    };
+    assert!(holds("secret-canary"));
+    assert_eq!(erase(&lab.connector(CUSTOMERS_TOML), &by_email("secret-canary@x.example")).await.changed, 1);
+    assert!(!holds("secret-canary") && holds("bob@x.example"));
+}

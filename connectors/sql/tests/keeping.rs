@@ -18,10 +18,13 @@ const PEOPLE: &str = "
 CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(60));
 INSERT INTO people VALUES (1, 'ann@x.example'), (2, 'bob@x.example');
 ";
-const PEOPLE_TOML: &str = "[[tables]]\nname = \"people\"\nkey = \"id\"\nidentify = { email = \"email\" }\non_delete = \"delete\"\n";
+const PEOPLE_TOML: &str =
+    "[[tables]]\nname = \"people\"\nkey = \"id\"\nidentify = { email = \"email\" }\non_delete = \"delete\"\n";
 
 fn orders(on_delete: &str) -> String {
-    format!("{PEOPLE_TOML}[[tables]]\nname = \"orders\"\nkey = \"id\"\nreferences = {{ person_id = \"people.id\" }}\non_delete = {on_delete}\n")
+    format!(
+        "{PEOPLE_TOML}[[tables]]\nname = \"orders\"\nkey = \"id\"\nreferences = {{ person_id = \"people.id\" }}\non_delete = {on_delete}\n"
+    )
 }
 
 async fn orders_table(lab: &Lab, null: &str, rule: &str) {
@@ -47,7 +50,8 @@ async fn a_row_that_stays_lets_go_of_a_row_that_goes(lab: Lab) {
             let connector = lab.connector(&orders(on_delete));
             let erased = erase(&connector, &ann).await;
             assert_eq!(lab.query("SELECT id FROM people").await, ["2"], "{rule} {on_delete}");
-            let rows = lab.query("SELECT id, coalesce(person_id, 0), coalesce(ship_to, '-') FROM orders ORDER BY id").await;
+            let rows =
+                lab.query("SELECT id, coalesce(person_id, 0), coalesce(ship_to, '-') FROM orders ORDER BY id").await;
             assert!(rows[0].starts_with(&format!("10|0|{ship_to}")), "{rule} {on_delete}: {rows:?}");
             assert_eq!(rows[1], "20|2|road");
             let verdict = verify(&connector, &ann, erased.receipt.as_ref()).await;
@@ -97,7 +101,13 @@ async fn a_cascade_over_an_undeclared_table_never_takes_a_row_that_stays(lab: La
     let (code, detail) = told(try_erase(&lab.connector(&tables), &by_email("ann@x.example")).await);
     assert_eq!(code, "foreign_key_blocks");
     assert!(detail.contains("invoices"), "{detail}");
-    assert_eq!(lab.count("SELECT (SELECT count(*) FROM people) + (SELECT count(*) FROM invoices) + (SELECT count(*) FROM carts)").await, 4);
+    assert_eq!(
+        lab.count(
+            "SELECT (SELECT count(*) FROM people) + (SELECT count(*) FROM invoices) + (SELECT count(*) FROM carts)"
+        )
+        .await,
+        4
+    );
 }
 
 async fn an_undeclared_reference_never_takes_another_persons_row(lab: Lab) {
@@ -155,7 +165,10 @@ async fn a_cascade_among_deleted_rows_is_counted_row_by_row(lab: Lab) {
 async fn the_check_warns_of_foreign_keys_to_come(lab: Lab) {
     orders_table(&lab, "", "ON DELETE CASCADE").await;
     let undeclared = lab.connector(PEOPLE_TOML).check().await.expect("in order").warnings.join("\n");
-    assert!(undeclared.contains("orders") && undeclared.contains("CASCADE") && undeclared.contains("not declared"), "{undeclared}");
+    assert!(
+        undeclared.contains("orders") && undeclared.contains("CASCADE") && undeclared.contains("not declared"),
+        "{undeclared}"
+    );
     let declared = lab.connector(&orders("\"keep\"\nreason = \"tax\"")).check().await.expect("in order");
     assert!(declared.warnings.iter().any(|w| w.contains("orders") && w.contains("ON DELETE CASCADE")), "{declared:?}");
     assert!(declared.ok.iter().any(|line| line.starts_with("table people: key id")), "{declared:?}");

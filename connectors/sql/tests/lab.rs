@@ -87,8 +87,13 @@ impl Lab {
         self.query(sql).await[0].parse().expect("a number")
     }
 
+    /// The file of a SQLite database.
+    pub(super) fn file(&self) -> PathBuf {
+        self.folder.join("db.sqlite")
+    }
+
     async fn sqlite(&self) -> SqliteConnection {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.folder.join("db.sqlite"));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.file());
         options.connect().await.expect("the file opens")
     }
 

@@ -1,5 +1,6 @@
 //! Facts about SQL systems. Each holds on SQLite, on PostgreSQL and on MariaDB.
 
+mod bench_tmp;
 mod conforming;
 mod declaring;
 mod erasing;

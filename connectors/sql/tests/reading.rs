@@ -31,7 +31,9 @@ async fn an_export_keeps_json_types(lab: Lab) {
          '2026-01-02 03:04:05', '{{\"a\": [1, null]}}', {bytes}{values});"
     ))
     .await;
-    let connector = lab.connector("[[tables]]\nname = \"people\"\nkey = \"id\"\nidentify = { email = \"email\" }\non_delete = \"delete\"");
+    let connector = lab.connector(
+        "[[tables]]\nname = \"people\"\nkey = \"id\"\nidentify = { email = \"email\" }\non_delete = \"delete\"",
+    );
     let (sink, ann) = (MemorySink::default(), by_email("ann@x.example"));
     let exported = done(only(connector.export(&[item(&ann, None)], &sink).await));
     assert_eq!((exported.found, exported.changed), (1, 0));
@@ -54,13 +56,19 @@ async fn an_export_keeps_json_types(lab: Lab) {
     } else {
         assert_eq!(record["big"], json!("123456789.50"));
         assert_eq!(record["seen"], json!("2026-01-02T03:04:05Z"));
-        let doc = record["doc"].as_str().map_or(record["doc"].clone(), |text| serde_json::from_str(text).expect("JSON"));
+        let doc =
+            record["doc"].as_str().map_or(record["doc"].clone(), |text| serde_json::from_str(text).expect("JSON"));
         assert_eq!(doc, json!({"a": [1, null]}));
     }
     match lab.kind {
         Kind::Sqlite => {}
-        Kind::Postgres => assert_eq!((&record["tags"], &record["span"], &record["net"]), (&json!("{a,b}"), &json!("[1,5)"), &json!("10.0.0.1/8"))),
-        Kind::Mariadb => assert_eq!((&record["e"], &record["y"], &record["t"]), (&json!("b"), &json!(2026), &json!("10:00:00"))),
+        Kind::Postgres => assert_eq!(
+            (&record["tags"], &record["span"], &record["net"]),
+            (&json!("{a,b}"), &json!("[1,5)"), &json!("10.0.0.1/8"))
+        ),
+        Kind::Mariadb => {
+            assert_eq!((&record["e"], &record["y"], &record["t"]), (&json!("b"), &json!(2026), &json!("10:00:00")))
+        }
     }
 }
 
@@ -98,14 +106,18 @@ async fn a_correction_changes_only_what_differs(lab: Lab) {
         ("credit", "2.00", 0),
     ] {
         let corrections = [correction(field, value)];
-        let corrected = done(only(connector.rectify(&[rectifying("r", &ann, &corrections)], &MemoryJournal::default()).await));
+        let corrected =
+            done(only(connector.rectify(&[rectifying("r", &ann, &corrections)], &MemoryJournal::default()).await));
         assert_eq!((corrected.found, corrected.changed), (3, changed), "{field} {value}");
         let verdict = only(connector.verify(Verb::Rectify, &[rectifying("r", &ann, &corrections)]).await);
         assert!(matches!(verdict, Verdict::Confirmed(_)), "{field} {value}: {verdict:?}");
     }
     assert_eq!(lab.count("SELECT count(*) FROM people WHERE full_name = 'Bob' AND age = 1 AND born IS NULL").await, 1);
     let several = [correction("age", "31"), correction("full_name", "A. V."), correction("unheard_of", "x")];
-    assert_eq!(done(only(connector.rectify(&[rectifying("r", &ann, &several)], &MemoryJournal::default()).await)).changed, 3);
+    assert_eq!(
+        done(only(connector.rectify(&[rectifying("r", &ann, &several)], &MemoryJournal::default()).await)).changed,
+        3
+    );
     let unheard = [correction("unheard_of", "x")];
     nothing_found(only(connector.rectify(&[rectifying("r", &ann, &unheard)], &MemoryJournal::default()).await));
 }
@@ -133,7 +145,11 @@ async fn a_value_the_column_cannot_take_is_refused_by_field(lab: Lab) {
     let (connector, ann) = (lab.connector(TYPES_TOML), by_email("ann@x.example"));
     let mut refused = vec![("age", "canary"), ("age", "99999999999999999999"), ("active", "canary"), ("credit", "1,5")];
     if lab.kind != Kind::Sqlite {
-        refused.extend([("full_name", "canary canary canary canary"), ("born", "canary"), ("credit", "12345678901.00")]);
+        refused.extend([
+            ("full_name", "canary canary canary canary"),
+            ("born", "canary"),
+            ("credit", "12345678901.00"),
+        ]);
     }
     for (field, value) in refused {
         let corrections = [correction(field, value)];
@@ -154,7 +170,11 @@ async fn a_correction_reaches_walked_rows(lab: Lab) {
     let connector = lab.connector(&tables);
     assert_eq!(connector.manifest().fields, ["email", "full_name"]);
     let corrections = [correction("full_name", "Anna")];
-    let corrected = done(only(connector.rectify(&[rectifying("r", &by_email("ann@x.example"), &corrections)], &MemoryJournal::default()).await));
+    let corrected = done(only(
+        connector
+            .rectify(&[rectifying("r", &by_email("ann@x.example"), &corrections)], &MemoryJournal::default())
+            .await,
+    ));
     assert_eq!((corrected.found, corrected.changed), (2, 2));
     assert_eq!(lab.query("SELECT recipient FROM orders ORDER BY id").await, ["Anna", "Ann"]);
 }

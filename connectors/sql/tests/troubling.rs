@@ -54,14 +54,21 @@ async fn a_key_that_is_not_unique_is_refused(lab: Lab) {
 
 async fn a_row_without_a_key_is_not_passed_over(lab: Lab) {
     lab.sql("CREATE TABLE leads (id VARCHAR(40) UNIQUE, email VARCHAR(60)); INSERT INTO leads VALUES (NULL, 'ann@x.example')").await;
-    let connector = lab.connector("[[tables]]\nname = \"leads\"\nkey = \"id\"\nidentify = { email = \"email\" }\non_delete = \"delete\"");
+    let connector = lab.connector(
+        "[[tables]]\nname = \"leads\"\nkey = \"id\"\nidentify = { email = \"email\" }\non_delete = \"delete\"",
+    );
     assert_eq!(told(try_erase(&connector, &by_email("ann@x.example")).await).0, "key_null");
 }
 
 async fn a_column_that_cannot_be_redacted_is_refused_before_anything_changes(lab: Lab) {
     lab.sql("CREATE TABLE people (id INTEGER PRIMARY KEY, email VARCHAR(60) NOT NULL, age INTEGER, code VARCHAR(20)); INSERT INTO people VALUES (1, 'ann@x.example', 3, 'x')").await;
-    let tables = |rest: &str| format!("[[tables]]\nname = \"people\"\nkey = \"id\"\nidentify = {{ email = \"email\" }}\non_delete = {rest}");
-    let mut cases = vec![("\"null\"\ncolumns = [\"email\"]", "column_not_nullable"), ("\"hash\"\ncolumns = [\"age\"]", "column_not_text")];
+    let tables = |rest: &str| {
+        format!("[[tables]]\nname = \"people\"\nkey = \"id\"\nidentify = {{ email = \"email\" }}\non_delete = {rest}")
+    };
+    let mut cases = vec![
+        ("\"null\"\ncolumns = [\"email\"]", "column_not_nullable"),
+        ("\"hash\"\ncolumns = [\"age\"]", "column_not_text"),
+    ];
     if lab.kind != Kind::Sqlite {
         cases.push(("\"hash\"\ncolumns = [\"code\"]", "column_too_short"));
     }

@@ -1,0 +1,196 @@
+//! Requests are listed, shown and decided about; a list is its rows without steps, newest first.
+
+use super::auth::{Operator, Reader};
+use super::body::Members;
+use super::path::{DsrPath, Query};
+use super::problem::Problem;
+use super::view::Lens;
+use super::{Edge, json};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use redress_domain::deadline::Band;
+use redress_domain::plan::{SystemFacts, fan_out};
+use redress_domain::stage::Stage;
+use redress_domain::words::Fault;
+use redress_domain::{ControllerId, DsrId, RequestType};
+use redress_store::{Decision, DsrFilter, DsrRow, Error, SystemRow};
+use serde_json::{Value, json};
+
+/// Conditions that a status may name instead of a stage.
+const OVERLAYS: [&str; 2] = ["needs_attention", "on_hold"];
+/// So many rows are looked at for one page; a condition that few rows meet gives a short page with a cursor.
+const SCANNED_MAX: i64 = 5_000;
+
+/// The view of a controller at this moment.
+pub(crate) async fn lens(edge: &Edge, controller_id: &ControllerId) -> Result<Lens, Problem> {
+    let controller = edge.store.controller(controller_id).await?;
+    Ok(Lens::new(edge.table.clone(), &controller, edge.store.now_ms()))
+}
+
+/// `GET /v1/requests`
+pub(crate) async fn list(
+    Reader(caller): Reader,
+    State(edge): State<Edge>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let mut query = Query::new(query.as_deref());
+    let statuses: Vec<&'static str> = Stage::ALL.iter().map(|stage| stage.as_str()).chain(OVERLAYS).collect();
+    let mut filter = DsrFilter {
+        status: query.word("status", &statuses, |status| status).map(str::to_owned),
+        kind: query.word("type", RequestType::ALL, RequestType::as_str),
+        ..DsrFilter::default()
+    };
+    let band = query.word("band", Band::ALL, Band::as_str);
+    filter.system = query.read("system", "the name of a connected system", |text| {
+        let plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic());
+        plain.then(|| text.to_owned())
+    });
+    filter.due_before = query.instant("due_before");
+    filter.due_after = query.instant("due_after");
+    let open = query.word("open", &[true, false], |open| if open { "true" } else { "false" });
+    let limit = query.number("limit", 1, 200).unwrap_or(50);
+    filter.before = query.read("cursor", "the next_cursor of an earlier page", |text| DsrId::parse(text).ok());
+    query.finish()?;
+
+    filter.open = open == Some(true);
+    let lens = lens(&edge, &caller.controller_id).await?;
+    let wanted = |row: &DsrRow| {
+        band.is_none_or(|band| lens.band(row) == Some(band)) && (open != Some(false) || row.closed_at.is_some())
+    };
+    let (mut found, mut scanned, mut more) = (Vec::new(), 0, true);
+    let scan = if band.is_some() || open == Some(false) { 200 } else { limit + 1 };
+    filter.limit = scan;
+    while more && found.len() <= limit as usize && scanned < SCANNED_MAX {
+        let page = edge.store.dsrs(Some(&caller.controller_id), &filter).await?;
+        more = page.len() as i64 == scan;
+        scanned += scan;
+        filter.before = page.last().map(|row| row.id.clone());
+        found.extend(page.into_iter().filter(wanted));
+    }
+    let next_cursor = if found.len() > limit as usize {
+        found.truncate(limit as usize);
+        found.last().map(|row| row.id.clone())
+    } else {
+        filter.before.filter(|_| more)
+    };
+    let requests: Vec<Value> = found.iter().map(|row| lens.summary(row)).collect();
+    Ok(Json(json!({ "requests": requests, "next_cursor": next_cursor })))
+}
+
+async fn shown(edge: &Edge, controller_id: &ControllerId, id: &DsrId) -> Result<Json<Value>, Problem> {
+    let detail = edge.store.dsr(controller_id, id).await?;
+    Ok(Json(lens(edge, controller_id).await?.detail(&detail)))
+}
+
+/// `GET /v1/requests/{id}`
+pub(crate) async fn show(
+    Reader(caller): Reader,
+    DsrPath(id): DsrPath,
+    State(edge): State<Edge>,
+) -> Result<Json<Value>, Problem> {
+    shown(&edge, &caller.controller_id, &id).await
+}
+
+/// `GET /v1/requests/{id}/events`
+pub(crate) async fn events(
+    Reader(caller): Reader,
+    DsrPath(id): DsrPath,
+    State(edge): State<Edge>,
+) -> Result<Json<Value>, Problem> {
+    edge.store.dsr(&caller.controller_id, &id).await?;
+    let events = edge.store.events_of(&caller.controller_id, &id).await?;
+    Ok(Json(json!({ "events": events })))
+}
+
+/// `POST /v1/requests/{id}/approve`
+pub(crate) async fn approve(
+    Operator(caller): Operator,
+    DsrPath(id): DsrPath,
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    no_members(&edge, &headers, body).await?;
+    decide(&edge, &caller, &id, Decision::Approve).await
+}
+
+/// `POST /v1/requests/{id}/withdraw`
+pub(crate) async fn withdraw(
+    Operator(caller): Operator,
+    DsrPath(id): DsrPath,
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    no_members(&edge, &headers, body).await?;
+    decide(&edge, &caller, &id, Decision::Withdraw).await
+}
+
+/// `POST /v1/requests/{id}/reject`
+pub(crate) async fn reject(
+    Operator(caller): Operator,
+    DsrPath(id): DsrPath,
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let body = json::read_optional(&headers, body, edge.body_limit, edge.patience()).await?.unwrap_or_else(|| json!({}));
+    let mut faults = Vec::new();
+    let mut reason = None;
+    if let Some(mut members) = Members::open(&body, "", &mut faults) {
+        reason = members.text("reason", &mut faults);
+        members.finish(&mut faults);
+    }
+    let code = |text: &String| {
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    };
+    let reason = reason.filter(code);
+    if reason.is_none() {
+        let detail = "must be a reason code of 1 to 64 characters a-z, 0-9 and _, such as manifestly_unfounded";
+        super::body::add(&mut faults, vec![Fault::new("/reason", detail)]);
+    }
+    let Some(reason) = reason.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(&faults)) };
+    decide(&edge, &caller, &id, Decision::Reject(reason)).await
+}
+
+/// `POST /v1/requests/{id}/retry`
+pub(crate) async fn retry(
+    Operator(caller): Operator,
+    DsrPath(id): DsrPath,
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    no_members(&edge, &headers, body).await?;
+    let row = edge.store.dsr(&caller.controller_id, &id).await?.row;
+    let facts: Vec<SystemFacts> = edge.store.systems(&caller.controller_id).await?.iter().map(SystemRow::facts).collect();
+    let plan = fan_out(row.kind, &row.identifier_types, &facts, None);
+    decide(&edge, &caller, &id, Decision::Retry(plan)).await
+}
+
+async fn no_members(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<(), Problem> {
+    let body = json::read_optional(headers, body, edge.body_limit, edge.patience()).await?;
+    match body {
+        None => Ok(()),
+        Some(Value::Object(members)) if members.is_empty() => Ok(()),
+        Some(_) => Err(Problem::invalid(&[Fault::new("", "must be left out or be {}: this call takes no members")])),
+    }
+}
+
+async fn decide(
+    edge: &Edge,
+    caller: &redress_store::Caller,
+    id: &DsrId,
+    decision: Decision,
+) -> Result<Json<Value>, Problem> {
+    match edge.store.decide(&caller.controller_id, id, decision, caller.key_id.as_str()).await {
+        Ok(()) => shown(edge, &caller.controller_id, id).await,
+        Err(Error::Conflict(detail)) => {
+            let now = edge.store.dsr(&caller.controller_id, id).await?;
+            Err(Problem::new(StatusCode::CONFLICT, detail).member("current_status", now.row.status))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

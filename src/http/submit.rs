@@ -1,0 +1,243 @@
+//! `POST /v1/requests` makes a request durable with its plan and its dates, or names everything that is wrong with it.
+
+use super::auth::Operator;
+use super::problem::Problem;
+use super::view::Lens;
+use super::{Edge, body, idempotency, json};
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use redress_domain::deadline::{self, DeadlineError, DeadlineInput};
+use redress_domain::plan::{FanOut, Policy, SystemFacts, fan_out};
+use redress_domain::regulation::{ChoiceError, ChosenBy};
+use redress_domain::submission::{RawSubmission, Submission};
+use redress_domain::words::Fault;
+use redress_domain::{Personal, RequestType};
+use redress_store::{Controller, ControllerPolicy, NewDsr, Submitted, SystemRow};
+use serde_json::{Value, json};
+
+/// Most known words that one fault lists.
+const LISTED_MAX: usize = 24;
+
+pub(crate) async fn submit(
+    Operator(caller): Operator,
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let key = idempotency::key(&headers)?;
+    let body = json::read(&headers, body, edge.body_limit, edge.patience()).await?;
+    let idempotency = key.map(|key| idempotency::hashes(&key, &body));
+
+    let controller = edge.store.controller(&caller.controller_id).await?;
+    let systems = edge.store.systems(&caller.controller_id).await?;
+    let (raw, mut faults) = body::submission(&body);
+    let named = Named::of(&raw);
+    let parsed = Submission::parse(raw, controller.country.as_deref(), edge.store.clock().now());
+    let (submission, later) = match parsed {
+        Ok(submission) => (Some(submission), Vec::new()),
+        Err(later) => (None, later),
+    };
+    body::add(&mut faults, later);
+    body::add(&mut faults, named.faults(&edge, &controller, &systems));
+    let given = submission.as_ref().map(|s| s.subject.identifiers.iter().map(|i| i.kind()).collect::<Vec<_>>());
+    let plan = named.plan(&given.unwrap_or_default(), &systems);
+    body::add(&mut faults, named.faults_of_plan(&plan, &systems));
+    let Some(submission) = submission.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(&faults)) };
+
+    let new = complete(&edge, caller.key_id.as_str(), submission, plan, &controller, idempotency)?;
+    let lens = Lens::new(edge.table.clone(), &controller, edge.store.now_ms());
+    match edge.store.submit(new, |detail| lens.detail(detail)).await? {
+        Submitted::New(id, answer) => {
+            tracing::info!(dsr.id = %id, "Request {id} was accepted");
+            Ok(accepted(&answer, false))
+        }
+        Submitted::Replayed(answer) => Ok(accepted(&answer, true)),
+        Submitted::KeyReused => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "this Idempotency-Key came with another body before; a new request needs a new key",
+        )),
+    }
+}
+
+fn accepted(answer: &Value, replayed: bool) -> Response {
+    let mut response = (StatusCode::ACCEPTED, axum::Json(answer)).into_response();
+    let location = answer["links"]["self"].as_str().and_then(|path| HeaderValue::from_str(path).ok());
+    if let Some(location) = location {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    if replayed {
+        let name = HeaderName::from_static("idempotency-replayed");
+        response.headers_mut().insert(name, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+fn complete(
+    edge: &Edge,
+    actor: &str,
+    submission: Submission,
+    plan: FanOut,
+    controller: &Controller,
+    idempotency: Option<(String, String)>,
+) -> Result<NewDsr, Problem> {
+    let now = edge.store.clock().now();
+    let input = DeadlineInput {
+        request_type: submission.kind,
+        regulation: submission.regulation.as_deref(),
+        jurisdiction: submission.jurisdiction.as_deref(),
+        controller_country: controller.country.as_deref(),
+        controller_timezone: &controller.timezone,
+        data_subject_received_at: submission.data_subject_received_at,
+        instruction_received_at: now,
+        holidays: &[],
+    };
+    let unusable = |error: &dyn std::fmt::Display| {
+        tracing::error!(controller.id = %controller.id, error = %error, "No dates could be computed");
+        Problem::internal()
+    };
+    let dates = deadline::compute(&edge.table, &input).map_err(|error| unusable(&error))?;
+    let chosen = edge
+        .table
+        .choose(input.request_type, input.regulation, input.jurisdiction, input.controller_country)
+        .map_err(|error| unusable(&error))?;
+    // A law that does not bind yet governs only what names it.
+    let governs = chosen.filter(|c| dates.statutory.is_some() || c.by == ChosenBy::Id || c.regulation.effective.is_none());
+    Ok(NewDsr {
+        controller_id: controller.id.clone(),
+        regulation: governs.map(|choice| choice.regulation.id.clone()),
+        due_before: dates.effective.due_before.as_millisecond(),
+        deadlines: json!(dates),
+        policy: policy(&controller.policy, submission.kind),
+        plan,
+        idempotency,
+        actor: actor.to_owned(),
+        submission,
+    })
+}
+
+fn policy(policy: &ControllerPolicy, kind: RequestType) -> Policy {
+    let hours = if kind == RequestType::Deletion { policy.cooling_off_hours } else { 0 };
+    Policy {
+        approval: policy.require_approval.contains(&kind),
+        cooling_off_ms: i64::from(hours) * 3_600_000,
+        review: policy.review.contains(&kind),
+    }
+}
+
+/// What a submission names that others must know, whether or not the rest of it is well formed.
+struct Named {
+    kind: Option<RequestType>,
+    regulation: Option<String>,
+    jurisdiction: Option<String>,
+    systems: Option<Vec<String>>,
+    callback_url: Option<Personal<String>>,
+    fields: Vec<Option<String>>,
+}
+
+impl Named {
+    fn of(raw: &RawSubmission) -> Self {
+        Self {
+            kind: raw.kind.as_deref().and_then(RequestType::parse),
+            regulation: raw.regulation.clone(),
+            jurisdiction: raw.jurisdiction.clone(),
+            systems: raw.systems.clone(),
+            callback_url: raw.callback_url.clone(),
+            fields: raw.corrections.iter().map(|(field, _)| field.clone()).collect(),
+        }
+    }
+
+    /// Faults in what is named: systems, law and place, callback.
+    fn faults(&self, edge: &Edge, controller: &Controller, systems: &[SystemRow]) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (i, name) in self.systems.iter().flatten().take(100).enumerate() {
+            let pointer = format!("/systems/{i}");
+            match systems.iter().find(|system| system.name == *name) {
+                None => {
+                    let known = list(systems.iter().map(|system| system.name.as_str()));
+                    faults.push(Fault::new(pointer, format!("no connected system has this name; {known}")));
+                }
+                Some(system) => {
+                    if let Some(kind) = self.kind.filter(|kind| !system.allow.contains(kind)) {
+                        let allowed = list(system.allow.iter().map(|kind| kind.as_str()));
+                        let detail = format!("this system is not instructed for requests of type {kind}; {allowed}");
+                        faults.push(Fault::new(pointer, detail));
+                    }
+                }
+            }
+        }
+        // Which law is known does not depend on the type.
+        let kind = self.kind.unwrap_or(RequestType::Access);
+        let country = controller.country.as_deref();
+        let choose = |law: Option<&str>, place: Option<&str>| edge.table.choose(kind, law, place, country).err();
+        let unknown = [
+            choose(self.regulation.as_deref(), None).filter(|_| self.regulation.is_some()),
+            choose(None, self.jurisdiction.as_deref()).filter(|_| self.jurisdiction.is_some()),
+        ];
+        faults.extend(unknown.into_iter().flatten().map(|error| unknown_law(&DeadlineError::Choice(error))));
+        if let Some(url) = &self.callback_url
+            && let Err(detail) = (edge.check_callback)(url.expose())
+        {
+            faults.push(Fault::new("/callback_url", detail));
+        }
+        faults
+    }
+
+    fn plan(&self, given: &[redress_domain::IdentifierType], systems: &[SystemRow]) -> FanOut {
+        let facts: Vec<SystemFacts> = systems.iter().map(SystemRow::facts).collect();
+        self.kind.map(|kind| fan_out(kind, given, &facts, self.systems.as_deref())).unwrap_or_default()
+    }
+
+    /// Faults that only the plan shows: fields that no system has, and named systems of which none can do it.
+    fn faults_of_plan(&self, plan: &FanOut, systems: &[SystemRow]) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let planned: Vec<&SystemRow> =
+            systems.iter().filter(|system| plan.steps.iter().any(|step| step.system_id == system.id)).collect();
+        if planned.is_empty() && self.systems.is_some() {
+            let verbless = plan.out_of_scope.iter().any(|o| o.reason == "verb_unsupported");
+            if let Some(kind) = self.kind.filter(|_| verbless) {
+                let detail = format!("none of these systems can carry out a request of type {kind}");
+                faults.push(Fault::new("/systems", detail));
+            }
+        }
+        if self.kind != Some(RequestType::Correction) || planned.is_empty() {
+            return faults;
+        }
+        let mut known: Vec<&str> = planned.iter().flat_map(|system| &system.fields).map(String::as_str).collect();
+        known.sort_unstable();
+        known.dedup();
+        for (i, field) in self.fields.iter().enumerate() {
+            if field.as_deref().is_some_and(|field| !known.contains(&field)) {
+                let detail = format!("no connected system that this request reaches declares this field; {}", list(known.iter().copied()));
+                faults.push(Fault::new(format!("/corrections/{i}/field"), detail));
+            }
+        }
+        faults
+    }
+}
+
+/// The fault of a law or place that the table does not hold, with what was probably meant.
+fn unknown_law(error: &DeadlineError) -> Fault {
+    let (pointer, given, known) = match error {
+        DeadlineError::Choice(ChoiceError::UnknownRegulation { id, known }) => ("/regulation", id, known),
+        DeadlineError::Choice(ChoiceError::UnknownJurisdiction { jurisdiction, known }) => {
+            ("/jurisdiction", jurisdiction, known)
+        }
+        other => return Fault::new("", other.to_string()),
+    };
+    let near = crate::config::document::nearest(&given.to_ascii_uppercase(), known.iter().map(String::as_str));
+    let hint = near.map(|word| format!("did you mean {word}? ")).unwrap_or_default();
+    Fault::new(pointer, format!("is not known; {hint}{}", list(known.iter().map(String::as_str))))
+}
+
+/// The known words, shortened where they are many.
+fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<&str> = words.collect();
+    match all.len() {
+        0 => "there is none".to_owned(),
+        1..=LISTED_MAX => format!("known: {}", all.join(", ")),
+        n => format!("known: {} and {} more", all[..LISTED_MAX].join(", "), n - LISTED_MAX),
+    }
+}

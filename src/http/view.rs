@@ -1,0 +1,122 @@
+//! A view is a row as its controller sees it: the members of the contract, instants in RFC 3339 UTC, nothing sealed but the reference.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use redress_domain::RequestType;
+use redress_domain::deadline::{self, Band, Binding, Calendar, EffectiveDue};
+use redress_domain::regulation::RuleTable;
+use redress_store::{Controller, DsrDetail, DsrRow, StepRow};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What a view depends on besides the row.
+#[derive(Clone)]
+pub(crate) struct Lens {
+    table: Arc<RuleTable>,
+    zone: TimeZone,
+    now: i64,
+}
+
+impl Lens {
+    /// The view of one controller at one moment.
+    pub(crate) fn new(table: Arc<RuleTable>, controller: &Controller, now: i64) -> Self {
+        Self { table, zone: deadline::zone(&controller.timezone).unwrap_or(TimeZone::UTC), now }
+    }
+
+    /// The controller's time zone.
+    pub(crate) const fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
+    /// How near the due date is, or was when the request ended.
+    pub(crate) fn band(&self, row: &DsrRow) -> Option<Band> {
+        let due = EffectiveDue::deserialize(&row.deadlines["effective"]).ok()?;
+        let started_at = match due.binding {
+            Binding::Statutory => row.data_subject_received_at.unwrap_or(row.instruction_received_at),
+            Binding::Contract => row.instruction_received_at,
+        };
+        let (contract, _) = self.table.contract_rule(row.kind)?;
+        let calendar = Calendar { weekend: &contract.weekend, holidays: &[], extra_working_days: &[] };
+        let (started_at, at) = (instant(started_at)?, instant(row.closed_at.unwrap_or(self.now))?);
+        Some(deadline::band(&self.table.sla, &due, started_at, at, &self.zone, &calendar))
+    }
+
+    /// A request without its steps.
+    pub(crate) fn summary(&self, row: &DsrRow) -> Value {
+        let id = &row.id;
+        let hands_over = matches!(row.kind, RequestType::Access | RequestType::Portability);
+        let out_of_scope: Vec<Value> =
+            row.out_of_scope.iter().map(|(system, reason)| json!({ "system": system, "reason": reason })).collect();
+        json!({
+            "id": id,
+            "status": row.status,
+            "type": row.kind,
+            "reference": row.reference.as_ref().map(|r| r.expose()),
+            "regulation": row.regulation,
+            "jurisdiction": row.jurisdiction,
+            "instruction_received_at": time(row.instruction_received_at),
+            "data_subject_received_at": row.data_subject_received_at.map(time),
+            "deadlines": row.deadlines,
+            "band": self.band(row),
+            "clock": clock(row),
+            "closed_at": row.closed_at.map(time),
+            "attention": row.attention,
+            "out_of_scope": out_of_scope,
+            "links": {
+                "self": format!("/v1/requests/{id}"),
+                "events": format!("/v1/requests/{id}/events"),
+                "certificate": format!("/v1/requests/{id}/certificate"),
+                "package": hands_over.then(|| format!("/v1/requests/{id}/package")),
+            },
+        })
+    }
+
+    /// A request with its steps.
+    pub(crate) fn detail(&self, detail: &DsrDetail) -> Value {
+        let mut view = self.summary(&detail.row);
+        view["steps"] = detail.steps.iter().map(step).collect();
+        view
+    }
+}
+
+/// The clock of the effective deadline, which nothing pauses yet.
+fn clock(row: &DsrRow) -> &'static str {
+    match row.closed_at {
+        None => "running",
+        Some(at) if at < row.due_before => "stopped(met)",
+        Some(_) => "stopped(breached)",
+    }
+}
+
+fn step(step: &StepRow) -> Value {
+    let result = |name: &str| step.result.as_ref().and_then(|r| r.get(name)).cloned();
+    json!({
+        "id": step.id,
+        "system": step.system,
+        "family": step.family,
+        "verb": step.verb,
+        "status": step.status,
+        "found": step.found,
+        "changed": step.changed,
+        "attempts": step.attempts,
+        "next_attempt_at": step.next_attempt_at.map(time),
+        "acted_at": step.acted_at.map(time),
+        "effect": result("effect"),
+        "residual_until": result("residual_until"),
+        "completes_by": result("completes_by"),
+        "verified_at": step.verified_at.map(time),
+        "retained": result("retained").unwrap_or_else(|| json!([])),
+        "error": step.error.as_ref().map(|(code, detail)| json!({ "code": code, "detail": detail })),
+    })
+}
+
+/// An instant of the database.
+pub(crate) fn instant(ms: i64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(ms).ok()
+}
+
+/// An instant of the database as RFC 3339 in UTC.
+pub(crate) fn time(ms: i64) -> Option<String> {
+    instant(ms).map(|at| at.to_string())
+}
