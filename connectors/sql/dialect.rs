@@ -356,7 +356,8 @@ impl Dialect {
         let text = self.searchable(column);
         // The digits in this order with anything in between: true of every hit and far cheaper than dropping the rest.
         let any = if self == Dialect::Sqlite { "*" } else { "%" };
-        let pattern: String = tail.chars().flat_map(|digit| [any.to_owned(), digit.to_string()]).chain([any.to_owned()]).collect();
+        let pattern: String =
+            tail.chars().flat_map(|digit| [any.to_owned(), digit.to_string()]).chain([any.to_owned()]).collect();
         let pattern = params.text(&pattern);
         let mark = params.text(tail);
         match self {

@@ -85,11 +85,6 @@ impl Problem {
         self.headers.push((name, HeaderValue::from_static(value)));
         self
     }
-
-    /// Its status.
-    pub(crate) const fn status(&self) -> StatusCode {
-        self.status
-    }
 }
 
 impl From<Error> for Problem {

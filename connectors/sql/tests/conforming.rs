@@ -50,12 +50,13 @@ impl Target for Shop {
         for (i, person) in people.iter().enumerate() {
             let Person { customer_id, email, phone, full_name } = person;
             let values = [customer_id, email, phone, full_name].map(|value| text(value)).join(", ");
-            script.push_str(&format!(
+            let rows = format!(
                 "INSERT INTO customers VALUES ({values});
                  INSERT INTO orders VALUES ('o{i}a', {id}), ('o{i}b', {id});
                  INSERT INTO notes VALUES ('n{i}', 'o{i}a', 'rings twice');",
                 id = text(customer_id)
-            ));
+            );
+            script.push_str(&rows);
         }
         self.lab.sql(&script).await;
         *self.people.lock().unwrap_or_else(PoisonError::into_inner) = people.to_vec();

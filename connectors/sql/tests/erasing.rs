@@ -249,7 +249,8 @@ async fn identifying_columns_that_are_redacted_first_do_not_hide_the_rest(lab: L
 async fn what_is_deleted_from_a_sqlite_file_is_overwritten_in_it() {
     let lab = Lab::new(Kind::Sqlite).await;
     lab.sql(CUSTOMERS).await;
-    lab.sql("INSERT INTO customers (id, email) VALUES ('C-1', 'secret-canary@x.example'), ('C-2', 'bob@x.example')").await;
+    lab.sql("INSERT INTO customers (id, email) VALUES ('C-1', 'secret-canary@x.example'), ('C-2', 'bob@x.example')")
+        .await;
     let holds = |text: &str| {
         let bytes = std::fs::read(lab.file()).expect("the file is ours");
         bytes.windows(text.len()).any(|window| window == text.as_bytes())

@@ -12,6 +12,7 @@ facts! {
     a_circle_of_references_that_cannot_be_null_is_deleted_where_the_database_can
     a_cascade_among_deleted_rows_is_counted_row_by_row
     the_check_warns_of_foreign_keys_to_come
+    a_foreign_key_of_two_columns_is_let_go_too
 }
 
 const PEOPLE: &str = "
@@ -178,4 +179,35 @@ async fn the_check_warns_of_foreign_keys_to_come(lab: Lab) {
     lab.sql(&format!("CREATE INDEX people_email ON people ({index})")).await;
     let report = lab.connector(PEOPLE_TOML).check().await.expect("in order");
     assert!(!report.warnings.iter().any(|w| w.contains("no usable index")), "{report:?}");
+}
+
+async fn a_foreign_key_of_two_columns_is_let_go_too(lab: Lab) {
+    lab.sql(
+        "CREATE TABLE people (id INTEGER PRIMARY KEY, shop INTEGER, email VARCHAR(60), UNIQUE (shop, id));
+         CREATE TABLE orders (id INTEGER PRIMARY KEY, shop INTEGER NOT NULL, person_id INTEGER, ship_to VARCHAR(60), \
+         FOREIGN KEY (shop, person_id) REFERENCES people (shop, id) ON DELETE CASCADE);
+         INSERT INTO people VALUES (1, 7, 'ann@x.example'), (2, 7, 'bob@x.example');
+         INSERT INTO orders VALUES (10, 7, 1, 'street'), (20, 7, 2, 'road');",
+    )
+    .await;
+    let connector = lab.connector(&orders("\"keep\"\nreason = \"tax_law_10_years\""));
+    assert_eq!(erase(&connector, &by_email("ann@x.example")).await.changed, 1);
+    let rows = lab.query("SELECT id, shop, coalesce(person_id, 0) FROM orders ORDER BY id").await;
+    assert_eq!(rows, ["10|7|0", "20|7|2"]);
+}
+
+#[tokio::test]
+async fn a_table_of_another_schema_with_capitals_in_its_name_is_reached() {
+    let lab = Lab::new(Kind::Postgres).await;
+    lab.sql(
+        "CREATE SCHEMA \"Crm\"; CREATE TABLE \"Crm\".\"People\" (\"Id\" uuid PRIMARY KEY, email text);
+         CREATE TABLE public.notes (id int PRIMARY KEY, person uuid NOT NULL REFERENCES \"Crm\".\"People\");
+         INSERT INTO \"Crm\".\"People\" VALUES ('0d9c53aa-8c5b-4d2e-9b0f-5b1c3f6f0a11', 'Ann@x.example');
+         INSERT INTO notes VALUES (1, '0d9c53aa-8c5b-4d2e-9b0f-5b1c3f6f0a11');",
+    )
+    .await;
+    let tables = "[[tables]]\nname = \"Crm.People\"\nkey = \"Id\"\nidentify = { email = \"email\" }\non_delete = \"delete\"\n\
+                  [[tables]]\nname = \"notes\"\nkey = \"id\"\nreferences = { person = \"Crm.People.Id\" }\non_delete = \"delete\"";
+    let erased = erase(&lab.connector(tables), &by_email("ann@x.example")).await;
+    assert_eq!((erased.found, erased.changed), (2, 2));
 }

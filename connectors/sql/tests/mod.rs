@@ -1,6 +1,5 @@
 //! Facts about SQL systems. Each holds on SQLite, on PostgreSQL and on MariaDB.
 
-mod bench_tmp;
 mod conforming;
 mod declaring;
 mod erasing;

@@ -67,7 +67,7 @@ async fn an_export_keeps_json_types(lab: Lab) {
             (&json!("{a,b}"), &json!("[1,5)"), &json!("10.0.0.1/8"))
         ),
         Kind::Mariadb => {
-            assert_eq!((&record["e"], &record["y"], &record["t"]), (&json!("b"), &json!(2026), &json!("10:00:00")))
+            assert_eq!((&record["e"], &record["y"], &record["t"]), (&json!("b"), &json!(2026), &json!("10:00:00")));
         }
     }
 }

@@ -1,0 +1,183 @@
+//! How the board looks: one table, the words of the contract in plain letters, colour only beside a word.
+
+use super::Count;
+use crate::http::view::{Lens, instant};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Unit;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use redress_domain::deadline::Band;
+use redress_store::DsrRow;
+use ring::digest::{SHA256, digest};
+use std::sync::LazyLock;
+
+const STYLE: &str = include_str!("style.css");
+
+/// What a page may load: this style sheet.
+pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()).as_ref());
+    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+});
+
+/// A page around its content. The list refreshes itself, so that it can hang on a wall.
+pub(super) fn shell(title: &str, refreshes: bool, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                @if refreshes { meta http-equiv="refresh" content="30"; }
+                title { (title) " · Redress" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { (body) }
+        }
+    }
+}
+
+/// One request in the list.
+pub(super) struct Line {
+    id: String,
+    controller: String,
+    kind: &'static str,
+    status: String,
+    band: Option<Band>,
+    due: String,
+    near: String,
+    attention: Option<String>,
+    ended: Option<String>,
+}
+
+impl Line {
+    pub(super) fn of(controller: &str, lens: &Lens, row: &DsrRow, now: i64) -> Self {
+        let due_on = row.deadlines["effective"]["due_on"].as_str().and_then(|text| text.parse::<Date>().ok());
+        let late = row.closed_at.is_some_and(|at| at >= row.due_before);
+        let ended = row.closed_at.map(|at| format!("ended {}{}", date_of(at, lens.zone()), if late { ", late" } else { "" }));
+        Self {
+            id: row.id.to_string(),
+            controller: controller.to_owned(),
+            kind: row.kind.as_str(),
+            status: row.status.clone(),
+            band: lens.band(row).filter(|_| row.closed_at.is_none()),
+            due: due_on.map(day).unwrap_or_default(),
+            near: due_on.map(|due| distance(due, now, lens.zone())).unwrap_or_default(),
+            attention: row.attention.clone(),
+            ended,
+        }
+    }
+}
+
+/// The list.
+pub(super) fn board(lines: &[Line], counts: &[Count], status: Option<&str>, all: bool, now: i64) -> Markup {
+    let total: i64 = counts.iter().map(|(_, count, _)| count).sum();
+    let capped = counts.iter().any(|(.., capped)| *capped);
+    html! {
+        header {
+            h1 { a href="/" { "Redress" } }
+            p.quiet { "as of " (moment(now, &TimeZone::UTC)) }
+        }
+        nav aria-label="Requests by status" {
+            (chip(None, "all", total, capped, status))
+            @for (word, count, capped) in counts { (chip(Some(word), word, *count, *capped, status)) }
+        }
+        main {
+            @if lines.is_empty() { (nothing(status)) } @else {
+                table {
+                    thead { tr {
+                        th { "Due" } th { "Band" } th { "Request" }
+                        @if all { th { "Controller" } }
+                        th { "Type" } th { "Status" } th { "Needs attention" }
+                    } }
+                    tbody { @for line in lines { (row(line, all)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(line: &Line, all: bool) -> Markup {
+    html! {
+        tr.ended[line.ended.is_some()] {
+            td.due { span.date { (line.due) } " " span.quiet { (line.ended.as_deref().unwrap_or(&line.near)) } }
+            td { @if let Some(band) = line.band { (band_mark(band)) } }
+            td { a.id href={ "/requests/" (line.id) } { (line.id) } }
+            @if all { td { (line.controller) } }
+            td { (line.kind) }
+            td { (status_mark(&line.status)) }
+            td.attention { @if let Some(attention) = &line.attention { (attention) } }
+        }
+    }
+}
+
+fn chip(status: Option<&str>, word: &str, count: i64, capped: bool, chosen: Option<&str>) -> Markup {
+    let target = status.map_or_else(|| "/".to_owned(), |status| format!("/?status={status}"));
+    html! {
+        a.chip.alert[word == "needs_attention"] href=(target) aria-current=[(status == chosen).then_some("page")] {
+            (plain(word)) " " b { (count) @if capped { "+" } }
+        }
+    }
+}
+
+fn nothing(status: Option<&str>) -> Markup {
+    html! {
+        section.empty {
+            @if let Some(status) = status {
+                h2 { "No request is " (plain(status)) }
+                p { a href="/" { "Show all requests" } }
+            } @else {
+                h2 { "No requests yet" }
+                ol {
+                    li { "Create a controller and keep its API key: " code { "redress controller create acme --country DE --timezone Europe/Berlin" } }
+                    li { "Connect the systems that hold its data: " code { "redress apply acme.toml" } }
+                    li { "Submit the first request: " code { "redress submit --type access --email person@example.com" } }
+                }
+                p.quiet { "Or see a batch of requests being fulfilled at once: " code { "redress demo" } }
+            }
+        }
+    }
+}
+
+/// A band as a word with a mark.
+pub(super) fn band_mark(band: Band) -> Markup {
+    html! { span class={ "band " (band.as_str()) } { (plain(band.as_str())) } }
+}
+
+/// A status as a word.
+pub(super) fn status_mark(status: &str) -> Markup {
+    html! { span.status.alert[status == "needs_attention"] { (plain(status)) } }
+}
+
+/// A word of the contract in plain letters.
+pub(super) fn plain(word: &str) -> String {
+    word.replace('_', " ")
+}
+
+/// `21 Dec 2026`
+pub(super) fn day(day: Date) -> String {
+    day.strftime("%-d %b %Y").to_string()
+}
+
+/// An instant with day and time in a zone.
+pub(super) fn moment(ms: i64, zone: &TimeZone) -> String {
+    instant(ms).map(|at| at.to_zoned(zone.clone()).strftime("%-d %b %Y, %H:%M %Z").to_string()).unwrap_or_default()
+}
+
+fn date_of(ms: i64, zone: &TimeZone) -> String {
+    instant(ms).map(|at| day(at.to_zoned(zone.clone()).date())).unwrap_or_default()
+}
+
+/// How far a day is from today in the controller's zone.
+fn distance(due: Date, now: i64, zone: &TimeZone) -> String {
+    let Some(today) = instant(now).map(|at| at.to_zoned(zone.clone()).date()) else { return String::new() };
+    match today.until((Unit::Day, due)).map_or(0, |span| span.get_days()) {
+        0 => "today".to_owned(),
+        1 => "tomorrow".to_owned(),
+        -1 => "1 day late".to_owned(),
+        days if days < 0 => format!("{} days late", -days),
+        days => format!("in {days} days"),
+    }
+}

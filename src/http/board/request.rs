@@ -1,0 +1,159 @@
+//! `GET /requests/{id}` shows one request to people: what is done where, by when and why, and what happened so far.
+
+use super::page::{band_mark, day, moment, plain, status_mark};
+use super::{Viewer, document, viewer};
+use crate::http::Edge;
+use crate::http::path::DsrPath;
+use crate::http::problem::Problem;
+use crate::http::view::Lens;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
+use redress_domain::DsrId;
+use redress_store::{AuditEvent, Controller, DsrDetail, DsrRow, Error, StepRow};
+use serde_json::Value;
+
+/// Events that are shown; the API has them all.
+const EVENTS_MAX: usize = 200;
+
+pub(crate) async fn request(
+    State(edge): State<Edge>,
+    headers: HeaderMap,
+    DsrPath(id): DsrPath,
+) -> Result<Response, Problem> {
+    let viewer = match viewer(&edge, &headers).await? {
+        Ok(viewer) => viewer,
+        Err(asked) => return Ok(asked),
+    };
+    let (controller, detail) = find(&edge, &viewer, &id).await?;
+    let events = edge.store.events_of(&controller.id, &id).await?;
+    let lens = Lens::new(edge.table.clone(), controller, edge.store.now_ms());
+    Ok(document("Request", false, &render(&controller.name, &lens, &detail, &events)))
+}
+
+/// The request, in whichever of the viewer's controllers it is.
+async fn find<'v>(edge: &Edge, viewer: &'v Viewer, id: &DsrId) -> Result<(&'v Controller, DsrDetail), Problem> {
+    for controller in &viewer.controllers {
+        match edge.store.dsr(&controller.id, id).await {
+            Ok(detail) => return Ok((controller, detail)),
+            Err(Error::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Problem::not_found())
+}
+
+fn render(controller: &str, lens: &Lens, detail: &DsrDetail, events: &[AuditEvent]) -> Markup {
+    let row = &detail.row;
+    let zone = lens.zone();
+    html! {
+        header { h1 { a href="/" { "Redress" } } p.quiet { "times in " (zone.iana_name().unwrap_or("UTC")) } }
+        main {
+            h2 { (row.kind) " for " (controller) " " (status_mark(&row.status)) " "
+                @if let Some(band) = lens.band(row).filter(|_| row.closed_at.is_none()) { (band_mark(band)) } }
+            p.id { (row.id) }
+            @if let Some(attention) = &row.attention { p.notice { b { "Needs attention: " } (attention) } }
+            (dates(row, zone))
+            (steps(detail, zone))
+            (history(events, zone))
+        }
+    }
+}
+
+fn dates(row: &DsrRow, zone: &TimeZone) -> Markup {
+    let deadlines = &row.deadlines;
+    let on = |value: &Value| value.as_str().and_then(|text| text.parse::<Date>().ok()).map(day);
+    let binding = match deadlines["effective"]["binding"].as_str() {
+        Some("statutory") => "from the law's date",
+        _ => "from the contract's date",
+    };
+    html! {
+        section {
+            h3 { "Dates" }
+            dl {
+                dt { "Due" } dd { (on(&deadlines["effective"]["due_on"]).unwrap_or_default()) " " span.quiet { (binding) } }
+                dt { "Contract" } dd { (on(&deadlines["contract"]["due_on"]).unwrap_or_default()) " " span.quiet { (text(&deadlines["contract"]["rule"])) } }
+                dt { "Law" } dd {
+                    @match on(&deadlines["statutory"]["due_on"]) {
+                        Some(date) => { (date) " " span.quiet { (text(&deadlines["statutory"]["rule"])) @if deadlines["statutory"]["assumed"] == true { ", assumed" } } }
+                        None => { span.quiet { "no date of the law" } }
+                    }
+                }
+                @if let Some(date) = on(&deadlines["acknowledge_by"]) { dt { "Acknowledge" } dd { "by " (date) } }
+                dt { "Received" } dd { (moment(row.instruction_received_at, zone)) }
+                @if let Some(at) = row.closed_at { dt { "Ended" } dd { (moment(at, zone)) @if at >= row.due_before { ", late" } } }
+            }
+            details {
+                summary { "Why these dates" }
+                ul { @for sentence in deadlines["trace"].as_array().into_iter().flatten() { li { (text(sentence)) } } }
+                p.quiet { "Rules of " (text(&deadlines["table_version"])) }
+            }
+        }
+    }
+}
+
+fn steps(detail: &DsrDetail, zone: &TimeZone) -> Markup {
+    html! {
+        section {
+            h3 { "Steps" }
+            @if detail.steps.is_empty() { p.quiet { "No connected system has a part in this request." } } @else {
+                table {
+                    thead { tr { th { "System" } th { "What" } th { "Status" } th { "Found" } th { "Changed" } th { "Tries" } th { "Next or done" } th { "Error" } } }
+                    tbody { @for step in &detail.steps { (step_row(step, zone)) } }
+                }
+            }
+            @if !detail.row.out_of_scope.is_empty() {
+                p.quiet { "Left out: " (detail.row.out_of_scope.iter().map(|(system, reason)| format!("{system} ({})", plain(reason))).collect::<Vec<_>>().join(", ")) }
+            }
+        }
+    }
+}
+
+fn step_row(step: &StepRow, zone: &TimeZone) -> Markup {
+    let when = step.next_attempt_at.or(step.verified_at).or(step.acted_at);
+    html! {
+        tr {
+            td { (step.system) " " span.quiet { (step.connector) } }
+            td { (step.verb) }
+            td { (status_mark(step.status.as_str())) }
+            td.number data-label="found" { @if let Some(found) = step.found { (found) } }
+            td.number data-label="changed" { @if let Some(changed) = step.changed { (changed) } }
+            td.number data-label="tries" { (step.attempts) }
+            td { @if let Some(at) = when { (moment(at, zone)) } }
+            td.attention { @if let Some((code, detail)) = &step.error { b { (code) } " " (detail) } }
+        }
+    }
+}
+
+fn history(events: &[AuditEvent], zone: &TimeZone) -> Markup {
+    let at = |text: &str| text.parse::<Timestamp>().map(|at| moment(at.as_millisecond(), zone)).unwrap_or_default();
+    html! {
+        section {
+            h3 { "History" }
+            table.history {
+                thead { tr { th { "When" } th { "What" } th { "Who" } th { "Data" } } }
+                tbody {
+                    @for event in events.iter().take(EVENTS_MAX) {
+                        tr { td { (at(&event.at)) } td { (plain(&event.kind)) } td { (event.actor) } td.data { (data(&event.data)) } }
+                    }
+                }
+            }
+            @if events.len() > EVENTS_MAX { p.quiet { (events.len() - EVENTS_MAX) " more; the API has them all" } }
+        }
+    }
+}
+
+/// The data of an event as words.
+fn data(data: &Value) -> String {
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let members = data.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    members.map(|(name, value)| format!("{} {}", plain(name), word(value))).collect::<Vec<_>>().join(" · ")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

@@ -1,0 +1,30 @@
+//! What the store promises, stated as facts, on SQLite and on a real PostgreSQL server.
+
+/// Makes one test per fact and database.
+macro_rules! on_both {
+    ($($fact:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $fact() { super::$fact(crate::lab::Lab::new(redress_store::Dialect::Sqlite).await).await; })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $fact() { super::$fact(crate::lab::Lab::new(redress_store::Dialect::Postgres).await).await; })+
+        }
+    };
+}
+
+mod audit;
+mod concurrency;
+mod deciding;
+mod fencing;
+mod lab;
+mod purging;
+mod queue;
+mod random;
+mod schema;
+mod secrecy;
+mod stages;
+mod submitting;
+mod telling;
+mod tenants;
