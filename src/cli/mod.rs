@@ -96,13 +96,15 @@ pub(crate) struct Json {
 pub async fn run(cli: Cli) -> Result<()> {
     let environment = Environment::of_process();
     let file = cli.config.clone().or_else(|| environment.get("REDRESS_CONFIG").map(PathBuf::from));
+    let quiet = || -> Result<Config> { Ok(Config::load_here(file.as_deref(), &environment)?) };
     let settings = || -> Result<Config> {
-        let config = Config::load_here(file.as_deref(), &environment)?;
+        let config = quiet()?;
         telemetry::init(&config.log);
         Ok(config)
     };
     match cli.command {
-        Command::Demo(demo) => demo.run(settings()?).await,
+        // The demonstration logs to a file of its own.
+        Command::Demo(demo) => demo.run(quiet()?).await,
         Command::Serve { role } => serve(settings()?, role).await,
         Command::Migrate => operator::migrate(settings()?).await,
         Command::Doctor => operator::doctor(settings()?).await,

@@ -1,0 +1,3 @@
+//! A journey is one request from its submission to its proof, seen from outside.
+
+mod fulfilled;
