@@ -189,7 +189,7 @@ pub struct StepRow {
     pub result: Option<Value>,
     /// What the second read counted.
     pub proof: Option<Value>,
-    /// How often it was leased.
+    /// How often it was tried, second reads not counted.
     pub attempts: i64,
     /// When it is tried again (Unix ms).
     pub next_attempt_at: Option<i64>,
@@ -289,7 +289,7 @@ impl Store {
         let mut tx = self.db.begin("claim").await?;
         let rows = tx
             .rows(
-                "-- claim\nUPDATE steps SET q = 'run', owner = $1, token = token + 1, attempts = attempts + 1, lease_until = {now} + $2 WHERE id IN (SELECT id FROM steps WHERE q = 'ready' AND lane = $3 AND verb = $4 AND phase = $5 ORDER BY due_at, id LIMIT $6 {skip_locked}) RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload",
+                "-- claim\nUPDATE steps SET q = 'run', owner = $1, token = token + 1, attempts = attempts + CASE WHEN phase = 'act' THEN 1 ELSE 0 END, lease_until = {now} + $2 WHERE id IN (SELECT id FROM steps WHERE q = 'ready' AND lane = $3 AND verb = $4 AND phase = $5 ORDER BY due_at, id LIMIT $6 {skip_locked}) RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload",
                 args![owner, lease_ms, next.text("lane")?, next.text("verb")?, next.text("phase")?, batch as i64],
             )
             .await?;
@@ -371,7 +371,7 @@ impl Store {
         let mut tx = self.db.begin("release").await?;
         for lease in leases {
             tx.exec(
-                "-- release\nUPDATE steps SET q = 'ready', attempts = attempts - 1, token = token + 1, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                "-- release\nUPDATE steps SET q = 'ready', attempts = attempts - CASE WHEN phase = 'act' THEN 1 ELSE 0 END, token = token + 1, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                 args![lease.step_id.as_str(), lease.token],
             )
             .await?;
