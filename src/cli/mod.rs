@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Redress: find, hand over, correct or delete what is held about one person, on time, and prove it.
 #[derive(Debug, Parser)]
-#[command(name = "redress", version, about, propagate_version = true, max_term_width = 110)]
+#[command(name = "redress", version, about, propagate_version = true)]
 pub struct Cli {
     /// A configuration file; the environment overrides it (config/default.toml documents every key).
     #[arg(long, global = true, value_name = "FILE")]
@@ -87,6 +87,18 @@ pub(crate) struct Json {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Runs a command to its end on a runtime of its own.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_blocking(cli: Cli) -> Result<()> {
+    // One TLS implementation for the whole process; a second call could only come from ourselves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
+    let run: futures::future::BoxFuture<'static, Result<()>> = Box::pin(run(cli));
+    runtime.block_on(run)
 }
 
 /// Runs a command. The exit code is 0 for done and 1 for refused or failed; clap answers 2 for wrong usage.

@@ -64,8 +64,7 @@ impl Reading {
 fn lines(page: &[AuditEvent]) -> Result<Bytes, Error> {
     let mut text = Vec::new();
     for event in page {
-        serde_json::to_writer(&mut text, event)
-            .map_err(|_| Error::Inconsistent { table: "events", column: "data" })?;
+        serde_json::to_writer(&mut text, event).map_err(|_| Error::Inconsistent { table: "events", column: "data" })?;
         text.push(b'\n');
     }
     Ok(text.into())

@@ -176,7 +176,7 @@ async fn ended(edge: &Edge, viewer: &Viewer, status: Option<&str>, room: usize) 
         let filter = DsrFilter { status: Some(stage.as_str().into()), limit: room as i64, ..DsrFilter::default() };
         rows.extend(edge.store.dsrs(viewer.scope(), &filter).await?);
     }
-    rows.sort_by(|a, b| b.closed_at.cmp(&a.closed_at));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.closed_at));
     rows.truncate(room);
     Ok(rows)
 }

@@ -34,7 +34,10 @@ pub(crate) fn add(faults: &mut Vec<Fault>, later: Vec<Fault>) {
     let before = faults.len();
     for fault in later {
         let repeats = faults[..before].iter().any(|earlier| {
-            fault.pointer.strip_prefix(earlier.pointer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            fault
+                .pointer
+                .strip_prefix(earlier.pointer.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         });
         if !repeats {
             faults.push(fault);
@@ -45,7 +48,7 @@ pub(crate) fn add(faults: &mut Vec<Fault>, later: Vec<Fault>) {
 /// The members of one object; what is not taken is unknown.
 pub(crate) struct Members<'v> {
     pointer: String,
-    members: &'v Map<String, Value>,
+    given: &'v Map<String, Value>,
     asked: Vec<&'static str>,
 }
 
@@ -56,12 +59,12 @@ impl<'v> Members<'v> {
         if members.is_none() {
             faults.push(Fault::new(pointer, "must be an object"));
         }
-        members.map(|members| Self { pointer: pointer.to_owned(), members, asked: Vec::new() })
+        members.map(|given| Self { pointer: pointer.to_owned(), given, asked: Vec::new() })
     }
 
     fn take(&mut self, name: &'static str) -> Option<&'v Value> {
         self.asked.push(name);
-        self.members.get(name)
+        self.given.get(name)
     }
 
     /// A member that must be a text if it is there.
@@ -85,13 +88,11 @@ impl<'v> Members<'v> {
         let items = self.list(name, faults)?;
         let mut all = Vec::new();
         for (i, item) in items.iter().enumerate() {
-            match item.as_str() {
-                Some(text) => all.push(text.to_owned()),
-                None => {
-                    faults.push(Fault::new(format!("{}/{name}/{i}", self.pointer), "must be a text"));
-                    all.push(String::new());
-                }
+            if !item.is_string() {
+                faults.push(Fault::new(format!("{}/{name}/{i}", self.pointer), "must be a text"));
             }
+            // A place is kept for it, so that later faults point at the right ones.
+            all.push(item.as_str().unwrap_or_default().to_owned());
         }
         Some(all)
     }
@@ -117,7 +118,7 @@ impl<'v> Members<'v> {
 
     /// Whatever was not asked for is unknown.
     pub(crate) fn finish(self, faults: &mut Vec<Fault>) {
-        for name in self.members.keys().filter(|name| !self.asked.contains(&name.as_str())) {
+        for name in self.given.keys().filter(|name| !self.asked.contains(&name.as_str())) {
             let detail = format!("is not a member here; there are {}", self.asked.join(", "));
             faults.push(Fault::new(join(&self.pointer, name), detail));
         }

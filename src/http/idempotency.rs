@@ -17,7 +17,8 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let read = value.to_str().ok().filter(|_| values.next().is_none()).and_then(|text| read(text.trim()));
     let well_formed = |key: &String| (1..=KEY_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     read.filter(well_formed).map(Some).ok_or_else(|| {
-        let detail = format!("the header Idempotency-Key must be given once, with 1 to {KEY_MAX} visible ASCII characters");
+        let detail =
+            format!("the header Idempotency-Key must be given once, with 1 to {KEY_MAX} visible ASCII characters");
         Problem::bad_request(detail)
     })
 }
@@ -44,7 +45,9 @@ pub(crate) fn hashes(key: &str, body: &Value) -> (String, String) {
 fn sha256_hex(parts: &[&[u8]]) -> String {
     use std::fmt::Write as _;
     let mut context = Context::new(&SHA256);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     context.finish().as_ref().iter().fold(String::new(), |mut hex, byte| {
         let _infallible = write!(hex, "{byte:02x}");
         hex

@@ -18,12 +18,7 @@ pub(crate) const DEPTH_MAX: usize = 32;
 const QUOTED_MAX: usize = 64;
 
 /// Reads a body that must be JSON.
-pub(crate) async fn read(
-    headers: &HeaderMap,
-    body: Body,
-    limit: usize,
-    patience: Duration,
-) -> Result<Value, Problem> {
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize, patience: Duration) -> Result<Value, Problem> {
     check_encoding(headers)?;
     check_media_type(headers)?;
     parse(&bytes(headers, body, limit, patience).await?)
@@ -46,7 +41,8 @@ pub(crate) async fn read_optional(
 }
 
 fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
-    let coded = headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let coded =
+        headers.get_all(CONTENT_ENCODING).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
     if coded {
         let detail = "send the body without compression (no Content-Encoding)";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));

@@ -16,7 +16,10 @@ use redress_store::Role;
 use serde_json::{Value, json};
 
 /// `GET /v1/keys`
-pub(crate) async fn list(Administrator(caller): Administrator, State(edge): State<Edge>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(
+    Administrator(caller): Administrator,
+    State(edge): State<Edge>,
+) -> Result<Json<Value>, Problem> {
     let keys = edge.store.keys(&caller.controller_id).await?;
     let keys: Vec<Value> = keys
         .iter()

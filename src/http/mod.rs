@@ -43,8 +43,7 @@ pub type CheckUrl = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 /// Decides about a host and port that a caller gave; the reason if they are refused.
 pub type CheckHost = Arc<dyn Fn(&str, u16) -> Result<(), String> + Send + Sync>;
 /// Checks a connected system and records the outcome: a report, or code and sentence of what is wrong.
-pub type CheckSystem =
-    Arc<dyn Fn(SystemRow) -> BoxFuture<'static, Result<Value, (String, String)>> + Send + Sync>;
+pub type CheckSystem = Arc<dyn Fn(SystemRow) -> BoxFuture<'static, Result<Value, (String, String)>> + Send + Sync>;
 /// Names the reasons for which this process is not ready.
 pub type Ready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 

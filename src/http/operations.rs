@@ -55,7 +55,11 @@ pub(crate) async fn metrics(State(edge): State<Edge>) -> Response {
         }
     }
     if let Ok(depth) = depth {
-        page.metric("redress_queue_depth", "gauge", "Rows of the queue: ready, wait, run, and those that need a person.");
+        page.metric(
+            "redress_queue_depth",
+            "gauge",
+            "Rows of the queue: ready, wait, run, and those that need a person.",
+        );
         for (state, count) in depth {
             page.sample("redress_queue_depth", &[("state", &state)], count);
         }

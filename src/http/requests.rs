@@ -136,7 +136,8 @@ pub(crate) async fn reject(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let body = json::read_optional(&headers, body, edge.body_limit, edge.patience()).await?.unwrap_or_else(|| json!({}));
+    let body =
+        json::read_optional(&headers, body, edge.body_limit, edge.patience()).await?.unwrap_or_else(|| json!({}));
     let mut faults = Vec::new();
     let mut reason = None;
     if let Some(mut members) = Members::open(&body, "", &mut faults) {
@@ -144,7 +145,8 @@ pub(crate) async fn reject(
         members.finish(&mut faults);
     }
     let code = |text: &String| {
-        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        (1..=64).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
     };
     let reason = reason.filter(code);
     if reason.is_none() {
@@ -165,7 +167,8 @@ pub(crate) async fn retry(
 ) -> Result<Json<Value>, Problem> {
     no_members(&edge, &headers, body).await?;
     let row = edge.store.dsr(&caller.controller_id, &id).await?.row;
-    let facts: Vec<SystemFacts> = edge.store.systems(&caller.controller_id).await?.iter().map(SystemRow::facts).collect();
+    let facts: Vec<SystemFacts> =
+        edge.store.systems(&caller.controller_id).await?.iter().map(SystemRow::facts).collect();
     let plan = fan_out(row.kind, &row.identifier_types, &facts, None);
     decide(&edge, &caller, &id, Decision::Retry(plan)).await
 }

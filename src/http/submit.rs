@@ -14,7 +14,7 @@ use redress_domain::plan::{FanOut, Policy, SystemFacts, fan_out};
 use redress_domain::regulation::{ChoiceError, ChosenBy};
 use redress_domain::submission::{RawSubmission, Submission};
 use redress_domain::words::Fault;
-use redress_domain::{Personal, RequestType};
+use redress_domain::{Identifier, IdentifierType, Personal, RequestType};
 use redress_store::{Controller, ControllerPolicy, NewDsr, Submitted, SystemRow};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub(crate) async fn submit(
     };
     body::add(&mut faults, later);
     body::add(&mut faults, named.faults(&edge, &controller, &systems));
-    let given = submission.as_ref().map(|s| s.subject.identifiers.iter().map(|i| i.kind()).collect::<Vec<_>>());
+    let given = submission.as_ref().map(|s| s.subject.identifiers.iter().map(Identifier::kind).collect::<Vec<_>>());
     let plan = named.plan(&given.unwrap_or_default(), &systems);
     body::add(&mut faults, named.faults_of_plan(&plan, &systems));
     let Some(submission) = submission.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(&faults)) };
@@ -104,7 +104,8 @@ fn complete(
         .choose(input.request_type, input.regulation, input.jurisdiction, input.controller_country)
         .map_err(|error| unusable(&error))?;
     // A law that does not bind yet governs only what names it.
-    let governs = chosen.filter(|c| dates.statutory.is_some() || c.by == ChosenBy::Id || c.regulation.effective.is_none());
+    let governs =
+        chosen.filter(|c| dates.statutory.is_some() || c.by == ChosenBy::Id || c.regulation.effective.is_none());
     Ok(NewDsr {
         controller_id: controller.id.clone(),
         regulation: governs.map(|choice| choice.regulation.id.clone()),
@@ -185,7 +186,7 @@ impl Named {
         faults
     }
 
-    fn plan(&self, given: &[redress_domain::IdentifierType], systems: &[SystemRow]) -> FanOut {
+    fn plan(&self, given: &[IdentifierType], systems: &[SystemRow]) -> FanOut {
         let facts: Vec<SystemFacts> = systems.iter().map(SystemRow::facts).collect();
         self.kind.map(|kind| fan_out(kind, given, &facts, self.systems.as_deref())).unwrap_or_default()
     }
@@ -210,7 +211,10 @@ impl Named {
         known.dedup();
         for (i, field) in self.fields.iter().enumerate() {
             if field.as_deref().is_some_and(|field| !known.contains(&field)) {
-                let detail = format!("no connected system that this request reaches declares this field; {}", list(known.iter().copied()));
+                let detail = format!(
+                    "no connected system that this request reaches declares this field; {}",
+                    list(known.iter().copied())
+                );
                 faults.push(Fault::new(format!("/corrections/{i}/field"), detail));
             }
         }

@@ -78,13 +78,17 @@ async fn store(
 ) -> Result<Response, Problem> {
     let (controller_id, actor) = (&caller.controller_id, caller.key_id.as_str());
     let new = connected::upsert(definition).map_err(|more| {
-        let faults: Vec<Fault> = more.into_iter().map(|f| Fault::new(format!("/{}", f.path.replace('.', "/")), f.detail)).collect();
+        let faults: Vec<Fault> =
+            more.into_iter().map(|f| Fault::new(format!("/{}", f.path.replace('.', "/")), f.detail)).collect();
         Problem::invalid(&faults)
     })?;
     match edge.store.upsert_system(controller_id, &new, actor).await {
         // Somebody else connected a system of this name in the same moment.
         Err(error) if error.is_duplicate() => {
-            return Err(Problem::new(StatusCode::CONFLICT, "a system of this name was just connected; look and try again"));
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "a system of this name was just connected; look and try again",
+            ));
         }
         other => other?,
     };
@@ -121,7 +125,8 @@ pub(crate) async fn check(
 ) -> Result<Json<Value>, Problem> {
     let row = find(&edge, &caller.controller_id, &name).await?;
     let checked = tokio::time::timeout(edge.patience(), (edge.check_system)(row)).await;
-    let slow = |_| Err(("timed_out".to_owned(), "the system did not answer in time; is it up and reachable?".to_owned()));
+    let slow =
+        |_| Err(("timed_out".to_owned(), "the system did not answer in time; is it up and reachable?".to_owned()));
     Ok(Json(match checked.unwrap_or_else(slow) {
         Ok(report) => json!({ "system": name, "ok": true, "report": report, "error": null }),
         Err((code, detail)) => {

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use redress_domain::RequestType;
 use redress_domain::deadline::{self, Band, Binding, Calendar, EffectiveDue};
 use redress_domain::regulation::RuleTable;
+use redress_domain::{Personal, RequestType};
 use redress_store::{Controller, DsrDetail, DsrRow, StepRow};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ impl Lens {
             "id": id,
             "status": row.status,
             "type": row.kind,
-            "reference": row.reference.as_ref().map(|r| r.expose()),
+            "reference": row.reference.as_ref().map(Personal::expose),
             "regulation": row.regulation,
             "jurisdiction": row.jurisdiction,
             "instruction_received_at": time(row.instruction_received_at),

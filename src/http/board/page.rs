@@ -18,7 +18,9 @@ const STYLE: &str = include_str!("style.css");
 /// What a page may load: this style sheet.
 pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()).as_ref());
-    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 });
 
 /// A page around its content. The list refreshes itself, so that it can hang on a wall.
@@ -56,7 +58,8 @@ impl Line {
     pub(super) fn of(controller: &str, lens: &Lens, row: &DsrRow, now: i64) -> Self {
         let due_on = row.deadlines["effective"]["due_on"].as_str().and_then(|text| text.parse::<Date>().ok());
         let late = row.closed_at.is_some_and(|at| at >= row.due_before);
-        let ended = row.closed_at.map(|at| format!("ended {}{}", date_of(at, lens.zone()), if late { ", late" } else { "" }));
+        let ended =
+            row.closed_at.map(|at| format!("ended {}{}", date_of(at, lens.zone()), if late { ", late" } else { "" }));
         Self {
             id: row.id.to_string(),
             controller: controller.to_owned(),

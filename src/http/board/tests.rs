@@ -1,1 +1,116 @@
+//! The board: what it shows, to whom, and what it never shows.
 
+use crate::http::Api;
+use crate::http::tests::{ALL, Edge, edge, edge_with, request};
+use serde_json::json;
+
+async fn open() -> Edge {
+    edge_with(|api| Api { board_open: true, ..api }).await
+}
+
+async fn submit(edge: &Edge, key: &str, kind: &str) -> String {
+    let mut body = request(kind);
+    body["reference"] = json!("canary-reference");
+    edge.call(key, "POST", "/v1/requests", Some(&body)).await.json()["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_empty_board_says_what_to_do_first() {
+    let page = open().await.page("/", "localhost:8080", None).await.text();
+    assert!(page.contains("No requests yet") && page.contains("redress controller create"), "{page}");
+}
+
+#[tokio::test]
+async fn the_board_shows_every_controllers_requests_without_anything_personal() {
+    let edge = open().await;
+    edge.connect(&edge.acme, "crm", ALL, &[]).await;
+    let (ours, theirs) =
+        (submit(&edge, &edge.acme.user, "deletion").await, submit(&edge, &edge.other.user, "access").await);
+    edge.store.advance_due(10).await.unwrap();
+    for host in ["localhost:8080", "127.0.0.1", "127.0.0.1:80", "[::1]:8080"] {
+        let page = edge.page("/", host, None).await.text();
+        assert!(page.contains(&ours) && page.contains(&theirs), "{host}");
+        assert!(page.contains("acme") && page.contains("in progress") && page.contains("needs attention"), "{page}");
+        assert!(!page.contains("canary") && !page.contains("jane") && !page.contains("<script"), "{page}");
+    }
+    let page = edge.page(&format!("/requests/{ours}"), "localhost", None).await.text();
+    assert!(page.contains("Why these dates") && page.contains("crm") && page.contains("work began"), "{page}");
+    assert!(!page.contains("canary") && !page.contains("jane"), "{page}");
+}
+
+#[tokio::test]
+async fn a_status_filters_the_board() {
+    let edge = open().await;
+    edge.connect(&edge.acme, "crm", ALL, &[]).await;
+    let (ours, theirs) =
+        (submit(&edge, &edge.acme.user, "deletion").await, submit(&edge, &edge.other.user, "access").await);
+    edge.store.advance_due(10).await.unwrap();
+    let page = edge.page("/?status=needs_attention", "localhost", None).await.text();
+    assert!(page.contains(&theirs) && !page.contains(&ours));
+    assert!(edge.page("/?status=verifying", "localhost", None).await.text().contains("No request is verifying"));
+    assert_eq!(edge.page("/?status=x", "localhost", None).await.status, 422);
+}
+
+#[tokio::test]
+async fn what_is_due_first_comes_first_and_what_ended_comes_last() {
+    let edge = open().await;
+    edge.connect(&edge.acme, "crm", ALL, &[]).await;
+    let mut order = Vec::new();
+    for received in ["2026-11-18T09:00:00Z", "2026-10-20T09:00:00Z", "2026-11-10T09:00:00Z"] {
+        let mut body = request("access");
+        body["data_subject_received_at"] = json!(received);
+        let view = edge.submit(&body).await.json();
+        order.push((view["deadlines"]["effective"]["due_before"].to_string(), view["id"].as_str().unwrap().to_owned()));
+    }
+    order.sort();
+    let ended = submit(&edge, &edge.acme.user, "deletion").await;
+    edge.call(&edge.acme.user, "POST", &format!("/v1/requests/{ended}/withdraw"), None).await;
+    let page = edge.page("/", "localhost", None).await.text();
+    let places: Vec<usize> =
+        order.iter().map(|(_, id)| id).chain([&ended]).map(|id| page.find(id.as_str()).unwrap()).collect();
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+#[tokio::test]
+async fn elsewhere_the_board_asks_for_a_key_and_shows_its_controller_only() {
+    let edge = edge().await;
+    let (ours, theirs) =
+        (submit(&edge, &edge.acme.user, "deletion").await, submit(&edge, &edge.other.user, "access").await);
+    for path in ["/".to_owned(), format!("/requests/{ours}")] {
+        for password in [None, Some("wrong"), Some("")] {
+            let answer = edge.page(&path, "localhost", password).await;
+            assert_eq!(answer.status, 401, "{path} {password:?}");
+            assert!(answer.header("www-authenticate").starts_with("Basic "));
+            assert!(!answer.text().contains(&ours));
+        }
+    }
+    let page = edge.page("/", "dsr.example", Some(&edge.acme.auditor)).await.text();
+    assert!(page.contains(&ours) && !page.contains(&theirs));
+    assert_eq!(edge.page(&format!("/requests/{theirs}"), "dsr.example", Some(&edge.acme.admin)).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_web_site_or_a_proxy_that_leads_here_does_not_open_the_board() {
+    let edge = open().await;
+    for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", "0.0.0.0:8080"] {
+        assert_eq!(edge.page("/", host, None).await.status, 401, "{host}");
+    }
+    let proxied = axum::http::Request::get("/").header("host", "localhost").header("x-forwarded-for", "203.0.113.9");
+    assert_eq!(edge.send(proxied.body(axum::body::Body::empty()).unwrap()).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_page_may_load_its_own_style_and_nothing_else() {
+    use base64::Engine as _;
+    let edge = open().await;
+    let answer = edge.page("/", "localhost", None).await;
+    let page = answer.text();
+    let (_, rest) = page.split_once("<style>").unwrap();
+    let (style, _) = rest.split_once("</style>").unwrap();
+    let hash = ring::digest::digest(&ring::digest::SHA256, style.as_bytes());
+    let hash = base64::engine::general_purpose::STANDARD.encode(hash.as_ref());
+    let policy = answer.header("content-security-policy");
+    assert!(policy.contains(&format!("style-src 'sha256-{hash}'")), "{policy}");
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(!page.contains("style=\"") && !page.contains("http://") && !page.contains("https://"), "{page}");
+}

@@ -81,10 +81,14 @@ impl Journey {
         let package = self.api.package(&id).await;
         let files = unzipped(&package);
         self.check_package(&files);
-        self.verified("package.zip", &package, "Package: valid").await;
+        let places = (0..16).map(|part| middle_of(&package, part * files.len() / 16)).collect();
+        self.verified("package.zip", &package, "Access package: valid", places).await;
         let certificate = self.api.certificate(&id).await;
-        self.verified("access.json", &certificate, "Certificate: valid").await;
-        self.check_certificate(&certificate, &id);
+        self.verified("access.json", &certificate, "Certificate: valid", everywhere(&certificate)).await;
+        let certified = self.check_certificate(&certificate, &id);
+        let digest = ring::digest::digest(&ring::digest::SHA256, &package);
+        let digest = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(certified["package"]["sha256"], digest, "the certificate names this very package");
         // Two fetches are two events.
         self.api.package(&id).await;
         let events = self.api.events(&id).await;
@@ -144,7 +148,7 @@ impl Journey {
         }
         self.assert_others_untouched().await;
         let certificate = self.api.certificate(&id).await;
-        self.verified("correction.json", &certificate, "Certificate: valid").await;
+        self.verified("correction.json", &certificate, "Certificate: valid", everywhere(&certificate)).await;
         self.check_certificate(&certificate, &id);
         // A correction has no package.
         self.api.read(&format!("/v1/requests/{id}/package")).await.problem(404);
@@ -165,7 +169,7 @@ impl Journey {
         assert_eq!(left.len(), 3 * 2, "the sales stay in the books of each database: {left:#?}");
         assert!(left.iter().all(|record| record.contains(" orders ") && record.contains("|-|") && record.ends_with("|-")), "{left:#?}");
         let certificate = self.api.certificate(&id).await;
-        self.verified("deletion.json", &certificate, "Certificate: valid").await;
+        self.verified("deletion.json", &certificate, "Certificate: valid", everywhere(&certificate)).await;
         self.check_certificate(&certificate, &id);
         // Once more: there is nothing left to find, and that is an answer too.
         let again = self.api.fulfilled(&self.ann.deletion()).await;
@@ -185,11 +189,12 @@ impl Journey {
     }
 
     /// No personal data, and the request that it says.
-    fn check_certificate(&self, document: &[u8], id: &str) {
-        let certificate: Value = serde_json::from_slice(document).expect("JSON");
+    fn check_certificate(&self, document: &[u8], id: &str) -> Value {
+        let mut certificate: Value = serde_json::from_slice(document).expect("JSON");
         assert_eq!(certificate["certificate"]["request"]["id"], id);
         assert_eq!(certificate["certificate"]["request"]["outcome"], "completed", "{certificate:#}");
         self.assert_impersonal(&String::from_utf8_lossy(document));
+        certificate["certificate"].take()
     }
 
     fn assert_impersonal(&self, text: &str) {
@@ -200,15 +205,14 @@ impl Journey {
         }
     }
 
-    /// `redress verify` takes it, and refuses it under another key or with any one byte changed.
-    async fn verified(&self, name: &str, content: &[u8], verdict: &str) {
+    /// `redress verify` takes it, and refuses it under another key or with one byte changed at any of these places.
+    async fn verified(&self, name: &str, content: &[u8], verdict: &str, places: Vec<usize>) {
         let file = self.app.file(name, content);
         let ran = self.app.cli(&["verify", &file, "--key", &self.signing_key]).await;
         assert!(ran.ok().contains(verdict), "{ran:#?}");
         let stranger = STANDARD.encode(ring_public_key());
         self.app.cli(&["verify", &file, "--key", &stranger]).await.refused(1);
-        for part in 0..16 {
-            let at = content.len() * (2 * part + 1) / 32;
+        for at in places {
             let mut forged = content.to_vec();
             forged[at] ^= 1;
             let file = self.app.file(&format!("forged-{name}"), forged);
@@ -223,7 +227,7 @@ impl Journey {
         self.assert_impersonal(&text);
         let file = self.app.file("audit.ndjson", &text);
         let ran = self.app.cli(&["verify", &file]).await;
-        assert!(ran.ok().contains("valid"), "{ran:#?}");
+        assert!(ran.ok().contains("the chain holds"), "{ran:#?}");
         let printed = self.app.cli_with(&[("REDRESS_API_KEY", &self.api.key)], &["audit"]).await;
         assert_eq!(printed.ok(), text, "the command writes what the API does");
         let lines: Vec<&str> = text.lines().collect();
@@ -282,14 +286,28 @@ fn ring_public_key() -> Vec<u8> {
     Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("32 bytes").public_key().as_ref().to_vec()
 }
 
+/// Sixteen places all over a document.
+fn everywhere(document: &[u8]) -> Vec<usize> {
+    (0..16).map(|part| document.len() * (2 * part + 1) / 32).collect()
+}
+
+/// The place in the middle of what a package's n-th file holds.
+fn middle_of(package: &[u8], nth: usize) -> usize {
+    let mut archive = zip::ZipArchive::new(Cursor::new(package)).expect("a ZIP");
+    let file = archive.by_index(nth).expect("an entry");
+    let middle = file.data_start().expect("it was found") + file.compressed_size() / 2;
+    usize::try_from(middle).expect("it is in memory")
+}
+
 fn unzipped(package: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut archive = zip::ZipArchive::new(Cursor::new(package)).expect("a ZIP");
     let mut files = BTreeMap::new();
     for i in 0..archive.len() {
         let mut file = archive.by_index(i).expect("an entry");
+        let name = file.name().expect("a name in UTF-8").into_owned();
         let mut content = Vec::new();
         file.read_to_end(&mut content).expect("an entry that can be read");
-        files.insert(file.name().to_owned(), content);
+        files.insert(name, content);
     }
     files
 }
