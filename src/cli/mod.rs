@@ -97,7 +97,7 @@ pub fn run_blocking(cli: Cli) -> Result<()> {
     // One TLS implementation for the whole process; a second call could only come from ourselves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
-    let run: futures::future::BoxFuture<'static, Result<()>> = Box::pin(run(cli));
+    let run: futures::future::LocalBoxFuture<'static, Result<()>> = Box::pin(run(cli));
     runtime.block_on(run)
 }
 
