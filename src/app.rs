@@ -137,7 +137,11 @@ impl App {
                 let Some(progress) = &progress else { return Vec::new() };
                 let silent = store.now_ms() - progress.load(Ordering::Relaxed);
                 let stale = silent > STALE.as_millis() as i64;
-                if stale { vec![format!("the claimer has not reached the database for {} s", silent / 1_000)] } else { Vec::new() }
+                if stale {
+                    vec![format!("the claimer has not reached the database for {} s", silent / 1_000)]
+                } else {
+                    Vec::new()
+                }
             }),
         }
     }
@@ -204,7 +208,9 @@ pub async fn open_store(config: &Config) -> Result<Store> {
         keep_closed: Duration::from_secs(u64::from(config.requests.personal_data_kept_days_after_close) * 86_400),
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    Store::open(options, clock, wake).await.context("the database cannot be opened; is the URL right and the server up?")
+    Store::open(options, clock, wake)
+        .await
+        .context("the database cannot be opened; is the URL right and the server up?")
 }
 
 /// Reads the master key; with `create` a missing one is made, readable by its owner only.
@@ -217,15 +223,21 @@ fn master_key(path: &Path, create: bool) -> Result<[u8; 32]> {
                 Ok(()) => text,
                 // Another process was faster: its key is the key.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => std::fs::read_to_string(path)?,
-                Err(error) => return Err(error).with_context(|| format!("the master key {} cannot be made", path.display())),
+                Err(error) => {
+                    return Err(error).with_context(|| format!("the master key {} cannot be made", path.display()));
+                }
             }
         }
         Err(error) => {
-            return Err(error).with_context(|| format!("the master key {} cannot be read; keys.master_key_file names it", path.display()));
+            return Err(error).with_context(|| {
+                format!("the master key {} cannot be read; keys.master_key_file names it", path.display())
+            });
         }
     };
     let Ok(bytes) = STANDARD.decode(text.trim()) else { bail!("the master key {} is not base64", path.display()) };
-    let Ok(key) = <[u8; 32]>::try_from(bytes) else { bail!("the master key {} is not 32 bytes in base64", path.display()) };
+    let Ok(key) = <[u8; 32]>::try_from(bytes) else {
+        bail!("the master key {} is not 32 bytes in base64", path.display())
+    };
     Ok(key)
 }
 
@@ -244,5 +256,7 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
 /// # Errors
 /// It is taken, or not ours.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; REDRESS_LISTEN names another address"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; REDRESS_LISTEN names another address"))
 }

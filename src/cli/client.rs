@@ -33,17 +33,24 @@ impl Connection {
         let base = self.url.clone().or_else(|| environment.get("REDRESS_URL").map(str::to_owned));
         let key = self.api_key.clone().or_else(|| environment.get("REDRESS_API_KEY").map(str::to_owned));
         let key = key.ok_or_else(|| anyhow!("no API key; set REDRESS_API_KEY (redress key create makes one)"))?;
-        Client::new(base.unwrap_or_else(|| "http://127.0.0.1:8080".into()), key)
+        Client::new(base.as_deref().unwrap_or("http://127.0.0.1:8080"), key)
     }
 }
 
 impl Client {
-    pub(crate) fn new(base: String, key: String) -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build().context("the HTTP client")?;
+    pub(crate) fn new(base: &str, key: String) -> Result<Self> {
+        let http =
+            reqwest::Client::builder().timeout(Duration::from_mins(1)).no_proxy().build().context("the HTTP client")?;
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key })
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>, headers: &[(&str, String)]) -> Result<reqwest::Response> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, String)],
+    ) -> Result<reqwest::Response> {
         let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key);
         for (name, value) in headers {
             request = request.header(*name, value);
@@ -51,7 +58,10 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|_| anyhow!("{} does not answer; is `redress serve` running there?", self.base))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|_| anyhow!("{} does not answer; is `redress serve` running there?", self.base))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -77,7 +87,10 @@ impl Client {
         loop {
             let view = self.json(Method::GET, &format!("/v1/requests/{id}"), None).await?;
             let status = view["status"].as_str().unwrap_or_default();
-            let waits = matches!(status, "needs_attention" | "awaiting_approval" | "cooling_off" | "review" | "awaiting_controller");
+            let waits = matches!(
+                status,
+                "needs_attention" | "awaiting_approval" | "cooling_off" | "review" | "awaiting_controller"
+            );
             if !view["closed_at"].is_null() || waits {
                 return Ok(view);
             }
@@ -91,11 +104,11 @@ impl Client {
 }
 
 fn describe(status: u16, problem: &Value) -> String {
-    let mut text = format!("{status} {}", problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or("refused"));
-    for fault in problem["errors"].as_array().into_iter().flatten() {
-        text += &format!("; {} {}", fault["pointer"].as_str().unwrap_or_default(), fault["detail"].as_str().unwrap_or_default());
-    }
-    text
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let what = problem["detail"].as_str().or(problem["title"].as_str()).unwrap_or("refused");
+    let faults = problem["errors"].as_array().into_iter().flatten();
+    let faults = faults.map(|fault| format!("; {} {}", text(&fault["pointer"]), text(&fault["detail"])));
+    format!("{status} {what}{}", faults.collect::<String>())
 }
 
 #[derive(Debug, Args)]
@@ -192,11 +205,13 @@ impl Submit {
 
     pub(super) async fn run(self, environment: &Environment) -> Result<()> {
         let client = self.connection.open(environment)?;
-        let headers: Vec<_> = self.idempotency_key.iter().map(|key| ("Idempotency-Key", format!("\"{key}\""))).collect();
-        let mut view: Value = client.send(Method::POST, "/v1/requests", Some(&self.body()?), &headers).await?.json().await?;
+        let headers: Vec<_> =
+            self.idempotency_key.iter().map(|key| ("Idempotency-Key", format!("\"{key}\""))).collect();
+        let mut view: Value =
+            client.send(Method::POST, "/v1/requests", Some(&self.body()?), &headers).await?.json().await?;
         if self.wait {
             let id = view["id"].as_str().unwrap_or_default().to_owned();
-            view = client.until_settled(&id, Duration::from_secs(3_600)).await?;
+            view = client.until_settled(&id, Duration::from_hours(1)).await?;
         }
         print(&view, self.output.json);
         Ok(())
@@ -221,7 +236,8 @@ impl Show {
         let client = self.connection.open(environment)?;
         let mut view = client.json(Method::GET, &format!("/v1/requests/{}", self.id), None).await?;
         if self.events {
-            view["events"] = client.json(Method::GET, &format!("/v1/requests/{}/events", self.id), None).await?["events"].take();
+            view["events"] =
+                client.json(Method::GET, &format!("/v1/requests/{}/events", self.id), None).await?["events"].take();
         }
         print(&view, self.output.json);
         Ok(())
@@ -257,7 +273,9 @@ impl List {
         let mut query = url::form_urlencoded::Serializer::new(format!("limit={}", self.limit));
         query.clear();
         query.append_pair("limit", &self.limit.to_string());
-        for (name, value) in [("status", &self.status), ("type", &self.kind), ("band", &self.band), ("system", &self.system)] {
+        for (name, value) in
+            [("status", &self.status), ("type", &self.kind), ("band", &self.band), ("system", &self.system)]
+        {
             if let Some(value) = value {
                 query.append_pair(name, value);
             }
@@ -344,7 +362,9 @@ pub(super) async fn audit(connection: &Connection, environment: &Environment) ->
     let mut after = 0;
     loop {
         let page = client.bytes(&format!("/v1/audit?after={after}&limit=1000")).await?;
-        let Some(last) = page.trim_ascii_end().rsplit(|b| *b == b'\n').next().filter(|l| !l.is_empty()) else { return Ok(()) };
+        let Some(last) = page.trim_ascii_end().rsplit(|b| *b == b'\n').next().filter(|l| !l.is_empty()) else {
+            return Ok(());
+        };
         let event: Value = serde_json::from_slice(last).context("the audit log")?;
         after = event["seq"].as_i64().context("the audit log")?;
         std::io::stdout().write_all(&page).context("standard output")?;
@@ -387,6 +407,11 @@ fn print(view: &Value, json: bool) {
         }
     }
     for event in view["events"].as_array().into_iter().flatten() {
-        println!("  {}  {}  by {}", event["at"].as_str().unwrap_or_default(), event["kind"].as_str().unwrap_or_default(), event["actor"].as_str().unwrap_or_default());
+        println!(
+            "  {}  {}  by {}",
+            event["at"].as_str().unwrap_or_default(),
+            event["kind"].as_str().unwrap_or_default(),
+            event["actor"].as_str().unwrap_or_default()
+        );
     }
 }

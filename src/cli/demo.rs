@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How long one request of the demonstration may take.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -38,7 +38,11 @@ impl Demo {
         let began = Instant::now();
         let world = demo_seed::seed(&self.dir, DEFAULT_SEED).await?;
         let before = census(&self.dir, &world).await?;
-        println!("Three systems with {} people are in {}: a CRM, a newsletter (SQLite) and a mail store (Maildir).", world.people.len(), self.dir.display());
+        println!(
+            "Three systems with {} people are in {}: a CRM, a newsletter (SQLite) and a mail store (Maildir).",
+            world.people.len(),
+            self.dir.display()
+        );
 
         config.data_dir = self.dir.join("data");
         config.database.url = None;
@@ -54,15 +58,20 @@ impl Demo {
 
         let stop = CancellationToken::new();
         tokio::spawn(stop_on_signal(stop.clone()));
-        let client = Client::new(format!("http://{address}"), key.clone())?;
+        let client = Client::new(&format!("http://{address}"), key.clone())?;
         let store = app.store().clone();
         let signing_key = app.signing_key();
         let work = async {
             let outcome = self.fulfil(&client, &world, &before, &signing_key).await;
             if let Ok((fulfilled, all)) = &outcome {
-                println!("\n{fulfilled} of {all} fulfilled in {:.1} s (from an empty folder)", began.elapsed().as_secs_f64());
+                println!(
+                    "\n{fulfilled} of {all} fulfilled in {:.1} s (from an empty folder)",
+                    began.elapsed().as_secs_f64()
+                );
                 if !self.exit {
-                    println!("The board: http://{address}/   (Ctrl-C ends it)\nTry the API with REDRESS_URL=http://{address} REDRESS_API_KEY={key} redress list");
+                    println!(
+                        "The board: http://{address}/   (Ctrl-C ends it)\nTry the API with REDRESS_URL=http://{address} REDRESS_API_KEY={key} redress list"
+                    );
                     stop.cancelled().await;
                 }
             }
@@ -73,11 +82,22 @@ impl Demo {
         drop(store);
         served?;
         let (fulfilled, all) = outcome?;
-        ensure!(fulfilled == all, "{} request(s) were not fulfilled; {} tells why", all - fulfilled, self.dir.join("redress.log").display());
+        ensure!(
+            fulfilled == all,
+            "{} request(s) were not fulfilled; {} tells why",
+            all - fulfilled,
+            self.dir.join("redress.log").display()
+        );
         Ok(())
     }
 
-    async fn fulfil(&self, client: &Client, world: &DemoWorld, before: &BTreeMap<String, u64>, signing_key: &Value) -> Result<(usize, usize)> {
+    async fn fulfil(
+        &self,
+        client: &Client,
+        world: &DemoWorld,
+        before: &BTreeMap<String, u64>,
+        signing_key: &Value,
+    ) -> Result<(usize, usize)> {
         let bar = ProgressBar::new(world.requests.len() as u64).with_style(
             ProgressStyle::with_template("{bar:40} {pos}/{len} requests fulfilled, {elapsed}")?.progress_chars("=> "),
         );
@@ -86,9 +106,9 @@ impl Demo {
             .map(|request| {
                 let bar = &bar;
                 async move {
-                let view = fulfil_one(client, &request.to_json()).await?;
-                bar.inc(1);
-                anyhow::Ok((request, view))
+                    let view = fulfil_one(client, &request.to_json()).await?;
+                    bar.inc(1);
+                    anyhow::Ok((request, view))
                 }
             })
             .buffer_unordered(16)
@@ -123,7 +143,11 @@ impl Demo {
             std::fs::write(&path, &document)?;
             let report = verify_certificate(&String::from_utf8(document)?, None).context("the certificate")?;
             println!("\nA deletion's certificate, {}:\n{}", path.display(), indent(&report.to_string()));
-            println!("  check it with: redress verify {} --key {}", path.display(), signing_key["public_key"].as_str().unwrap_or_default());
+            println!(
+                "  check it with: redress verify {} --key {}",
+                path.display(),
+                signing_key["public_key"].as_str().unwrap_or_default()
+            );
         }
         if let Some((_, view)) = first(RequestType::Access) {
             let id = view["id"].as_str().unwrap_or_default();
@@ -132,7 +156,11 @@ impl Demo {
             println!("\nAn access package (open its index.html): {}", path.display());
         }
         let after = census(&self.dir, world).await?;
-        let deleted: Vec<&str> = views.iter().filter(|(r, v)| r.kind == RequestType::Deletion && is_fulfilled(v)).map(|(r, _)| r.email.as_str()).collect();
+        let deleted: Vec<&str> = views
+            .iter()
+            .filter(|(r, v)| r.kind == RequestType::Deletion && is_fulfilled(v))
+            .map(|(r, _)| r.email.as_str())
+            .collect();
         let left = deleted.iter().filter(|email| after.get(**email).is_some_and(|n| *n > 0)).count();
         let touched: Vec<&str> = before
             .iter()
@@ -169,11 +197,19 @@ async fn fulfil_one(client: &Client, body: &Value) -> Result<Value> {
 /// One request with three systems while nothing else runs.
 async fn latency(client: &Client, world: &DemoWorld) -> Result<()> {
     let asked: Vec<&str> = world.requests.iter().map(|r| r.email.as_str()).collect();
-    let Some(person) = world.people.iter().find(|p| !asked.contains(&p.email.as_str()) && !world.twins.contains(&p.email)) else { bail!("nobody is left") };
+    let Some(person) =
+        world.people.iter().find(|p| !asked.contains(&p.email.as_str()) && !world.twins.contains(&p.email))
+    else {
+        bail!("nobody is left")
+    };
     let body = json!({ "type": "access", "reference": "DEMO-LATENCY", "subject": { "identifiers": [{ "type": "email", "value": person.email }] } });
     let began = Instant::now();
     let view = fulfil_one(client, &body).await?;
-    println!("One request with three systems, idle service: {:.0} ms from submit to {}.", began.elapsed().as_secs_f64() * 1_000.0, view["status"].as_str().unwrap_or_default());
+    println!(
+        "One request with three systems, idle service: {:.0} ms from submit to {}.",
+        began.elapsed().as_secs_f64() * 1_000.0,
+        view["status"].as_str().unwrap_or_default()
+    );
     Ok(())
 }
 
@@ -194,7 +230,12 @@ fn summarize(views: &[(&DemoRequest, Value)]) {
             }
         }
         let statuses: Vec<String> = by_status.iter().map(|(status, n)| format!("{n} {status}")).collect();
-        println!("  {:<11} {:>2}: {}; {found} records found, {changed} changed", kind.as_str(), of_kind.len(), statuses.join(", "));
+        println!(
+            "  {:<11} {:>2}: {}; {found} records found, {changed} changed",
+            kind.as_str(),
+            of_kind.len(),
+            statuses.join(", ")
+        );
     }
 }
 
@@ -205,7 +246,8 @@ fn indent(text: &str) -> String {
 async fn provision(app: &App, dir: &Path) -> Result<String> {
     let file = ControllerFile::load(&dir.join("controller.toml"), &|_| None)?;
     operator::apply(app.store(), &file, false).await?;
-    let controller = app.store().controller_by_name(&file.controller.name).await?.context("the controller that was just made")?;
+    let controller =
+        app.store().controller_by_name(&file.controller.name).await?.context("the controller that was just made")?;
     let (_, key) = app.store().create_key(&controller.id, redress_store::Role::ControllerAdmin, "demo").await?;
     Ok(key)
 }

@@ -54,7 +54,7 @@ enum Command {
     /// Check a certificate, a package or an audit export offline.
     Verify(operator::Verify),
     /// Submit a request.
-    Submit(client::Submit),
+    Submit(Box<client::Submit>),
     /// Show a request with its steps.
     Show(client::Show),
     /// List requests.
@@ -158,7 +158,9 @@ async fn serve(config: Config, role: Role) -> Result<()> {
 /// Cancels at the first SIGTERM or SIGINT; a second one ends the process at once, leaving its work to the leases.
 pub(crate) async fn stop_on_signal(stop: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
     let mut wait = async || {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
     };

@@ -74,11 +74,18 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
         }
     };
     if let Some(store) = store {
-        let schema = if store.dialect() == Dialect::Sqlite { store.migrate().await.map(drop) } else { store.check_schema().await };
+        let schema = if store.dialect() == Dialect::Sqlite {
+            store.migrate().await.map(drop)
+        } else {
+            store.check_schema().await
+        };
         say("schema", schema.map(|()| "up to date".into()).map_err(Into::into));
         say("master key", store.signing_seed().await.map(|_| "opens what is sealed".into()).map_err(Into::into));
         if let Some(url) = &config.redis.url {
-            say("redis", redress_store::ping_redis(url.expose()).await.map(|()| "answers".into()).map_err(|e| anyhow!(e)));
+            say(
+                "redis",
+                redress_store::ping_redis(url.expose()).await.map(|()| "answers".into()).map_err(|e| anyhow!(e)),
+            );
         }
         let app = App::open(config).await?;
         for controller in store.controllers().await? {
@@ -89,7 +96,10 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
             }
         }
     }
-    if faults > 0 { bail!("{faults} fault(s)") } else { Ok(()) }
+    if faults > 0 {
+        bail!("{faults} fault(s)");
+    }
+    Ok(())
 }
 
 #[derive(Debug, Subcommand)]
@@ -136,15 +146,27 @@ impl ControllerCommand {
                     value["contact"] = json!(contact);
                 }
                 let def = read_controller(&value).map_err(|faults| {
-                    anyhow!(faults.iter().map(|f| format!("--{} {}", f.pointer.trim_start_matches('/'), f.detail)).collect::<Vec<_>>().join("; "))
+                    anyhow!(
+                        faults
+                            .iter()
+                            .map(|f| format!("--{} {}", f.pointer.trim_start_matches('/'), f.detail))
+                            .collect::<Vec<_>>()
+                            .join("; ")
+                    )
                 })?;
                 let controller = store.create_controller(&wanted(&def), ACTOR).await?;
                 let (_, key) = store.create_key(&controller.id, Role::ControllerAdmin, ACTOR).await?;
                 let secret = store.webhook_secret_text(&controller.id).await?;
                 if output.json {
-                    println!("{}", json!({ "id": controller.id, "name": controller.name, "api_key": key, "webhook_secret": secret }));
+                    println!(
+                        "{}",
+                        json!({ "id": controller.id, "name": controller.name, "api_key": key, "webhook_secret": secret })
+                    );
                 } else {
-                    println!("controller {} is {}\nAPI key, shown this once: {key}\nwebhook secret: {secret}", controller.name, controller.id);
+                    println!(
+                        "controller {} is {}\nAPI key, shown this once: {key}\nwebhook secret: {secret}",
+                        controller.name, controller.id
+                    );
                 }
             }
             Self::List(output) => {
@@ -212,7 +234,10 @@ impl KeyCommand {
                 let controller = named(store, &controller).await?;
                 let (id, key) = store.create_key(&controller.id, role, ACTOR).await?;
                 if output.json {
-                    println!("{}", json!({ "id": id, "controller": controller.name, "role": role.as_str(), "api_key": key }));
+                    println!(
+                        "{}",
+                        json!({ "id": id, "controller": controller.name, "role": role.as_str(), "api_key": key })
+                    );
                 } else {
                     println!("{id} ({})\nAPI key, shown this once: {key}", role.as_str());
                 }
@@ -221,18 +246,29 @@ impl KeyCommand {
                 let controller = named(store, &controller).await?;
                 let keys = store.keys(&controller.id).await?;
                 if output.json {
-                    let all: Vec<_> = keys.iter().map(|k| json!({ "id": k.id, "role": k.role.as_str(), "revoked": k.revoked_at.is_some() })).collect();
+                    let all: Vec<_> = keys
+                        .iter()
+                        .map(|k| json!({ "id": k.id, "role": k.role.as_str(), "revoked": k.revoked_at.is_some() }))
+                        .collect();
                     println!("{}", json!({ "keys": all }));
                 } else {
                     for key in keys {
-                        println!("{}  {}{}", key.id, key.role.as_str(), if key.revoked_at.is_some() { "  revoked" } else { "" });
+                        println!(
+                            "{}  {}{}",
+                            key.id,
+                            key.role.as_str(),
+                            if key.revoked_at.is_some() { "  revoked" } else { "" }
+                        );
                     }
                 }
             }
             Self::Revoke { id, controller } => {
                 let controller = named(store, &controller).await?;
                 let id = KeyId::parse(&id).context("the key's id")?;
-                store.revoke_key(&controller.id, &id, ACTOR).await.map_err(|_| anyhow!("{id} is no key of {}", controller.name))?;
+                store
+                    .revoke_key(&controller.id, &id, ACTOR)
+                    .await
+                    .map_err(|_| anyhow!("{id} is no key of {}", controller.name))?;
                 println!("revoked {id}");
             }
         }
@@ -269,31 +305,29 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
     let would = if dry_run { "would be " } else { "" };
     let existing = store.controller_by_name(&wanted.name).await?;
     let mut changed = false;
-    let controller = match existing {
-        Some(existing) => {
-            let same = existing.country == wanted.country
-                && existing.timezone == wanted.timezone
-                && existing.region == wanted.region
-                && existing.contact == wanted.contact
-                && existing.policy == wanted.policy;
-            if !same {
-                changed = true;
-                println!("controller {}: {would}changed", wanted.name);
-                if !dry_run {
-                    store.update_controller(&existing.id, &wanted, ACTOR).await?;
-                }
-            }
-            Some(existing)
-        }
-        None => {
+    let controller = if let Some(existing) = existing {
+        let same = existing.country == wanted.country
+            && existing.timezone == wanted.timezone
+            && existing.region == wanted.region
+            && existing.contact == wanted.contact
+            && existing.policy == wanted.policy;
+        if !same {
             changed = true;
-            println!("controller {}: {would}created", wanted.name);
-            if dry_run { None } else { Some(store.create_controller(&wanted, ACTOR).await?) }
+            println!("controller {}: {would}changed", wanted.name);
+            if !dry_run {
+                store.update_controller(&existing.id, &wanted, ACTOR).await?;
+            }
         }
+        Some(existing)
+    } else {
+        changed = true;
+        println!("controller {}: {would}created", wanted.name);
+        if dry_run { None } else { Some(store.create_controller(&wanted, ACTOR).await?) }
     };
     for system in &file.systems {
-        let upsert = connected::upsert(system)
-            .map_err(|faults| anyhow!(faults.iter().map(|f| format!("{}: {}", f.path, f.detail)).collect::<Vec<_>>().join("; ")))?;
+        let upsert = connected::upsert(system).map_err(|faults| {
+            anyhow!(faults.iter().map(|f| format!("{}: {}", f.path, f.detail)).collect::<Vec<_>>().join("; "))
+        })?;
         let old = match &controller {
             Some(controller) => store.system_by_name(&controller.id, &system.name).await?,
             None => None,
@@ -315,8 +349,13 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
         }
     }
     if let Some(controller) = &controller {
-        for gone in store.systems(&controller.id).await?.iter().filter(|s| file.systems.iter().all(|f| f.name != s.name)) {
-            println!("system {}/{}: is connected but not in the file; DELETE /v1/systems/{} disconnects it", wanted.name, gone.name, gone.name);
+        for gone in
+            store.systems(&controller.id).await?.iter().filter(|s| file.systems.iter().all(|f| f.name != s.name))
+        {
+            println!(
+                "system {}/{}: is connected but not in the file; DELETE /v1/systems/{} disconnects it",
+                wanted.name, gone.name, gone.name
+            );
         }
     }
     if !changed {
@@ -347,7 +386,13 @@ impl ConnectorCommand {
             Self::List(output) if output.json => println!("{}", json!({ "connectors": registry::ALL })),
             Self::List(_) => {
                 for entry in registry::ALL {
-                    println!("{}: {}\n    verbs: {}\n    settings = {}", entry.name, entry.about, entry.verbs.join(", "), entry.settings);
+                    println!(
+                        "{}: {}\n    verbs: {}\n    settings = {}",
+                        entry.name,
+                        entry.about,
+                        entry.verbs.join(", "),
+                        entry.settings
+                    );
                 }
             }
             Self::Check { system, controller, output } => {
@@ -395,8 +440,10 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(super) fn run(self) -> Result<()> {
-        let keys = self.key.iter().map(|text| PublicKey::parse(text)).collect::<Result<Vec<_>, _>>().context("--key")?;
-        let report = verify_any(&self.file, (!keys.is_empty()).then_some(keys.as_slice())).with_context(|| self.file.display().to_string())?;
+        let keys =
+            self.key.iter().map(|text| PublicKey::parse(text)).collect::<Result<Vec<_>, _>>().context("--key")?;
+        let report = verify_any(&self.file, (!keys.is_empty()).then_some(keys.as_slice()))
+            .with_context(|| self.file.display().to_string())?;
         println!("{report}");
         Ok(())
     }

@@ -1,4 +1,5 @@
 //! The whole program, from outside: real processes, real databases, real mailboxes, and what callers see over HTTP.
 
+mod bad_input;
 mod journeys;
 mod support;

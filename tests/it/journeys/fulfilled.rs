@@ -108,11 +108,14 @@ impl Journey {
         let sources = manifest["sources"].as_array().expect("a list");
         assert_eq!(sources.len(), Kind::ALL.len(), "{manifest:#}");
         for kind in Kind::ALL {
-            let source = sources.iter().find(|source| source["system"] == kind.name()).expect("every system is a source");
+            let source =
+                sources.iter().find(|source| source["system"] == kind.name()).expect("every system is a source");
             let records: Vec<Value> = files
                 .iter()
                 .filter(|(name, _)| name.starts_with(&format!("data/{}/", kind.name())) && name.ends_with(".jsonl"))
-                .flat_map(|(_, content)| String::from_utf8_lossy(content).lines().map(str::to_owned).collect::<Vec<_>>())
+                .flat_map(|(_, content)| {
+                    String::from_utf8_lossy(content).lines().map(str::to_owned).collect::<Vec<_>>()
+                })
                 .map(|line| serde_json::from_str(&line).expect("every line is JSON"))
                 .collect();
             let attached: BTreeSet<&[u8]> = files
@@ -122,13 +125,19 @@ impl Journey {
                 .collect();
             assert_eq!(source["found"], if kind.is_sql() { 6 } else { 2 }, "{source:#}");
             if kind.is_sql() {
-                let owners: Vec<&Value> = records.iter().map(|record| &record["owner"]).filter(|o| !o.is_null()).collect();
+                let owners: Vec<&Value> =
+                    records.iter().map(|record| &record["owner"]).filter(|o| !o.is_null()).collect();
                 // Of orders only the declared columns are exported, and whose they are is not among them.
                 assert_eq!(owners, vec!["ann"; 4], "{records:#?}");
                 assert_eq!(records.len(), 6, "{records:#?}");
                 assert!(attached.is_empty());
             } else {
-                let held: Vec<&str> = self.before.of(&self.ann).iter().filter_map(|r| r.strip_prefix(kind.name())?.strip_prefix(" message ")).collect();
+                let held: Vec<&str> = self
+                    .before
+                    .of(&self.ann)
+                    .iter()
+                    .filter_map(|r| r.strip_prefix(kind.name())?.strip_prefix(" message "))
+                    .collect();
                 let held: BTreeSet<&[u8]> = held.into_iter().map(str::as_bytes).collect();
                 assert_eq!(attached, held, "the messages are there byte by byte");
             }
@@ -140,7 +149,12 @@ impl Journey {
         body["corrections"].as_array_mut().expect("a list").push(json!({"field": "phone", "value": "+4930123456"}));
         let view = self.api.fulfilled(&body).await;
         let id = id_of(&view).to_owned();
-        let out: BTreeSet<_> = view["out_of_scope"].as_array().expect("a list").iter().map(|o| o["system"].as_str().unwrap_or("?")).collect();
+        let out: BTreeSet<_> = view["out_of_scope"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|o| o["system"].as_str().unwrap_or("?"))
+            .collect();
         assert_eq!(out, BTreeSet::from(["imap", "maildir"]), "{view:#}");
         for kind in Kind::SQL {
             let rows = self.systems.query(kind, "SELECT full_name, phone FROM customers WHERE owner = 'ann'").await;
@@ -167,13 +181,19 @@ impl Journey {
         let after = self.systems.snapshot().await;
         let left = after.of(&self.ann);
         assert_eq!(left.len(), 3 * 2, "the sales stay in the books of each database: {left:#?}");
-        assert!(left.iter().all(|record| record.contains(" orders ") && record.contains("|-|") && record.ends_with("|-")), "{left:#?}");
+        assert!(
+            left.iter().all(|record| record.contains(" orders ") && record.contains("|-|") && record.ends_with("|-")),
+            "{left:#?}"
+        );
         let certificate = self.api.certificate(&id).await;
         self.verified("deletion.json", &certificate, "Certificate: valid", everywhere(&certificate)).await;
         self.check_certificate(&certificate, &id);
         // Once more: there is nothing left to find, and that is an answer too.
         let again = self.api.fulfilled(&self.ann.deletion()).await;
-        assert!(again["steps"].as_array().is_some_and(|s| s.iter().all(|s| s["status"] == "nothing_found")), "{again:#}");
+        assert!(
+            again["steps"].as_array().is_some_and(|s| s.iter().all(|s| s["status"] == "nothing_found")),
+            "{again:#}"
+        );
         id
     }
 
@@ -276,7 +296,8 @@ fn check_signature(request: &Received, secret: &str) {
     let signed = [header("webhook-id"), ".", header("webhook-timestamp"), "."].concat().into_bytes();
     let given = header("webhook-signature").strip_prefix("v1,").expect("version 1");
     let given = STANDARD.decode(given).expect("base64");
-    let verified = hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &key), &[&signed[..], &request.body].concat(), &given);
+    let verified =
+        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &key), &[&signed[..], &request.body].concat(), &given);
     assert!(verified.is_ok(), "a signature that is none: {request:?}");
 }
 
@@ -311,4 +332,3 @@ fn unzipped(package: &[u8]) -> BTreeMap<String, Vec<u8>> {
     }
     files
 }
-

@@ -52,7 +52,10 @@ impl Answer {
         let problem = self.problem(status);
         let errors = problem["errors"].as_array().cloned().unwrap_or_default();
         for fault in &errors {
-            assert!(fault["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "a fault without words: {problem}");
+            assert!(
+                fault["detail"].as_str().is_some_and(|detail| !detail.is_empty()),
+                "a fault without words: {problem}"
+            );
         }
         errors.iter().map(|fault| fault["pointer"].as_str().expect("every fault has a pointer").to_owned()).collect()
     }
@@ -231,7 +234,8 @@ impl ApiClient {
         loop {
             let page = self.read(&format!("/v1/audit?after={after}&limit=1000")).await;
             assert_eq!(page.status, 200, "{}", page.text());
-            let Some(last) = page.text().lines().last().map(|line| serde_json::from_str::<Value>(line).expect("JSON")) else {
+            let Some(last) = page.text().lines().last().map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+            else {
                 return log;
             };
             after = last["seq"].as_i64().expect("every event has a number");

@@ -2,7 +2,7 @@
 
 use super::api::ApiClient;
 use super::process::{self, Folder, Process, Ran};
-use super::{PATIENCE, PASSWORD_VARIABLE, off_thread, poll};
+use super::{PASSWORD_VARIABLE, PATIENCE, off_thread, poll};
 use redress_testkit::{Port, Postgres, Redis, free_port};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;

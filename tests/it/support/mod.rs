@@ -12,10 +12,9 @@ mod app;
 mod process;
 mod systems;
 
-pub(crate) use api::{Answer, ApiClient, id_of, status_of};
+pub(crate) use api::{ApiClient, id_of, status_of};
 pub(crate) use app::{Backend, Roles, TestApp};
-pub(crate) use process::Ran;
-pub(crate) use systems::{Kind, PASSWORD_VARIABLE, Person, Snapshot, Systems, body};
+pub(crate) use systems::{Kind, PASSWORD_VARIABLE, Person, Snapshot, Systems, body, controller_toml};
 
 use std::future::Future;
 use std::time::{Duration, Instant};

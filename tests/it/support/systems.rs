@@ -62,12 +62,14 @@ pub(crate) struct Person {
 impl Person {
     /// Somebody with this local part in their address.
     pub(crate) fn new(local: &str) -> Self {
-        Self::of(local, format!("{local}@shop.example"))
+        Self::with_email(local, format!("{local}@shop.example"))
     }
 
-    fn of(key: &str, email: String) -> Self {
+    /// Somebody with this key and this address.
+    pub(crate) fn with_email(key: &str, email: String) -> Self {
         // FNV-1a: a number of one's own.
-        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let hash =
+            key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         Self {
             key: key.to_owned(),
             email,
@@ -97,10 +99,8 @@ impl Person {
             format!("%@{domain}"),
             format!("{local}.{local}@{domain}"),
         ];
-        let mut twins: Vec<Self> = (0..)
-            .zip(addresses)
-            .map(|(i, email)| Self::of(&format!("{}-twin{i}", self.key), email))
-            .collect();
+        let mut twins: Vec<Self> =
+            (0..).zip(addresses).map(|(i, email)| Self::with_email(&format!("{}-twin{i}", self.key), email)).collect();
         // Whoever has the person's address for a name is still somebody else.
         twins[0].name = self.email.clone();
         twins
@@ -158,7 +158,13 @@ impl Snapshot {
 
     /// The records of everybody else.
     pub(crate) fn without(&self, people: &[&Person]) -> Self {
-        Self(self.0.iter().filter(|(key, _)| people.iter().all(|p| p.key != **key)).map(|(k, v)| (k.clone(), v.clone())).collect())
+        Self(
+            self.0
+                .iter()
+                .filter(|(key, _)| people.iter().all(|p| p.key != **key))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+        )
     }
 }
 
@@ -312,7 +318,10 @@ impl Systems {
             ),
             Kind::Maildir => ("email", format!("{{ path = {:?} }}", self.maildir())),
         };
-        let mut toml = format!("\n[[system]]\nname = {0:?}\nconnector = {0:?}\nfamily = {family:?}\nsettings = {settings}\n", kind.name());
+        let mut toml = format!(
+            "\n[[system]]\nname = {0:?}\nconnector = {0:?}\nfamily = {family:?}\nsettings = {settings}\n",
+            kind.name()
+        );
         if !matches!(kind, Kind::Sqlite | Kind::Maildir) {
             let _ = writeln!(toml, "secrets = {{ password = {{ env = {PASSWORD_VARIABLE:?} }} }}");
         }
@@ -344,9 +353,10 @@ impl Systems {
     fn rows(&self, people: &[Person]) -> String {
         let mut script = String::from("BEGIN;");
         for person in people {
-            let Person { key, email, name, .. } = person;
+            let quoted = |text: &str| text.replace('\'', "''");
+            let (key, email, name) = (&person.key, quoted(&person.email), quoted(&person.name));
             let (id, phone) = (person.customer_id(), person.national_phone());
-            let stored = capitalised(email).replace("@shop", "@Shop");
+            let stored = capitalised(&email).replace("@shop", "@Shop");
             let upper = email.to_ascii_uppercase();
             let [a, b, c, d, e] = std::array::from_fn(|_| self.number());
             let _ = write!(
@@ -364,8 +374,16 @@ impl Systems {
         let Person { key, email, name, .. } = person;
         let stored = capitalised(email);
         let letters = [
-            ("INBOX", format!("From: \"{name}\" <{stored}>\r\nTo: Support <support@acme.example>\r\n"), "Where is my parcel?"),
-            ("Archive", format!("From: Support <support@acme.example>\r\nTo: somebody@else.example,\r\n\t<{email}>\r\n"), "Your order"),
+            (
+                "INBOX",
+                format!("From: \"{name}\" <{stored}>\r\nTo: Support <support@acme.example>\r\n"),
+                "Where is my parcel?",
+            ),
+            (
+                "Archive",
+                format!("From: Support <support@acme.example>\r\nTo: somebody@else.example,\r\n\t<{email}>\r\n"),
+                "Your order",
+            ),
         ];
         for (folder, addresses, subject) in letters {
             let n = self.number();
@@ -377,7 +395,8 @@ impl Systems {
                 self.dovecot().deliver(MAILBOX, folder, message);
             } else {
                 let place = if folder == "INBOX" { self.maildir() } else { self.maildir().join(format!(".{folder}")) };
-                std::fs::write(place.join("cur").join(format!("1700000000.M{n:06}.acme:2,S")), message).expect("it is our own folder");
+                std::fs::write(place.join("cur").join(format!("1700000000.M{n:06}.acme:2,S")), message)
+                    .expect("it is our own folder");
             }
         }
     }
@@ -407,7 +426,8 @@ impl Systems {
                 let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
                 let rows = rows.unwrap_or_else(|error| panic!("{error}: {sql}"));
                 connection.close().await.expect("nothing is open");
-                let cell = |row: &sqlx::sqlite::SqliteRow, i| row.get_unchecked::<Option<String>, _>(i).unwrap_or_default();
+                let cell =
+                    |row: &sqlx::sqlite::SqliteRow, i| row.get_unchecked::<Option<String>, _>(i).unwrap_or_default();
                 return rows.iter().map(|row| (0..row.len()).map(|i| cell(row, i)).collect()).collect();
             }
             Kind::Imap | Kind::Maildir => panic!("{} speaks no SQL", kind.name()),
@@ -486,7 +506,9 @@ pub(crate) fn controller_toml(controller: &str, lines: &str) -> String {
 }
 
 fn server(port: u16) -> String {
-    format!("{{ host = \"127.0.0.1\", port = {port}, database = {DATABASE:?}, username = \"dsr\", connect_timeout_seconds = 3 }}")
+    format!(
+        "{{ host = \"127.0.0.1\", port = {port}, database = {DATABASE:?}, username = \"dsr\", connect_timeout_seconds = 3 }}"
+    )
 }
 
 /// The text of every message in a Maildir tree.
@@ -508,7 +530,8 @@ fn messages(folder: &Path) -> Vec<String> {
 fn correspondents(message: &str) -> Vec<String> {
     let head = message.split("\r\n\r\n").next().unwrap_or_default().replace("\r\n\t", " ");
     let lines = head.lines().filter_map(|line| line.split_once(": "));
-    let addresses = lines.filter(|(name, _)| matches!(*name, "From" | "To" | "Cc")).flat_map(|(_, value)| value.split(','));
+    let addresses =
+        lines.filter(|(name, _)| matches!(*name, "From" | "To" | "Cc")).flat_map(|(_, value)| value.split(','));
     addresses
         .map(|address| match address.rsplit_once('<') {
             Some((_, rest)) => rest.trim_end().trim_end_matches('>').to_owned(),

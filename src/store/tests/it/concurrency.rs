@@ -60,7 +60,10 @@ async fn two_steps_that_finish_at_once_make_one_answer(lab: Lab) {
             tokio::spawn(async move { store.finish(vec![Finish { lease, result: done(None) }]).await })
         };
         let (a, b) = (finish(&stores[0], one), finish(&stores[1], two));
-        assert_eq!((a.await.expect("no panic").expect("recorded"), b.await.expect("no panic").expect("recorded")), (0, 0));
+        assert_eq!(
+            (a.await.expect("no panic").expect("recorded"), b.await.expect("no panic").expect("recorded")),
+            (0, 0)
+        );
         assert_eq!(lab.count(&format!("steps WHERE verb = 'answer' AND dsr_id = '{id}'")).await, 1);
         let events = lab.store.events_of(&ctl, &id).await.expect("read");
         assert_eq!(events.iter().filter(|e| e.kind == "delivery_began").count(), 1);
@@ -120,8 +123,9 @@ async fn a_fleet_works_everything_off_without_a_deadlock(lab: Lab) {
     for i in 0..20 {
         lab.submit(&ctl, Wish::deletion().due(i)).await;
     }
-    let workers: Vec<_> =
-        (0..6).map(|n| tokio::spawn(work(stores[n % 2].clone(), format!("w{n}"), std::sync::Arc::clone(&errors)))).collect();
+    let workers: Vec<_> = (0..6)
+        .map(|n| tokio::spawn(work(stores[n % 2].clone(), format!("w{n}"), std::sync::Arc::clone(&errors))))
+        .collect();
     for i in 0..20 {
         lab.submit(&other, Wish::deletion().due(i)).await;
         lab.submit(&ctl, Wish::deletion().due(i)).await;

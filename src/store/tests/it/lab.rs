@@ -252,7 +252,8 @@ impl Lab {
 
     /// Leases exactly one row, of a step.
     pub(crate) async fn claim_step(&self) -> Lease {
-        let mut leases = self.store.claim("one", &["notify".into(), "answer".into()], 1, 60_000).await.expect("claimed");
+        let mut leases =
+            self.store.claim("one", &["notify".into(), "answer".into()], 1, 60_000).await.expect("claimed");
         leases.pop().expect("a step is due")
     }
 

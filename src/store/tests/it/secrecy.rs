@@ -139,7 +139,9 @@ async fn a_sealed_value_moved_to_another_row_does_not_open(lab: Lab) {
     for n in 0..2 {
         lab.store.put_artifact(&lease, &key, n, &meta, b"{}").await.expect("kept");
     }
-    lab.sql("UPDATE artifacts SET sealed = (SELECT sealed FROM artifacts WHERE n = 0) WHERE n = 1").await.expect("moved");
+    lab.sql("UPDATE artifacts SET sealed = (SELECT sealed FROM artifacts WHERE n = 0) WHERE n = 1")
+        .await
+        .expect("moved");
     assert!(lab.store.artifact(&ctl, &one, &lease.step_id, 0).await.is_ok());
     assert!(matches!(lab.store.artifact(&ctl, &one, &lease.step_id, 1).await, Err(Error::Sealing)));
 

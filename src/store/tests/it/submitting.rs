@@ -31,9 +31,10 @@ async fn an_accepted_request_is_there_with_steps_event_and_person_after_a_restar
     assert_eq!(people.len(), 3);
     assert!(people.contains(&("email".into(), "canary.jane@example.com".into())));
     let events = store.events_of(&ctl, &id).await.expect("read");
-    assert_eq!(events.iter().map(|e| (e.kind.as_str(), e.actor.as_str())).collect::<Vec<_>>(), [(
-        "received", "key_test"
-    )]);
+    assert_eq!(
+        events.iter().map(|e| (e.kind.as_str(), e.actor.as_str())).collect::<Vec<_>>(),
+        [("received", "key_test")]
+    );
     assert_eq!(lab.count("steps WHERE verb = 'notify'").await, 1);
 }
 
