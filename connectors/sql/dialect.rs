@@ -167,7 +167,8 @@ impl Dialect {
     /// `None` if none of them can be a value of the column's type.
     pub(super) fn equals_any(self, column: &Column, candidates: &[&str], params: &mut Params) -> Option<String> {
         let mut left = if column.narrow && candidates.iter().any(|value| !value.is_ascii()) {
-            self.as_text(column)
+            // Exactly: the collation that a conversion brings along equates keys that the column's own keeps apart.
+            format!("{} COLLATE utf8mb4_bin", self.as_text(column))
         } else {
             self.ident(&column.name)
         };

@@ -162,7 +162,12 @@ pub(super) async fn by_chunks(
         let Some(these) = context.dialect.equals_any(&context.schema.tables[t].key, chunk, &mut params) else {
             continue;
         };
-        rows += session.run(&context.engine.declared.tables[t].name, format!("{sql} {these}"), params.values).await?;
+        let name = &context.engine.declared.tables[t].name;
+        let changed = session.run(name, format!("{sql} {these}"), params.values).await?;
+        if changed > chunk.len() as u64 {
+            return Err(super::trouble::key_shared(name));
+        }
+        rows += changed;
     }
     Ok(rows)
 }
@@ -194,7 +199,11 @@ async fn hash(context: &Context<'_>, session: &mut Session, t: usize, keys: &BTr
         let Some(this) = context.dialect.equals_any(&live.key, &[&row.key], &mut params) else { continue };
         if !assignments.is_empty() {
             let sql = format!("UPDATE {} SET {} WHERE {this}", live.sql, assignments.join(", "));
-            changed += session.run(name, sql, params.values).await?;
+            let rows = session.run(name, sql, params.values).await?;
+            if rows > 1 {
+                return Err(super::trouble::key_shared(name));
+            }
+            changed += rows;
         }
     }
     Ok(changed)

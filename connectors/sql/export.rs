@@ -8,6 +8,7 @@ use super::values;
 use crate::{CollectionEvidence, Done, Evidence, ExportSink, Outcome, Trouble, Work};
 use base64::Engine as _;
 use serde_json::{Map, Number, Value};
+use std::collections::BTreeSet;
 
 /// Counts the person's rows.
 pub(super) async fn discover(context: &Context<'_>, work: &Work<'_>) -> Result<Outcome, Trouble> {
@@ -75,11 +76,13 @@ async fn records(
     let sql = format!("SELECT {key}, {} FROM {} WHERE {condition} ORDER BY {order}", selected.join(", "), live.sql);
     let rows = session.rows(&context.engine.declared.tables[t].name, sql, params.values).await?;
     let mut records = Vec::new();
+    let mut seen = BTreeSet::new();
     for row in rows {
         let mut cells = row.into_iter();
         // A collation may find "ABC" under the key "abc".
-        if !cells.next().flatten().is_some_and(|key| keys.contains(&key.as_str())) {
-            continue;
+        let Some(key) = cells.next().flatten().filter(|key| keys.contains(&key.as_str())) else { continue };
+        if !seen.insert(key) {
+            return Err(super::trouble::key_shared(&context.engine.declared.tables[t].name));
         }
         let mut record = Map::new();
         for column in columns {

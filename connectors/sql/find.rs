@@ -137,7 +137,9 @@ async fn select(
                 ),
             ));
         };
-        rows.insert(key.clone(), row);
+        if rows.insert(key.clone(), row).is_some() {
+            return Err(super::trouble::key_shared(name));
+        }
     }
     Ok(rows)
 }

@@ -113,7 +113,11 @@ async fn update(
         let differs = differs(context, t, corrections, &mut params)?;
         let sql = format!("UPDATE {} SET {} WHERE {these} AND ({differs})", live.sql, assignments.join(", "));
         let done = session.run(&context.engine.declared.tables[t].name, sql, params.values).await;
-        rows += done.map_err(|trouble| refused(trouble, corrections.iter().copied()))?;
+        let changed = done.map_err(|trouble| refused(trouble, corrections.iter().copied()))?;
+        if changed > chunk.len() as u64 {
+            return Err(super::trouble::key_shared(&context.engine.declared.tables[t].name));
+        }
+        rows += changed;
     }
     Ok(rows)
 }

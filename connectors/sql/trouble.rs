@@ -94,6 +94,15 @@ pub(super) fn denied(code: &'static str, detail: impl Into<String>) -> Trouble {
     Trouble::Denied(Problem::new(code, detail))
 }
 
+/// A key that several rows share: inherited tables (PostgreSQL), values of different types in a column without a type
+/// (SQLite). Whose row it is cannot be told, so nothing is done.
+pub(super) fn key_shared(table: &str) -> Trouble {
+    denied(
+        "key_not_unique",
+        format!("several rows of table {table} share one key, so they cannot be told apart; nothing was changed; name a key that is unique"),
+    )
+}
+
 /// Where an error arose, in names that are the schema's own.
 struct Site<'a> {
     table: Option<&'a str>,

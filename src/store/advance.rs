@@ -183,10 +183,12 @@ impl Store {
                 .await?;
                 self.end(&mut tx, &dsr, stage).await?;
             }
+            Decision::Retry(_) if dsr.stage.is_final() => return refuse("retried"),
             Decision::Retry(fan_out) => {
                 let reset = tx
                     .exec(
-                        "-- retry_steps\nUPDATE steps SET q = 'ready', not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0, state = CASE WHEN phase = 'act' THEN 'queued' ELSE state END WHERE dsr_id = $1 AND verb <> 'notify' AND (q = 'wait' OR (q IS NULL AND attention = 1))",
+                        // The second read of a step that acted keeps its time: made too early it would see what is about to go.
+                        "-- retry_steps\nUPDATE steps SET q = 'ready', not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0, state = CASE WHEN phase = 'act' THEN 'queued' ELSE state END WHERE dsr_id = $1 AND verb <> 'notify' AND ((q = 'wait' AND (state = 'waiting' OR failures > 0)) OR (q IS NULL AND attention = 1))",
                         args![id.as_str(), now],
                     )
                     .await?;
@@ -196,7 +198,7 @@ impl Store {
                         args![id.as_str()],
                     )
                     .await?;
-                let planless = steps.map_or(Ok(0), |r| r.int("n"))? == 0 && !dsr.stage.is_final();
+                let planless = steps.map_or(Ok(0), |r| r.int("n"))? == 0;
                 if planless {
                     self.replan(&mut tx, &dsr, &fan_out, &systems).await?;
                 } else if reset == 0 {
@@ -490,6 +492,9 @@ impl Store {
             .await?;
             crash_point("purge.before_commit");
             self.commit(tx).await?;
+        }
+        if !rows.is_empty() {
+            self.db.forget().await?;
         }
         Ok(rows.len() as u64)
     }

@@ -173,8 +173,8 @@ impl Store {
         let row = self
             .db
             .row(
-                "-- package_chunk\nSELECT sealed FROM package_chunks WHERE dsr_id = $1 AND token = $2 AND n = $3",
-                args![dsr_id.as_str(), package.token, n],
+                "-- package_chunk\nSELECT c.sealed FROM package_chunks c JOIN dsrs d ON d.id = c.dsr_id WHERE d.controller_id = $1 AND d.id = $2 AND c.token = $3 AND c.n = $4",
+                args![controller_id.as_str(), dsr_id.as_str(), package.token, n],
             )
             .await?
             .ok_or(Error::NotFound)?;

@@ -97,7 +97,8 @@ impl Store {
             "-- create_key\nINSERT INTO api_keys (id, controller_id, role, secret_hash, created_at) VALUES ($1, $2, $3, $4, $5)",
             args![id.as_str(), controller_id.as_str(), role.as_str(), hash, self.now_ms()],
         )
-        .await?;
+        .await
+        .map_err(|error| if error.is_orphan() { Error::NotFound } else { error })?;
         let event = NewEvent::new(None, "key_created", json!({ "key": id, "role": role.as_str() }));
         self.append_events(&mut tx, controller_id, actor, vec![event]).await?;
         self.commit(tx).await?;

@@ -39,8 +39,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What can go wrong in the store. Never holds a value of a row.
-#[derive(Debug, thiserror::Error)]
+/// What can go wrong in the store. Never shows a value of a row.
+#[derive(thiserror::Error)]
 pub enum Error {
     /// The database refused or was away.
     #[error("the database answered {}", describe(.0))]
@@ -95,6 +95,13 @@ pub enum Error {
     Schema(String),
 }
 
+/// The same sentence as for display: what the database says to a programmer quotes whole rows.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         Error::Database(Box::new(error))
@@ -134,6 +141,12 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether the row that this one would belong to is not there.
+    pub(crate) fn is_orphan(&self) -> bool {
+        let (Error::Database(inner) | Error::Transaction { source: inner, .. }) = self else { return false };
+        matches!(&**inner, sqlx::Error::Database(db) if db.is_foreign_key_violation())
     }
 
     /// Whether a row of this unique key is there already.

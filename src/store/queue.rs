@@ -203,6 +203,10 @@ pub struct StepRow {
 
 const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "steps", column };
 
+/// A row of `steps` for which nothing more is done since its request ended. What is to be told is told even then.
+const OVER: &str =
+    "(verb <> 'notify' AND EXISTS (SELECT 1 FROM dsrs d WHERE d.id = steps.dsr_id AND d.closed_at IS NOT NULL))";
+
 fn read_lease(row: &Row) -> std::result::Result<Lease, Error> {
     Ok(Lease {
         step_id: StepId::parse(&row.text("id")?).map_err(|_| INCONSISTENT("id"))?,
@@ -280,25 +284,39 @@ impl Store {
         batch: usize,
         lease_ms: i64,
     ) -> std::result::Result<Vec<Lease>, Error> {
-        let mut arguments: Vec<Arg> = busy.iter().map(Arg::from).collect();
-        let peek = format!(
-            "-- claim_peek\nSELECT lane, verb, phase FROM steps WHERE q = 'ready' AND lane NOT IN (SELECT id FROM systems WHERE paused = 1){} ORDER BY due_at, id LIMIT 1",
-            if busy.is_empty() { String::new() } else { format!(" AND lane NOT IN ({})", places(1, busy.len())) }
-        );
-        let Some(next) = self.db.row(&peek, std::mem::take(&mut arguments)).await? else { return Ok(Vec::new()) };
-        let mut tx = self.db.begin("claim").await?;
-        let rows = tx
-            .rows(
-                "-- claim\nUPDATE steps SET q = 'run', owner = $1, token = token + 1, attempts = attempts + CASE WHEN phase = 'act' THEN 1 ELSE 0 END, lease_until = {now} + $2 WHERE id IN (SELECT id FROM steps WHERE q = 'ready' AND lane = $3 AND verb = $4 AND phase = $5 ORDER BY due_at, id LIMIT $6 {skip_locked}) RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload",
-                args![owner, lease_ms, next.text("lane")?, next.text("verb")?, next.text("phase")?, batch as i64],
-            )
-            .await?;
-        crash_point("queue.before_claim_commit");
-        self.commit(tx).await?;
-        crash_point("queue.after_claim");
-        let mut leases: Vec<Lease> = rows.iter().map(read_lease).collect::<std::result::Result<_, _>>()?;
-        leases.sort_by(|a, b| a.step_id.cmp(&b.step_id));
-        Ok(leases)
+        let mut passed = busy.to_vec();
+        loop {
+            let peek = format!(
+                "-- claim_peek\nSELECT lane, verb, phase FROM steps WHERE q = 'ready' AND lane NOT IN (SELECT id FROM systems WHERE paused = 1){} ORDER BY due_at, id LIMIT 1",
+                if passed.is_empty() {
+                    String::new()
+                } else {
+                    format!(" AND lane NOT IN ({})", places(1, passed.len()))
+                }
+            );
+            let arguments = passed.iter().map(Arg::from).collect();
+            let Some(next) = self.db.row(&peek, arguments).await? else { return Ok(Vec::new()) };
+            let lane = next.text("lane")?;
+            let mut tx = self.db.begin("claim").await?;
+            // Picked first and once: a plan that ran the inner query again would take more than the batch.
+            let rows = tx
+                .rows(
+                    "-- claim\nWITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'ready' AND lane = $3 AND verb = $4 AND phase = $5 ORDER BY due_at, id LIMIT $6 {skip_locked}) UPDATE steps SET q = 'run', owner = $1, token = token + 1, attempts = attempts + CASE WHEN phase = 'act' THEN 1 ELSE 0 END, lease_until = {now} + $2 WHERE id IN (SELECT id FROM picked) RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload",
+                    args![owner, lease_ms, lane.as_str(), next.text("verb")?, next.text("phase")?, batch as i64],
+                )
+                .await?;
+            crash_point("queue.before_claim_commit");
+            self.commit(tx).await?;
+            crash_point("queue.after_claim");
+            if rows.is_empty() && batch > 0 {
+                // Somebody else was faster here; there may be work in another lane.
+                passed.push(lane);
+                continue;
+            }
+            let mut leases: Vec<Lease> = rows.iter().map(read_lease).collect::<std::result::Result<_, _>>()?;
+            leases.sort_by(|a, b| a.step_id.cmp(&b.step_id));
+            return Ok(leases);
+        }
     }
 
     /// Lets waiting rows whose time has come run; returns how many.
@@ -319,7 +337,7 @@ impl Store {
         let mut tx = self.db.begin("promote").await?;
         let n = tx
             .exec(
-                "-- promote\nUPDATE steps SET q = 'ready' WHERE id IN (SELECT id FROM steps WHERE q = 'wait' AND not_before <= $1 ORDER BY not_before LIMIT 1000 {skip_locked})",
+                "-- promote\nWITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'wait' AND not_before <= $1 ORDER BY not_before LIMIT 1000 {skip_locked}) UPDATE steps SET q = 'ready' WHERE id IN (SELECT id FROM picked)",
                 args![self.now_ms()],
             )
             .await?;
@@ -336,7 +354,7 @@ impl Store {
         row.map_or(Ok(None), |r| r.opt_int("at"))
     }
 
-    /// Lengthens the leases of these rows as far as they are still ours.
+    /// Lengthens the leases of these rows as far as they are still ours, in the order in which [`Store::finish`] takes them.
     ///
     /// # Errors
     /// The database is away.
@@ -350,7 +368,7 @@ impl Store {
         let n = tx
             .exec(
                 &format!(
-                    "-- renew\nUPDATE steps SET lease_until = {{now}} + $1 WHERE q = 'run' AND owner = $2 AND id IN ({})",
+                    "-- renew\nUPDATE steps SET lease_until = {{now}} + $1 WHERE id IN (SELECT id FROM steps WHERE q = 'run' AND owner = $2 AND id IN ({}) ORDER BY id {{for_update}})",
                     places(3, ids.len())
                 ),
                 arguments,
@@ -360,7 +378,8 @@ impl Store {
         Ok(n)
     }
 
-    /// Gives back rows that were leased but not begun, as if they never had been.
+    /// Gives back rows that were leased but not begun, as if they never had been. What belongs to a request that ended
+    /// meanwhile does not return to the queue.
     ///
     /// # Errors
     /// The database is away.
@@ -371,7 +390,7 @@ impl Store {
         let mut tx = self.db.begin("release").await?;
         for lease in leases {
             tx.exec(
-                "-- release\nUPDATE steps SET q = 'ready', attempts = attempts - CASE WHEN phase = 'act' THEN 1 ELSE 0 END, token = token + 1, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                &format!("-- release\nUPDATE steps SET q = CASE WHEN {OVER} THEN NULL ELSE 'ready' END, attempts = attempts - CASE WHEN phase = 'act' THEN 1 ELSE 0 END, token = token + 1, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'"),
                 args![lease.step_id.as_str(), lease.token],
             )
             .await?;
@@ -381,23 +400,35 @@ impl Store {
     }
 
     /// Takes back leases that ran out: their worker died or lost touch. A row over which workers died three times is
-    /// quarantined for a person to look at. Returns how many were taken back.
+    /// quarantined for a person to look at; what belongs to a request that ended meanwhile rests. Returns how many were taken
+    /// back.
     ///
     /// # Errors
     /// The database is away.
     pub async fn expire_leases(&self) -> std::result::Result<u64, Error> {
         let due = self
             .db
-            .row("-- expire_peek\nSELECT 1 AS due FROM steps WHERE q = 'run' AND lease_until < {now} LIMIT 1", vec![])
+            .rows(
+                "-- expire_peek\nSELECT id, dsr_id FROM steps WHERE q = 'run' AND lease_until < {now} ORDER BY id LIMIT 500",
+                vec![],
+            )
             .await?;
-        if due.is_none() {
+        if due.is_empty() {
             return Ok(0);
         }
+        let mut dsr_ids = Vec::new();
+        let mut arguments = args![i64::from(DEATHS_MAX)];
+        for row in &due {
+            dsr_ids.push(DsrId::parse(&row.text("dsr_id")?).map_err(|_| INCONSISTENT("dsr_id"))?);
+            arguments.push(row.text("id")?.into());
+        }
         let mut tx = self.db.begin("expire leases").await?;
+        // Requests before steps, as everywhere: whoever finishes one of these right now is waited for.
+        self.lock_stages(&mut tx, &dsr_ids).await?;
         let rows = tx
             .rows(
-                "-- expire_leases\nUPDATE steps SET q = CASE WHEN deaths + 1 >= $1 THEN NULL ELSE 'ready' END, deaths = deaths + 1, token = token + 1, lease_until = NULL, attention = CASE WHEN deaths + 1 >= $1 THEN 1 ELSE attention END, error_code = CASE WHEN deaths + 1 >= $1 THEN 'quarantined' ELSE error_code END, error_detail = CASE WHEN deaths + 1 >= $1 THEN 'the worker died or stalled three times over this step, so it is not tried again by itself; look at the workers'' logs, then retry the request' ELSE error_detail END WHERE id IN (SELECT id FROM steps WHERE q = 'run' AND lease_until < {now} ORDER BY id LIMIT 1000 {skip_locked}) RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload, deaths",
-                args![i64::from(DEATHS_MAX)],
+                &format!("-- expire_leases\nUPDATE steps SET q = CASE WHEN deaths + 1 >= $1 OR {OVER} THEN NULL ELSE 'ready' END, deaths = deaths + 1, token = token + 1, lease_until = NULL, attention = CASE WHEN {OVER} THEN 0 WHEN deaths + 1 >= $1 THEN 1 ELSE attention END, error_code = CASE WHEN deaths + 1 >= $1 THEN 'quarantined' ELSE error_code END, error_detail = CASE WHEN deaths + 1 >= $1 THEN 'the worker died or stalled three times over this step, so it is not tried again by itself; look at the workers'' logs, then retry the request' ELSE error_detail END WHERE id IN ({}) AND q = 'run' AND lease_until < {{now}} RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload, deaths", places(2, due.len())),
+                arguments,
             )
             .await?;
         let mut events = Events::default();
@@ -427,7 +458,8 @@ impl Store {
         Ok(rows.len() as u64)
     }
 
-    /// Opens what is sealed for these leases, which are of one batch. A lease whose request was purged meanwhile is left out.
+    /// Opens what is sealed for these leases, which are of one batch. A lease whose request was purged meanwhile is left out,
+    /// and so is one whose row is damaged: its neighbours go on, and it is quarantined when its lease ran out three times.
     ///
     /// # Errors
     /// The database is away, or the master key is another one.
@@ -451,20 +483,33 @@ impl Store {
         let mut all = Vec::with_capacity(leases.len());
         for lease in leases {
             let Some(row) = by_id.get(lease.step_id.as_str()) else { continue };
-            let Some(wrapped) = row.opt_bytes("wrapped_key")? else { continue };
-            let key = Arc::new(self.unwrap_dsr_key(&lease.controller_id, &lease.dsr_id, &wrapped).await?);
-            let sealed = row.opt_bytes("sealed")?.ok_or(Error::Purged)?;
-            let personal = crate::dsrs::open_personal(&key, &lease.controller_id, &lease.dsr_id, &sealed)?;
-            let prior = match row.opt_bytes("receipt")? {
-                None => None,
-                Some(sealed) => {
-                    let clear = key.open(&receipt_place(&lease), &sealed)?;
-                    Some(String::from_utf8(clear).map_err(|_| INCONSISTENT("receipt"))?)
+            let step_id = lease.step_id.clone();
+            match self.open_one(lease, row).await {
+                Ok(Some(work)) => all.push(work),
+                Ok(None) => {}
+                Err(error @ (Error::Sealing | Error::Inconsistent { .. })) => {
+                    tracing::error!(%error, step.id = %step_id, "what {step_id} needs cannot be opened");
                 }
-            };
-            all.push(OpenWork { subject: personal.subject, corrections: personal.corrections, prior, key, lease });
+                Err(error) => return Err(error),
+            }
         }
         Ok(all)
+    }
+
+    async fn open_one(&self, lease: Lease, row: &Row) -> std::result::Result<Option<OpenWork>, Error> {
+        let (Some(wrapped), Some(sealed)) = (row.opt_bytes("wrapped_key")?, row.opt_bytes("sealed")?) else {
+            return Ok(None);
+        };
+        let key = Arc::new(self.unwrap_dsr_key(&lease.controller_id, &lease.dsr_id, &wrapped).await?);
+        let personal = crate::dsrs::open_personal(&key, &lease.controller_id, &lease.dsr_id, &sealed)?;
+        let prior = match row.opt_bytes("receipt")? {
+            None => None,
+            Some(sealed) => {
+                let clear = key.open(&receipt_place(&lease), &sealed)?;
+                Some(String::from_utf8(clear).map_err(|_| INCONSISTENT("receipt"))?)
+            }
+        };
+        Ok(Some(OpenWork { subject: personal.subject, corrections: personal.corrections, prior, key, lease }))
     }
 
     /// Records what a step is about to change, if its lease holds and its request is still being worked on.
@@ -494,7 +539,9 @@ impl Store {
     ///
     /// # Errors
     /// The database is away; nothing was recorded.
-    pub async fn finish(&self, batch: Vec<Finish>) -> std::result::Result<usize, Error> {
+    pub async fn finish(&self, mut batch: Vec<Finish>) -> std::result::Result<usize, Error> {
+        // Rows are always locked in one order, so that nobody waits for somebody who waits for them.
+        batch.sort_by(|a, b| a.lease.step_id.cmp(&b.lease.step_id));
         let mut ids: Vec<DsrId> = batch.iter().map(|f| f.lease.dsr_id.clone()).collect();
         ids.sort();
         ids.dedup();
@@ -504,16 +551,21 @@ impl Store {
         let stages = self.lock_stages(&mut tx, &ids).await?;
         let mut events = Events::default();
         let mut dropped = 0;
+        let mut changed = Vec::new();
         for (finish, key) in batch.iter().zip(keys) {
             let working = stages.get(finish.lease.dsr_id.as_str()).is_some_and(|s| s.is_working());
             if self.finish_one(&mut tx, finish, key.as_deref(), working, &mut events).await? {
                 crash_point("queue.between_finishes");
+                // What was told, or not, moves no request.
+                if finish.lease.kind != WorkKind::Notify {
+                    changed.push(finish.lease.dsr_id.clone());
+                }
             } else {
                 dropped += 1;
                 tracing::warn!(step.id = %finish.lease.step_id, "the outcome of {} came after its lease was lost and is dropped", finish.lease.step_id);
             }
         }
-        self.advance_all(&mut tx, ids, &mut events).await?;
+        self.advance_all(&mut tx, changed, &mut events).await?;
         crash_point("queue.before_events");
         self.append_all(&mut tx, "engine", events).await?;
         crash_point("queue.before_finish_commit");
@@ -526,10 +578,13 @@ impl Store {
         let mut keys = Vec::with_capacity(batch.len());
         for finish in batch {
             let needs = matches!(&finish.result, Result::Acted { receipt: Some(_), .. } | Result::External { .. });
-            keys.push(if needs {
-                self.dsr_key(&finish.lease.controller_id, &finish.lease.dsr_id).await.ok()
-            } else {
-                None
+            keys.push(match needs {
+                false => None,
+                true => match self.dsr_key(&finish.lease.controller_id, &finish.lease.dsr_id).await {
+                    Ok(key) => Some(key),
+                    Err(Error::Purged | Error::NotFound) => None,
+                    Err(error) => return Err(error),
+                },
             });
         }
         Ok(keys)
@@ -613,7 +668,7 @@ impl Store {
             }
             Result::Residue { remaining, proof } => {
                 pending.push(event(
-                    "residue_found",
+                    "step_residue_found",
                     json!({ "step": lease.step_id, "system": system, "remaining": remaining }),
                 ));
                 tx.wakes.push(lease.lane.clone());
@@ -621,7 +676,7 @@ impl Store {
                     "the system answered that it was done, but a second read still finds {remaining} record(s); find out what keeps or restores them, then retry the request"
                 );
                 tx.exec(
-                    "-- finish_residue\nUPDATE steps SET residues = residues + 1, proof = $3, q = CASE WHEN residues + 1 >= $4 OR $6 = 0 THEN NULL ELSE 'ready' END, state = CASE WHEN residues + 1 >= $4 THEN state ELSE 'queued' END, phase = CASE WHEN residues + 1 >= $4 THEN phase ELSE 'act' END, attention = CASE WHEN residues + 1 >= $4 THEN 1 ELSE 0 END, error_code = 'residue', error_detail = $5, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_residue\nUPDATE steps SET residues = residues + 1, proof = $3, q = CASE WHEN residues + 1 >= $4 OR $6 = 0 THEN NULL ELSE 'ready' END, state = CASE WHEN residues + 1 >= $4 THEN state ELSE 'queued' END, phase = CASE WHEN residues + 1 >= $4 THEN phase ELSE 'act' END, attention = CASE WHEN residues + 1 >= $4 AND $6 = 1 THEN 1 ELSE 0 END, error_code = 'residue', error_detail = $5, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![id, token, proof.to_string(), i64::from(RESIDUE_TRIES), detail, alive],
                 )
                 .await?
@@ -644,7 +699,7 @@ impl Store {
                 // In its second read a step stays done; before that it is waiting.
                 tx.exec(
                     "-- finish_later\nUPDATE steps SET state = CASE WHEN phase = 'act' THEN 'waiting' ELSE state END, q = $3, not_before = $4, failures = failures + $5, attention = $6, error_code = $7, error_detail = $8, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
-                    args![id, token, alive.then_some("wait"), *not_before, *failed, *attention, code, detail],
+                    args![id, token, alive.then_some("wait"), *not_before, *failed, *attention && alive, code, detail],
                 )
                 .await?
             }
@@ -654,8 +709,8 @@ impl Store {
                     json!({ "step": lease.step_id, "system": system, "verb": verb, "code": code }),
                 ));
                 tx.exec(
-                    "-- finish_attention\nUPDATE steps SET q = NULL, attention = 1, failures = failures + 1, error_code = $3, error_detail = $4, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
-                    args![id, token, code, detail],
+                    "-- finish_attention\nUPDATE steps SET q = NULL, attention = $5, failures = failures + 1, error_code = $3, error_detail = $4, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    args![id, token, code, detail, alive],
                 )
                 .await?
             }
@@ -672,6 +727,9 @@ impl Store {
         if written == 0 {
             return Ok(false);
         }
+        if matches!(&finish.result, Result::Dismissed { achieved: false, code } if code == "gone") {
+            self.stop_telling(tx, &lease.dsr_id).await?;
+        }
         for event in pending {
             events.push(&lease.controller_id, event);
         }
@@ -685,23 +743,40 @@ impl Store {
         Ok(true)
     }
 
-    /// Lets every step of a system that waits for a later try, or for a person, run at once.
+    /// The controller's address is gone for good: nothing more of this request is told.
+    async fn stop_telling(&self, tx: &mut Tx, dsr_id: &DsrId) -> std::result::Result<(), Error> {
+        tx.exec("-- callback_gone\nUPDATE dsrs SET has_callback = 0 WHERE id = $1", args![dsr_id.as_str()]).await?;
+        tx.exec(
+            "-- drop_notices\nUPDATE steps SET state = 'retained', q = NULL, error_code = 'gone' WHERE dsr_id = $1 AND verb = 'notify' AND q IN ('ready', 'wait')",
+            args![dsr_id.as_str()],
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Lets every step of a system that failed and waits for a later try, or for a person, run at once. What waits for
+    /// another reason (a second read, a limit, the system's own work) keeps its time, and what belongs to a request that
+    /// ended rests.
     pub(crate) async fn requeue_system(&self, tx: &mut Tx, system_id: &SystemId) -> std::result::Result<(), Error> {
-        let rows = tx
-            .rows(
-                "-- requeue_system\nUPDATE steps SET q = 'ready', not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0 WHERE system_id = $1 AND (q = 'wait' OR (q IS NULL AND attention = 1)) RETURNING dsr_id",
-                args![system_id.as_str(), self.now_ms()],
-            )
-            .await?;
-        for row in rows {
-            // The overlay `needs_attention` is taken away by the next advance.
-            tx.exec(
-                "-- wake_dsr\nUPDATE dsrs SET wake_at = $2 WHERE id = $1 AND closed_at IS NULL",
-                args![row.text("dsr_id")?, self.now_ms()],
-            )
-            .await?;
-        }
-        Ok(())
+        const STUCK: &str = "system_id = $1 AND ((q = 'wait' AND failures > 0) OR (q IS NULL AND attention = 1))";
+        let arguments = || args![system_id.as_str(), self.now_ms()];
+        tx.rows(
+            &format!("-- lock_stuck\nSELECT id FROM dsrs WHERE closed_at IS NULL AND id IN (SELECT dsr_id FROM steps WHERE {STUCK}) ORDER BY id {{for_update}}"),
+            args![system_id.as_str()],
+        )
+        .await?;
+        // The overlay `needs_attention` is taken away by the next advance.
+        tx.exec(
+            &format!("-- wake_stuck\nUPDATE dsrs SET wake_at = $2 WHERE closed_at IS NULL AND id IN (SELECT dsr_id FROM steps WHERE {STUCK})"),
+            arguments(),
+        )
+        .await?;
+        tx.exec(
+            &format!("-- requeue_system\nUPDATE steps SET q = 'ready', not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0 WHERE {STUCK} AND NOT {OVER}"),
+            arguments(),
+        )
+        .await
+        .map(drop)
     }
 
     /// How many rows are ready, waiting and running, and how many need a person: for metrics and readiness.

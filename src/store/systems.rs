@@ -125,11 +125,9 @@ impl Store {
     ) -> Result<bool, Error> {
         let old = self.system_by_name(controller_id, &new.name).await?;
         let key = self.controller_key(controller_id).await?;
-        let id = if let Some(old) = &old {
-            old.id.clone()
-        } else {
-            let (ms, bytes) = self.id_parts()?;
-            SystemId::from_parts(ms, bytes)
+        let id = match &old {
+            Some(old) => old.id.clone(),
+            None => self.disconnected(controller_id, &new.name).await?,
         };
         if old.is_some() && !self.system_differs(old.as_ref(), new).await? {
             return Ok(false);
@@ -160,7 +158,7 @@ impl Store {
             self.now_ms()
         ];
         tx.exec(
-            "-- upsert_system\nINSERT INTO systems (id, controller_id, name, family, connector, definition, secrets, allow, verbs, identifiers, fields, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO UPDATE SET family = excluded.family, connector = excluded.connector, definition = excluded.definition, secrets = COALESCE(excluded.secrets, systems.secrets), allow = excluded.allow, verbs = excluded.verbs, identifiers = excluded.identifiers, fields = excluded.fields, version = systems.version + 1, problem_code = NULL, problem_detail = NULL",
+            "-- upsert_system\nINSERT INTO systems (id, controller_id, name, family, connector, definition, secrets, allow, verbs, identifiers, fields, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO UPDATE SET family = excluded.family, connector = excluded.connector, definition = excluded.definition, secrets = COALESCE(excluded.secrets, systems.secrets), allow = excluded.allow, verbs = excluded.verbs, identifiers = excluded.identifiers, fields = excluded.fields, version = systems.version + 1, problem_code = NULL, problem_detail = NULL, deleted_at = NULL",
             arguments,
         )
         .await?;
@@ -175,6 +173,23 @@ impl Store {
         tx.wakes.push(id.as_str().to_owned());
         self.commit(tx).await?;
         Ok(true)
+    }
+
+    /// The id of a system of this name that was disconnected, so that steps which wait for it find it again; or a new one.
+    async fn disconnected(&self, controller_id: &ControllerId, name: &str) -> Result<SystemId, Error> {
+        let row = self
+            .db
+            .row(
+                "-- disconnected_system\nSELECT id FROM systems WHERE controller_id = $1 AND name = $2 AND deleted_at IS NOT NULL ORDER BY deleted_at DESC LIMIT 1",
+                args![controller_id.as_str(), name],
+            )
+            .await?;
+        if let Some(row) = row {
+            return SystemId::parse(&row.text("id")?)
+                .map_err(|_| Error::Inconsistent { table: "systems", column: "id" });
+        }
+        let (ms, bytes) = self.id_parts()?;
+        Ok(SystemId::from_parts(ms, bytes))
     }
 
     /// Whether storing this definition would change anything.
@@ -307,7 +322,7 @@ impl Store {
         self.commit(tx).await
     }
 
-    /// Disconnects a system. Open steps there are not skipped: they need a person's decision.
+    /// Disconnects a system. Open steps there are not skipped: they need a person's decision, even if it was paused.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -315,7 +330,7 @@ impl Store {
         let system = self.system_by_name(controller_id, name).await?.ok_or(Error::NotFound)?;
         let mut tx = self.db.begin("delete system").await?;
         tx.exec(
-            "-- delete_system\nUPDATE systems SET deleted_at = $3, secrets = NULL WHERE controller_id = $1 AND id = $2",
+            "-- delete_system\nUPDATE systems SET deleted_at = $3, secrets = NULL, paused = 0 WHERE controller_id = $1 AND id = $2",
             args![controller_id.as_str(), system.id.as_str(), self.now_ms()],
         )
         .await?;
@@ -326,6 +341,7 @@ impl Store {
             vec![NewEvent::new(None, "system_disconnected", json!({ "system": system.id }))],
         )
         .await?;
+        tx.wakes.push(system.id.as_str().to_owned());
         self.commit(tx).await
     }
 }

@@ -45,7 +45,6 @@ async fn what_is_no_submission_is_refused_with_the_place_of_every_fault_and_noth
         (deletion_of("%"), vec![value]),
         (deletion_of("' OR 1=1 --"), vec![value]),
         (deletion_of("canary@shop.example\r\nBcc: other@shop.example"), vec![value]),
-        (deletion_of("canary@shop.example\n"), vec![]),
         (deletion_of("can\nary@shop.example"), vec![value]),
         (deletion_of("canary@shop.example\0"), vec![value]),
         (deletion_of("{5}\r\nx1 STORE 1:* +FLAGS.SILENT (\\Deleted)"), vec![value]),
@@ -83,9 +82,6 @@ async fn what_is_no_submission_is_refused_with_the_place_of_every_fault_and_noth
         (with(ann.deletion(), "callback_url", &json!("not a url")), vec!["/callback_url"]),
     ];
     for (body, pointers) in faulty {
-        if pointers.is_empty() {
-            continue;
-        }
         let answer = api.post("/v1/requests", &body).await;
         assert_eq!(answer.faults(422), pointers, "{body}: {}", answer.text());
         assert!(
@@ -297,7 +293,7 @@ async fn a_system_in_trouble_shows_what_to_do_and_the_request_ends_when_that_is_
     // A system that is down is tried again by itself, and meanwhile the others do their part.
     systems.postgres().stop().await;
     let id = api.submitted(&down.deletion()).await;
-    needs_attention(&id, Kind::Postgres, &["127.0.0.1"]).await;
+    needs_attention(&id, Kind::Postgres, &["check that it runs"]).await;
     assert_eq!(systems.count(Kind::Mysql, &down.email).await + systems.count(Kind::Sqlite, &down.email).await, 0);
     systems.postgres().start_again().await;
     assert_eq!(status_of(&api.closed(&id).await), "completed");

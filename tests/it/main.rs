@@ -1,5 +1,8 @@
 //! The whole program, from outside: real processes, real databases, real mailboxes, and what callers see over HTTP.
 
 mod bad_input;
+mod canaries;
+mod faults;
 mod journeys;
+mod redis;
 mod support;

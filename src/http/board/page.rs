@@ -58,8 +58,9 @@ impl Line {
     pub(super) fn of(controller: &str, lens: &Lens, row: &DsrRow, now: i64) -> Self {
         let due_on = row.deadlines["effective"]["due_on"].as_str().and_then(|text| text.parse::<Date>().ok());
         let late = row.closed_at.is_some_and(|at| at >= row.due_before);
-        let ended =
-            row.closed_at.map(|at| format!("ended {}{}", date_of(at, lens.zone()), if late { ", late" } else { "" }));
+        let ended = row
+            .closed_at
+            .map(|at| format!("ended {}{}", short_date(at, lens.zone()), if late { ", late" } else { "" }));
         Self {
             id: row.id.to_string(),
             controller: controller.to_owned(),
@@ -83,6 +84,7 @@ pub(super) fn board(lines: &[Line], counts: &[Count], status: Option<&str>, all:
             h1 { a href="/" { "Redress" } }
             p.quiet { "as of " (moment(now, &TimeZone::UTC)) }
         }
+        (glance(lines))
         nav aria-label="Requests by status" {
             (chip(None, "all", total, capped, status))
             @for (word, count, capped) in counts { (chip(Some(word), word, *count, *capped, status)) }
@@ -102,6 +104,18 @@ pub(super) fn board(lines: &[Line], counts: &[Count], status: Option<&str>, all:
     }
 }
 
+/// How many of the open requests on the page are in each band, the worst first.
+fn glance(lines: &[Line]) -> Markup {
+    let counted =
+        Band::ALL.iter().rev().map(|band| (*band, lines.iter().filter(|line| line.band == Some(*band)).count()));
+    let counted: Vec<(Band, usize)> = counted.filter(|(_, count)| *count > 0).collect();
+    html! {
+        @if !counted.is_empty() {
+            p.glance { @for (band, count) in counted { span { b { (count) } " " (band_mark(band)) } } }
+        }
+    }
+}
+
 fn row(line: &Line, all: bool) -> Markup {
     html! {
         tr.ended[line.ended.is_some()] {
@@ -111,7 +125,7 @@ fn row(line: &Line, all: bool) -> Markup {
             @if all { td { (line.controller) } }
             td { (line.kind) }
             td { (status_mark(&line.status)) }
-            td.attention { @if let Some(attention) = &line.attention { (attention) } }
+            td.attention { @if let Some(attention) = &line.attention { div.clip title=(attention) { (attention) } } }
         }
     }
 }
@@ -169,8 +183,8 @@ pub(super) fn moment(ms: i64, zone: &TimeZone) -> String {
     instant(ms).map(|at| at.to_zoned(zone.clone()).strftime("%-d %b %Y, %H:%M %Z").to_string()).unwrap_or_default()
 }
 
-fn date_of(ms: i64, zone: &TimeZone) -> String {
-    instant(ms).map(|at| day(at.to_zoned(zone.clone()).date())).unwrap_or_default()
+fn short_date(ms: i64, zone: &TimeZone) -> String {
+    instant(ms).map(|at| at.to_zoned(zone.clone()).strftime("%-d %b").to_string()).unwrap_or_default()
 }
 
 /// How far a day is from today in the controller's zone.

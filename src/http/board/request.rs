@@ -59,7 +59,7 @@ fn render(controller: &str, lens: &Lens, detail: &DsrDetail, events: &[AuditEven
             @if let Some(attention) = &row.attention { p.notice { b { "Needs attention: " } (attention) } }
             (dates(row, zone))
             (steps(detail, zone))
-            (history(events, zone))
+            (history(detail, events, zone))
         }
     }
 }
@@ -102,7 +102,7 @@ fn steps(detail: &DsrDetail, zone: &TimeZone) -> Markup {
             h3 { "Steps" }
             @if detail.steps.is_empty() { p.quiet { "No connected system has a part in this request." } } @else {
                 table {
-                    thead { tr { th { "System" } th { "What" } th { "Status" } th { "Found" } th { "Changed" } th { "Tries" } th { "Next or done" } th { "Error" } } }
+                    thead { tr { th { "System" } th { "What" } th { "Status" } th.number { "Found" } th.number { "Changed" } th.number { "Tries" } th { "Next or done" } th { "Error" } } }
                     tbody { @for step in &detail.steps { (step_row(step, zone)) } }
                 }
             }
@@ -123,13 +123,13 @@ fn step_row(step: &StepRow, zone: &TimeZone) -> Markup {
             td.number data-label="found" { @if let Some(found) = step.found { (found) } }
             td.number data-label="changed" { @if let Some(changed) = step.changed { (changed) } }
             td.number data-label="tries" { (step.attempts) }
-            td { @if let Some(at) = when { (moment(at, zone)) } }
+            td.when { @if let Some(at) = when { (moment(at, zone)) } }
             td.attention { @if let Some((code, detail)) = &step.error { b { (code) } " " (detail) } }
         }
     }
 }
 
-fn history(events: &[AuditEvent], zone: &TimeZone) -> Markup {
+fn history(detail: &DsrDetail, events: &[AuditEvent], zone: &TimeZone) -> Markup {
     let at = |text: &str| text.parse::<Timestamp>().map(|at| moment(at.as_millisecond(), zone)).unwrap_or_default();
     html! {
         section {
@@ -138,7 +138,7 @@ fn history(events: &[AuditEvent], zone: &TimeZone) -> Markup {
                 thead { tr { th { "When" } th { "What" } th { "Who" } th { "Data" } } }
                 tbody {
                     @for event in events.iter().take(EVENTS_MAX) {
-                        tr { td { (at(&event.at)) } td { (plain(&event.kind)) } td { (event.actor) } td.data { (data(&event.data)) } }
+                        tr { td.when { (at(&event.at)) } td { (plain(&event.kind)) } td.who { (event.actor) } td.data { (data(&event.data, &detail.steps)) } }
                     }
                 }
             }
@@ -147,11 +147,23 @@ fn history(events: &[AuditEvent], zone: &TimeZone) -> Markup {
     }
 }
 
-/// The data of an event as words.
-fn data(data: &Value) -> String {
-    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let members = data.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
-    members.map(|(name, value)| format!("{} {}", plain(name), word(value))).collect::<Vec<_>>().join(" · ")
+/// The data of an event as words: systems by name, and without what the rest of the page says already.
+fn data(data: &Value, steps: &[StepRow]) -> String {
+    let word = |value: &Value| match value {
+        Value::String(text) => {
+            let step = steps.iter().find(|step| step.system_id.as_str() == text);
+            step.map_or_else(|| plain(text), |step| step.system.clone())
+        }
+        other => other.to_string(),
+    };
+    let words = |value: &Value| match value {
+        Value::Array(items) => items.iter().map(word).collect::<Vec<_>>().join(", "),
+        one => word(one),
+    };
+    let known = ["step", "stage", "state", "due_before"];
+    let members = data.as_object().into_iter().flatten();
+    let members = members.filter(|(name, value)| !value.is_null() && !known.contains(&name.as_str()));
+    members.map(|(name, value)| format!("{} {}", plain(name), words(value))).collect::<Vec<_>>().join(" · ")
 }
 
 fn text(value: &Value) -> &str {

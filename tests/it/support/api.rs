@@ -3,7 +3,7 @@
 use super::PATIENCE;
 use reqwest::Method;
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A client that goes through no proxy.
 pub(super) fn http() -> reqwest::Client {
@@ -155,27 +155,18 @@ impl ApiClient {
 
     /// Waits until a request's view is as wanted. A service that is down meanwhile is asked again.
     pub(crate) async fn until_view(&self, id: &str, wanted: impl Fn(&Value) -> bool, limit: Duration) -> Value {
-        let last = std::cell::RefCell::new(Value::Null);
-        let ask = || async {
-            let answer = self.try_send("GET", &format!("/v1/requests/{id}"), &[], "").await?;
-            if answer.status == 503 {
-                return None;
-            }
-            let view = answer.expect(200);
-            last.replace(view.clone());
-            wanted(&view).then_some(view)
-        };
-        let end = tokio::time::timeout(limit, async {
-            loop {
-                if let Some(view) = ask().await {
-                    return view;
+        let end = Instant::now() + limit;
+        let mut last = Value::Null;
+        loop {
+            let answer = self.try_send("GET", &format!("/v1/requests/{id}"), &[], "").await;
+            if let Some(answer) = answer.filter(|answer| answer.status != 503) {
+                last = answer.expect(200);
+                if wanted(&last) {
+                    return last;
                 }
-                tokio::time::sleep(Duration::from_millis(25)).await;
             }
-        });
-        match end.await {
-            Ok(view) => view,
-            Err(_) => panic!("{id} is not as wanted after {} s: {:#}", limit.as_secs(), last.into_inner()),
+            assert!(Instant::now() < end, "{id} is not as wanted after {} s: {last:#}", limit.as_secs());
+            tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
 

@@ -13,7 +13,7 @@ mod process;
 mod systems;
 
 pub(crate) use api::{ApiClient, id_of, status_of};
-pub(crate) use app::{Backend, Roles, TestApp};
+pub(crate) use app::{Backend, Builder, Roles, TestApp};
 pub(crate) use systems::{Kind, PASSWORD_VARIABLE, Person, Snapshot, Systems, body, controller_toml};
 
 use std::future::Future;

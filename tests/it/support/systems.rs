@@ -507,7 +507,7 @@ pub(crate) fn controller_toml(controller: &str, lines: &str) -> String {
 
 fn server(port: u16) -> String {
     format!(
-        "{{ host = \"127.0.0.1\", port = {port}, database = {DATABASE:?}, username = \"dsr\", connect_timeout_seconds = 3 }}"
+        "{{ host = \"127.0.0.1\", port = {port}, database = {DATABASE:?}, username = \"dsr\", connect_timeout_seconds = 2 }}"
     )
 }
 

@@ -1,0 +1,348 @@
+//! The kill matrix: for each named point of the code, the process dies exactly there, is started again, and everything ends.
+
+use super::scene::{Case, Right, Rows, Scene};
+use crate::support::{Backend, Kind, Roles, TestApp, poll};
+use redress_testkit::{Postgres, Redis};
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// SIGABRT, by which a crash point ends its process.
+const ABORTED: i32 = 6;
+/// So many cells at once, over all tests of this file: each mostly waits for a lease to run out.
+static CELLS_AT_ONCE: Semaphore = Semaphore::const_new(8);
+
+/// What is asked for in a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mix {
+    /// Two deletions, an access and a correction, all told.
+    Mixed,
+    /// The same, untold, and the systems are paused until all are there: each batch has several steps.
+    Batched,
+    /// One deletion.
+    Deletion,
+    /// One correction.
+    Correction,
+    /// An access whose package has several chunks.
+    Large,
+    /// The mixed ones end, and the time after which their personal data are destroyed is over.
+    Purged,
+}
+
+/// One death: the point, the requests, the systems.
+type Cell = (&'static str, Mix, &'static [Kind]);
+
+const FILES: &[Kind] = &[Kind::Sqlite, Kind::Maildir];
+const MAIL: &[Kind] = &[Kind::Sqlite, Kind::Imap];
+
+/// Deaths in the store and in the jobs.
+const ENGINE: &[Cell] = &[
+    ("submit.before_commit", Mix::Mixed, FILES),
+    ("submit.before_commit:3", Mix::Mixed, FILES),
+    ("submit.after_commit", Mix::Mixed, FILES),
+    ("submit.after_commit:4", Mix::Mixed, FILES),
+    ("advance.before_commit", Mix::Mixed, FILES),
+    ("advance.before_commit:2", Mix::Mixed, FILES),
+    ("advance.after_commit", Mix::Mixed, FILES),
+    ("advance.after_commit:2", Mix::Mixed, FILES),
+    ("queue.before_claim_commit", Mix::Mixed, FILES),
+    ("queue.before_claim_commit:4", Mix::Mixed, FILES),
+    ("queue.after_claim", Mix::Mixed, FILES),
+    ("queue.after_claim:2", Mix::Mixed, FILES),
+    ("queue.after_claim:5", Mix::Mixed, FILES),
+    ("step.before_call", Mix::Mixed, FILES),
+    ("step.before_call:4", Mix::Mixed, FILES),
+    ("queue.before_intend_commit", Mix::Mixed, FILES),
+    ("queue.before_intend_commit:2", Mix::Batched, FILES),
+    ("queue.after_intend", Mix::Mixed, FILES),
+    ("queue.after_intend:2", Mix::Batched, FILES),
+    ("step.after_call", Mix::Mixed, FILES),
+    ("step.after_call:3", Mix::Mixed, FILES),
+    ("step.after_flush", Mix::Mixed, FILES),
+    ("step.after_flush:2", Mix::Large, FILES),
+    ("step.after_verify", Mix::Mixed, FILES),
+    ("step.after_verify:2", Mix::Mixed, FILES),
+    ("queue.before_finish", Mix::Mixed, FILES),
+    ("queue.before_finish:5", Mix::Mixed, FILES),
+    ("queue.between_finishes", Mix::Batched, FILES),
+    ("queue.between_finishes:3", Mix::Batched, FILES),
+    ("queue.before_events", Mix::Mixed, FILES),
+    ("queue.before_events:4", Mix::Batched, FILES),
+    ("queue.before_finish_commit", Mix::Mixed, FILES),
+    ("queue.before_finish_commit:6", Mix::Mixed, FILES),
+    ("queue.after_finish", Mix::Mixed, FILES),
+    ("queue.after_finish:6", Mix::Mixed, FILES),
+    ("answer.between_chunks", Mix::Large, FILES),
+    ("answer.between_chunks:2", Mix::Large, FILES),
+    ("answer.before", Mix::Mixed, FILES),
+    ("answer.before:3", Mix::Mixed, FILES),
+    ("answer.before_commit", Mix::Mixed, FILES),
+    ("answer.before_commit:2", Mix::Large, FILES),
+    ("answer.after_commit", Mix::Mixed, FILES),
+    ("answer.after_commit:4", Mix::Mixed, FILES),
+    ("notify.before_send", Mix::Mixed, FILES),
+    ("notify.before_send:5", Mix::Mixed, FILES),
+    ("notify.after_send", Mix::Mixed, FILES),
+    ("notify.after_send:3", Mix::Mixed, FILES),
+    ("purge.before_commit", Mix::Purged, FILES),
+    ("purge.before_commit:3", Mix::Purged, FILES),
+];
+
+/// Deaths in the connectors.
+const CONNECTORS: &[Cell] = &[
+    ("sql.before_effect", Mix::Deletion, &[Kind::Sqlite]),
+    ("sql.before_commit", Mix::Deletion, &[Kind::Sqlite]),
+    ("sql.after_commit", Mix::Deletion, &[Kind::Sqlite]),
+    ("sql.before_effect", Mix::Correction, &[Kind::Sqlite]),
+    ("sql.before_commit", Mix::Correction, &[Kind::Sqlite]),
+    ("sql.after_commit", Mix::Correction, &[Kind::Sqlite]),
+    ("sql.before_commit:2", Mix::Batched, &[Kind::Sqlite]),
+    ("sql.after_commit:2", Mix::Batched, &[Kind::Sqlite]),
+    ("maildir.before_effect", Mix::Mixed, FILES),
+    ("maildir.after_effect", Mix::Mixed, FILES),
+    ("maildir.after_effect", Mix::Batched, FILES),
+    ("maildir.before_effect:2", Mix::Batched, FILES),
+    ("imap.before_effect", Mix::Mixed, MAIL),
+    ("imap.after_effect", Mix::Mixed, MAIL),
+    ("imap.after_effect:2", Mix::Batched, MAIL),
+];
+
+/// Deaths in the transactions of the other two databases.
+const SERVERS: &[Cell] = &[
+    ("sql.before_effect", Mix::Mixed, &[Kind::Postgres]),
+    ("sql.before_commit", Mix::Deletion, &[Kind::Postgres]),
+    ("sql.after_commit", Mix::Deletion, &[Kind::Postgres]),
+    ("sql.before_commit", Mix::Correction, &[Kind::Postgres]),
+    ("sql.after_commit", Mix::Correction, &[Kind::Postgres]),
+    ("sql.after_commit:2", Mix::Batched, &[Kind::Postgres]),
+    ("sql.before_effect", Mix::Mixed, &[Kind::Mysql]),
+    ("sql.before_commit", Mix::Deletion, &[Kind::Mysql]),
+    ("sql.after_commit", Mix::Deletion, &[Kind::Mysql]),
+    ("sql.before_commit", Mix::Correction, &[Kind::Mysql]),
+    ("sql.after_commit", Mix::Correction, &[Kind::Mysql]),
+    ("sql.after_commit:2", Mix::Batched, &[Kind::Mysql]),
+];
+
+/// Deaths of one role while the other one lives.
+const FLEET: &[Cell] = &[
+    ("submit.before_commit", Mix::Mixed, FILES),
+    ("submit.after_commit", Mix::Mixed, FILES),
+    ("advance.before_commit", Mix::Mixed, FILES),
+    ("queue.after_intend", Mix::Mixed, FILES),
+    ("maildir.after_effect", Mix::Mixed, FILES),
+    ("queue.before_finish_commit:3", Mix::Mixed, FILES),
+];
+
+#[test]
+fn every_crash_point_of_the_sources_is_in_the_matrix() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut points = BTreeSet::new();
+    for folder in ["src", "jobs", "connectors"] {
+        collect_points(&root.join(folder), &mut points);
+    }
+    let tried = ENGINE.iter().chain(CONNECTORS).map(|(at, ..)| at.split(':').next().unwrap_or(at).to_owned());
+    assert_eq!(tried.collect::<BTreeSet<_>>(), points);
+    assert!(points.len() > 25, "{points:?}");
+}
+
+fn collect_points(folder: &Path, points: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("the sources are there").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect_points(&path, points);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).expect("a source is text");
+            let calls = text.split("crash_point(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            points.extend(calls.map(str::to_owned));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(feature = "crash-points"), ignore = "needs --features crash-points")]
+async fn a_death_anywhere_in_the_engine_loses_nothing_and_repeats_nothing_on_sqlite() {
+    run(ENGINE, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(feature = "crash-points"), ignore = "needs --features crash-points")]
+async fn a_death_anywhere_in_the_engine_loses_nothing_and_repeats_nothing_on_postgres_and_redis() {
+    run(ENGINE, Some(Servers::start().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(feature = "crash-points"), ignore = "needs --features crash-points")]
+async fn a_death_between_an_effect_and_its_record_repeats_nothing_on_sqlite() {
+    run(CONNECTORS, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(feature = "crash-points"), ignore = "needs --features crash-points")]
+async fn a_death_between_an_effect_and_its_record_repeats_nothing_on_postgres_and_redis() {
+    run(CONNECTORS, Some(Servers::start().await)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(feature = "crash-points"), ignore = "needs --features crash-points")]
+async fn a_death_around_a_commit_in_a_controllers_postgres_or_mysql_repeats_nothing() {
+    run(SERVERS, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(feature = "crash-points"), ignore = "needs --features crash-points")]
+async fn one_role_of_a_fleet_dies_and_the_others_need_no_restart() {
+    let mut cells = JoinSet::new();
+    for cell in FLEET {
+        cells.spawn(async move {
+            let _turn = CELLS_AT_ONCE.acquire().await.expect("it is never closed");
+            let builder = quick().backend(Backend::PostgresRedis).roles(Roles::Fleet(1));
+            let app = builder.installed().await;
+            let url = app.postgres().url("redress");
+            die_and_recover(app, Rows::Postgres { url }, *cell).await;
+        });
+    }
+    all_well(cells, FLEET).await;
+}
+
+/// The servers that the cells of one test share; each cell has a database of its own.
+struct Servers {
+    postgres: Postgres,
+    redis: Redis,
+}
+
+impl Servers {
+    async fn start() -> Self {
+        let (postgres, redis) = tokio::join!(Postgres::start(), Redis::start());
+        Self { postgres, redis }
+    }
+}
+
+async fn run(cells: &'static [Cell], servers: Option<Servers>) {
+    let servers = Arc::new(servers);
+    let mut running = JoinSet::new();
+    for (nth, cell) in cells.iter().enumerate() {
+        let servers = servers.clone();
+        running.spawn(async move {
+            let _turn = CELLS_AT_ONCE.acquire().await.expect("it is never closed");
+            let (app, rows) = installed(nth, servers.as_ref().as_ref()).await;
+            die_and_recover(app, rows, *cell).await;
+        });
+    }
+    all_well(running, cells).await;
+}
+
+/// All cells run to their end; then it is said which failed.
+async fn all_well(mut cells: JoinSet<()>, all: &[Cell]) {
+    let (mut failed, wanted) = (0, cells.len());
+    while let Some(ended) = cells.join_next().await {
+        failed += usize::from(ended.is_err());
+    }
+    assert_eq!((failed, wanted), (0, all.len()), "cells failed: see the panics above");
+}
+
+fn quick() -> crate::support::Builder {
+    TestApp::builder().quick_leases().env("REDRESS_OUTBOUND__ALLOW", "127.0.0.1")
+}
+
+async fn installed(nth: usize, servers: Option<&Servers>) -> (TestApp, Rows) {
+    let Some(servers) = servers else {
+        let app = quick().installed().await;
+        let rows = Rows::of(&app, None);
+        return (app, rows);
+    };
+    let database = format!("cell_{nth}");
+    let url = servers.postgres.database(&database).await;
+    let builder = quick().env("REDRESS_DATABASE_URL", url).env("REDRESS_REDIS_URL", servers.redis.url());
+    let app = builder.env("REDRESS_DATABASE__MAX_CONNECTIONS", "6").installed().await;
+    app.cli(&["migrate"]).await.ok();
+    let rows = Rows::of(&app, Some((&servers.postgres, &database)));
+    (app, rows)
+}
+
+async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell) {
+    let (at, mix, kinds) = cell;
+    let told = mix != Mix::Batched;
+    let case = |right, local| {
+        let case = Case::new(right, local);
+        if told { case } else { case.untold() }
+    };
+    let cases = match mix {
+        Mix::Mixed | Mix::Batched | Mix::Purged => vec![
+            case(Right::Deletion, "ann"),
+            case(Right::Access, "bob"),
+            case(Right::Correction, "cid"),
+            case(Right::Deletion, "dora"),
+        ],
+        Mix::Deletion => vec![case(Right::Deletion, "ann")],
+        Mix::Correction => vec![case(Right::Correction, "cid")],
+        Mix::Large => vec![case(Right::Access, "bob").large(), case(Right::Deletion, "ann")],
+    };
+    let hold = |toml: &str| if mix == Mix::Batched { toml.replace("\nallow =", "\npaused = true\nallow =") } else { toml.to_owned() };
+    let scene = Scene::set_with(app, rows, kinds, cases, hold).await;
+    let app = &scene.app;
+    if mix == Mix::Purged {
+        return purge_dies(&scene, at).await;
+    }
+    app.set_env("REDRESS_CRASH_AT", at);
+    app.start().await;
+    let submitting = async {
+        let ids = scene.submit_all(Duration::ZERO).await;
+        if mix == Mix::Batched {
+            app.apply(&scene.systems.toml("acme").replace("\nallow =", "\npaused = false\nallow =")).await;
+        }
+        ids
+    };
+    let (ids, ()) = tokio::join!(submitting, die_once(&scene, cell));
+    scene.judge(&ids).await;
+    assert!(app.is_running(), "{at}: it died once more\n{}", app.logs());
+}
+
+/// Waits for the death at this point, and starts what died again.
+async fn die_once(scene: &Scene, (at, mix, kinds): Cell) {
+    let (nth, status) = scene.app.wait_for_death(Duration::from_secs(30)).await;
+    assert_eq!(status.signal(), Some(ABORTED), "{at} {mix:?} {kinds:?}: process {nth} ended with {status}");
+    scene.app.unset_env("REDRESS_CRASH_AT");
+    scene.app.start().await;
+}
+
+/// Everything ends; then the day of the purge has come, and the purge dies in the middle.
+async fn purge_dies(scene: &Scene, at: &str) {
+    let app = &scene.app;
+    app.start().await;
+    let ids = scene.submit_all(Duration::ZERO).await;
+    scene.judge(&ids).await;
+    app.kill9();
+    scene.rows.query("UPDATE dsrs SET purge_at = 1 RETURNING id").await;
+    app.set_env("REDRESS_CRASH_AT", at);
+    app.start_unready();
+    let (_, status) = app.wait_for_death(Duration::from_secs(30)).await;
+    assert_eq!(status.signal(), Some(ABORTED), "{at}: {status}");
+    app.unset_env("REDRESS_CRASH_AT");
+    app.start().await;
+    poll("every request is purged", Duration::from_secs(20), || async {
+        let left = scene.rows.number("SELECT COUNT(*) FROM dsrs WHERE purged_at IS NULL").await;
+        (left == 0).then_some(())
+    })
+    .await;
+    for sql in [
+        "SELECT COUNT(*) FROM dsrs WHERE wrapped_key IS NOT NULL OR sealed IS NOT NULL",
+        "SELECT COUNT(*) FROM steps WHERE receipt IS NOT NULL OR q IS NOT NULL",
+        "SELECT COUNT(*) FROM package_chunks",
+        "SELECT COUNT(*) FROM artifacts",
+        "SELECT COUNT(*) FROM idempotency",
+    ] {
+        assert_eq!(scene.rows.number(sql).await, 0, "{sql}");
+    }
+    let key = scene.api.signing_key().await;
+    for id in &ids {
+        let events = scene.api.events(id).await;
+        assert_eq!(events.iter().filter(|event| event["kind"] == "purged").count(), 1, "{events:#?}");
+        scene.verify(&format!("{id}.json"), &scene.api.certificate(id).await, &["--key", &key]).await;
+        assert!(scene.api.read(&format!("/v1/requests/{id}/package")).await.status >= 400);
+    }
+    scene.verify("audit.ndjson", &scene.api.audit().await, &[]).await;
+}
