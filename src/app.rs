@@ -173,18 +173,12 @@ impl App {
         let workers = (role != Role::Api).then(|| Workers::start(self.engine.clone(), options));
         let api = self.api(workers.as_ref());
         let router = if role == Role::Worker { http::health_router(api) } else { http::router(api) };
-        let quit = stop.clone();
-        let server = axum::serve(listener, router).with_graceful_shutdown(async move { quit.cancelled().await });
-        let served = tokio::select! {
-            served = server.into_future() => served,
-            // A caller that never hangs up must not hold the process.
-            () = async { stop.cancelled().await; tokio::time::sleep(grace).await } => Ok(()),
-        };
+        crate::server::serve(listener, router, stop, grace).await;
         if let Some(workers) = workers {
             workers.shut_down(grace).await;
         }
         self.store.close().await;
-        served.context("the HTTP server")
+        Ok(())
     }
 }
 

@@ -12,4 +12,5 @@ pub mod connected;
 pub mod demo_seed;
 pub mod http;
 pub mod provision;
+pub mod server;
 pub mod telemetry;

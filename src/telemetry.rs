@@ -38,8 +38,10 @@ where
 
 /// Whether a text is a filter; else what is wrong with it.
 pub fn check_filter(text: &str) -> Result<(), String> {
+    // The library takes a lone word that is no level for a target, and then hears nothing else: a typing error is silence.
+    let known = |part: &str| part.contains(['=', '[']) || part.trim().parse::<LevelFilter>().is_ok();
     match EnvFilter::builder().parse(text) {
-        Ok(_) if !text.trim().is_empty() => Ok(()),
+        Ok(_) if !text.trim().is_empty() && text.split(',').all(known) => Ok(()),
         _ => Err("must be error, warn, info, debug or trace, or a list such as info,redress_jobs=debug".to_owned()),
     }
 }
@@ -164,7 +166,7 @@ mod tests {
     #[test]
     fn a_filter_that_is_none_is_refused() {
         assert!(check_filter("info,redress_jobs=debug").is_ok());
-        for text in ["", "info,=", "redress=loud"] {
+        for text in ["", "info,=", "redress=loud", "loud", "info,wran"] {
             assert!(check_filter(text).is_err(), "{text:?}");
         }
     }

@@ -62,6 +62,7 @@ pub(super) async fn find(
     let declared = &context.engine.declared;
     let mut found = Found { rows: vec![BTreeMap::new(); declared.tables.len()] };
     let mut conflicts = Conflicts::default();
+    let mut sharing = BTreeSet::new();
     for t in 0..declared.tables.len() {
         let mut matching = candidates(context, session, t, subject).await?;
         matching.retain(|_, row| judge(context, t, row, subject).strongest.is_some());
@@ -70,8 +71,23 @@ pub(super) async fn find(
             let judgement = judge(context, t, &row, subject);
             let Some(strongest) = judgement.strongest else { continue };
             conflicts.note(&declared.tables[t].name, Some(strongest), &judgement.contradicting);
+            if strongest == IdentifierType::Phone {
+                let email = declared.tables[t].identify.iter().find(|(kind, _)| *kind == IdentifierType::Email);
+                let email =
+                    email.and_then(|(_, column)| row.get(*column)?.as_deref()).filter(|text| !is_redacted(text));
+                sharing.extend(
+                    email
+                        .and_then(|text| Identifier::parse(IdentifierType::Email, text, None).ok())
+                        .map(|i| i.normal().expose().clone()),
+                );
+            }
             found.rows[t].insert(key, row);
         }
+    }
+    // A number is often a household's: rows that hold different addresses are different people's until somebody says otherwise.
+    if sharing.len() > 1 {
+        conflicts.rows += sharing.len() as u64;
+        conflicts.said.insert("rows that match by phone only hold different e-mail addresses".to_owned());
     }
     let matched = found.total();
     conflicts.settle(matched)?;

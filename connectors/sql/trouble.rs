@@ -99,7 +99,9 @@ pub(super) fn denied(code: &'static str, detail: impl Into<String>) -> Trouble {
 pub(super) fn key_shared(table: &str) -> Trouble {
     denied(
         "key_not_unique",
-        format!("several rows of table {table} share one key, so they cannot be told apart; nothing was changed; name a key that is unique"),
+        format!(
+            "several rows of table {table} share one key, so they cannot be told apart; nothing was changed; name a key that is unique"
+        ),
     )
 }
 

@@ -68,10 +68,10 @@ impl Demo {
                     "\n{fulfilled} of {all} fulfilled in {:.1} s (from an empty folder)",
                     began.elapsed().as_secs_f64()
                 );
+                let stays = if self.exit { "without --exit it stays up" } else { "Ctrl-C ends it" };
+                println!("The board: http://{address}/   ({stays})");
                 if !self.exit {
-                    println!(
-                        "The board: http://{address}/   (Ctrl-C ends it)\nTry the API with REDRESS_URL=http://{address} REDRESS_API_KEY={key} redress list"
-                    );
+                    println!("Try the API: REDRESS_URL=http://{address} REDRESS_API_KEY={key} redress list");
                     stop.cancelled().await;
                 }
             }

@@ -33,7 +33,8 @@ pub(crate) async fn wrap(State(edge): State<Edge>, request: Request, next: Next)
     let status = response.status().as_u16();
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     span.in_scope(|| {
-        if probe {
+        // Probes and reads that went well are told only to those who ask for more.
+        if probe || (matches!(method, "GET" | "HEAD") && status < 400) {
             tracing::debug!(status, ms, "{method} {route} answered {status} in {ms} ms");
         } else {
             tracing::info!(status, ms, "{method} {route} answered {status} in {ms} ms");

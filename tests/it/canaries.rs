@@ -1,6 +1,8 @@
 //! A canary is a value that exists nowhere but in one person's records and requests: wherever it turns up, something leaked.
 
-use crate::support::{ApiClient, Backend, Kind, Person, Roles, Snapshot, Systems, TestApp, body, id_of, off_thread, status_of};
+use crate::support::{
+    ApiClient, Backend, Kind, Person, Roles, Snapshot, Systems, TestApp, body, id_of, off_thread, status_of,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use redress_testkit::Receiver;
@@ -69,7 +71,10 @@ async fn batch(app: &TestApp, receiver: &Receiver) -> ApiClient {
     let told = |mut body: Value| {
         body["reference"] = json!(format!("REF-{CANARY}"));
         body["callback_url"] = json!(receiver.url_of(&format!("/{CANARY}?who={CANARY}")));
-        body["subject"]["identifiers"].as_array_mut().expect("a list").push(json!({"type": "customer_id", "value": format!("C-{CANARY}-0")}));
+        body["subject"]["identifiers"]
+            .as_array_mut()
+            .expect("a list")
+            .push(json!({"type": "customer_id", "value": format!("C-{CANARY}-0")}));
         body
     };
 
@@ -178,7 +183,10 @@ async fn look_at_what_is_told(app: &TestApp, api: &ApiClient, receiver: &Receive
     let ran = app.cli(&["doctor"]).await;
     look("doctor", format!("{ran:?}").as_bytes());
     let logs = app.logs();
-    assert!(logs.contains("\"level\":\"DEBUG\"") || logs.contains("\"level\":\"TRACE\""), "the loudest log was asked for");
+    assert!(
+        logs.contains("\"level\":\"DEBUG\"") || logs.contains("\"level\":\"TRACE\""),
+        "the loudest log was asked for"
+    );
     look("a log", logs.as_bytes());
     look("a log", api.key.as_bytes());
     assert!(!logs.contains(&api.key), "a log holds an API key");

@@ -8,8 +8,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 #[tokio::test]
 async fn every_request_ends_although_redis_is_flushed_killed_and_away_in_mid_run() {
     let builder = TestApp::builder().backend(Backend::PostgresRedis).roles(Roles::Fleet(2)).quick_leases();
-    let (app, systems) =
-        tokio::join!(builder.start(), Systems::of(&[Kind::Postgres, Kind::Sqlite, Kind::Maildir]));
+    let (app, systems) = tokio::join!(builder.start(), Systems::of(&[Kind::Postgres, Kind::Sqlite, Kind::Maildir]));
     let people: Vec<Person> = (0..60).map(|i| Person::new(&format!("person{i:02}"))).collect();
     let twins: Vec<Person> = people.iter().step_by(10).flat_map(Person::twins).collect();
     systems.fill(&[people.clone(), twins.clone()].concat()).await;

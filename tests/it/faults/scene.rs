@@ -302,7 +302,10 @@ impl Scene {
         self.verify(&format!("{id}.json"), &document, &["--key", key]).await;
         let document: Value = serde_json::from_slice(&document).expect("JSON");
         let certificate = &document["certificate"];
-        assert_eq!((&certificate["request"]["id"], &certificate["request"]["outcome"]), (&json!(id), &json!("completed")));
+        assert_eq!(
+            (&certificate["request"]["id"], &certificate["request"]["outcome"]),
+            (&json!(id), &json!("completed"))
+        );
         for step in certificate["steps"].as_array().expect("a list") {
             let kind = self.kinds.iter().find(|kind| step["system"] == kind.name()).expect("a known system");
             let (found, changed) = case.counts(*kind).expect("it is concerned");
@@ -336,7 +339,8 @@ impl Scene {
             assert_eq!(of(kind), 1, "{kind}: {events:#?}");
         }
         for step in view["steps"].as_array().expect("a list") {
-            let about = |kind: &str| events.iter().filter(|e| e["kind"] == kind && e["data"]["step"] == step["id"]).count();
+            let about =
+                |kind: &str| events.iter().filter(|e| e["kind"] == kind && e["data"]["step"] == step["id"]).count();
             assert_eq!(about("step_acted"), 1, "{events:#?}");
             assert_eq!(about("step_verified"), usize::from(case.right != Right::Access), "{events:#?}");
         }
@@ -390,7 +394,15 @@ impl Scene {
                 }
                 Right::Correction => {
                     let corrected: Vec<String> =
-                        was.iter().map(|r| if r.contains(" customers ") { r.replace(&case.person.name, RENAMED) } else { r.clone() }).collect();
+                        was.iter()
+                            .map(|r| {
+                                if r.contains(" customers ") {
+                                    r.replace(&case.person.name, RENAMED)
+                                } else {
+                                    r.clone()
+                                }
+                            })
+                            .collect();
                     assert_eq!(is, corrected);
                 }
             }
@@ -439,7 +451,9 @@ async fn changes(systems: &Systems, kind: Kind, cases: &[Case]) -> Vec<String> {
             let Some(case) = cases.iter().find(|case| case.person.key == row[0]) else { continue };
             let id = row[1].trim();
             match (case.right, table) {
-                (Right::Deletion, "orders") | (Right::Correction, "customers") => entries.push(format!("{table} {id} UPDATE")),
+                (Right::Deletion, "orders") | (Right::Correction, "customers") => {
+                    entries.push(format!("{table} {id} UPDATE"))
+                }
                 (Right::Deletion, _) => entries.push(format!("{table} {id} DELETE")),
                 _ => {}
             }
@@ -464,5 +478,6 @@ fn write_large_message(systems: &Systems, person: &Person) {
         lines.join("\r\n"),
         person.key
     );
-    std::fs::write(systems.maildir().join("cur").join("1700000001.M999999.acme:2,S"), text).expect("it is our own folder");
+    std::fs::write(systems.maildir().join("cur").join("1700000001.M999999.acme:2,S"), text)
+        .expect("it is our own folder");
 }

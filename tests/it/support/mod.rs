@@ -14,6 +14,7 @@ mod systems;
 
 pub(crate) use api::{ApiClient, id_of, status_of};
 pub(crate) use app::{Backend, Builder, Roles, TestApp};
+pub(crate) use process::Ran;
 pub(crate) use systems::{Kind, PASSWORD_VARIABLE, Person, Snapshot, Systems, body, controller_toml};
 
 use std::future::Future;
