@@ -13,7 +13,7 @@ use apalis_core::worker::ext::parallelize::ParallelizeExt as _;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use redress_domain::StepId;
-use redress_store::WorkKind;
+use redress_store::{Store, WorkKind};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -83,6 +83,8 @@ pub struct Workers {
     tasks: JoinSet<()>,
     board: Arc<Mutex<Board>>,
     progress: Arc<AtomicI64>,
+    store: Store,
+    owner: String,
 }
 
 impl Workers {
@@ -106,8 +108,9 @@ impl Workers {
         tasks.spawn(claimer.run());
         tasks.spawn(renew(engine.clone(), options.clone(), stop.clone(), board.clone()));
         tasks.spawn(sweep(engine.clone(), options.clone(), stop.clone()));
+        let (store, owner) = (engine.store.clone(), options.owner.clone());
         tasks.spawn(supervise(engine, feed, options.owner, stop.clone()));
-        Self { stop, tasks, board, progress }
+        Self { stop, tasks, board, progress, store, owner }
     }
 
     /// When the claimer last looked for work and the database answered (Unix ms): the readiness of a worker.
@@ -120,8 +123,8 @@ impl Workers {
         self.progress.clone()
     }
 
-    /// Stops claiming and lets running batches end, for at most the grace; what remains is taken over by others when its
-    /// lease runs out.
+    /// Stops claiming and lets running batches end, for at most the grace; what remains is handed back, so that others take
+    /// it over at once.
     pub async fn shut_down(mut self, grace: Duration) {
         self.stop.cancel();
         let ended = tokio::time::timeout(grace, async {
@@ -130,12 +133,22 @@ impl Workers {
             }
         })
         .await;
-        if ended.is_err() {
-            tracing::warn!("work that is still running is left to its lease");
-        }
         self.tasks.shutdown().await;
+        // Even if everything has ended: the claimer may have leased something in the same moment.
+        match tokio::time::timeout(HAND_BACK, self.store.hand_back(&self.owner)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(steps)) => {
+                tracing::warn!(steps, still_running = ended.is_err(), "steps were handed back to be done elsewhere");
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!("steps could not be handed back; they are taken over when their leases run out")
+            }
+        }
     }
 }
+
+/// How long a process that ends waits for the database to take its steps back.
+const HAND_BACK: Duration = Duration::from_secs(3);
 
 struct Claimer {
     engine: Arc<Engine>,

@@ -166,6 +166,23 @@ impl OutboundPolicy {
         if listed || public { Ok(()) } else { Err(OutboundFault::NotPublic) }
     }
 
+    /// Whether a host may be reached at this port by what its name resolves to now. A name that does not resolve
+    /// cannot be reached, which the connector will say.
+    pub async fn check_resolved(&self, host: &str, port: u16) -> bool {
+        if self.check_host(host, port).is_err() {
+            return false;
+        }
+        let host = host.trim_matches(['[', ']']);
+        match tokio::net::lookup_host((host, port)).await {
+            Ok(addresses) => {
+                let ips: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
+                self.admits(host, &ips, Some(port))
+            }
+            // It cannot be reached either; the connector says so in its own words.
+            Err(_) => true,
+        }
+    }
+
     /// Whether a name that resolved to these addresses may be called at this port; `None` if the port is none that
     /// an entry names. One address that is not allowed spoils all of them.
     fn admits(&self, name: &str, addresses: &[IpAddr], port: Option<u16>) -> bool {

@@ -1,5 +1,6 @@
 //! Reach keeps a connector for each connected system, made anew when the system's row changed.
 
+use crate::outbound::OutboundPolicy;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use redress_connectors::{Connector, SpecFault, SystemSpec, TableSpec, registry};
 use redress_store::{Error, Store, SystemRow};
@@ -39,12 +40,27 @@ pub enum OutOfReach {
     /// It was disconnected.
     #[error("the system is no longer connected")]
     Disconnected,
+    /// It came through the API and is in a network that the deployment does not allow.
+    #[error("the system's host is not on the public internet and not listed in outbound.allow")]
+    NotAllowed,
     /// Its definition is refused.
     #[error("the system's definition is refused: {}", .0.iter().map(|f| format!("{}: {}", f.path, f.detail)).collect::<Vec<_>>().join("; "))]
     Faulty(Vec<SpecFault>),
     /// The store could not tell.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+impl OutOfReach {
+    /// A stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            OutOfReach::Disconnected => "system_disconnected",
+            OutOfReach::NotAllowed => "address_not_allowed",
+            OutOfReach::Faulty(_) => "system_misconfigured",
+            OutOfReach::Store(_) => "store_unavailable",
+        }
+    }
 }
 
 /// Connectors by system.
@@ -62,7 +78,13 @@ impl Reach {
     ///
     /// # Errors
     /// The system's definition or secrets cannot be used.
-    pub async fn system(&self, store: &Store, system: &SystemRow) -> Result<Reached, OutOfReach> {
+    pub async fn system(
+        &self,
+        store: &Store,
+        system: &SystemRow,
+        policy: &OutboundPolicy,
+    ) -> Result<Reached, OutOfReach> {
+        check_address(system, policy).await?;
         if let Some((version, reached)) = self.0.lock().expect("never held across a panic").get(system.id.as_str())
             && *version == system.version
         {
@@ -88,6 +110,15 @@ impl Reach {
             .insert(system.id.as_str().to_owned(), (system.version, reached.clone()));
         Ok(reached)
     }
+}
+
+/// What arrived through the API is looked up anew each time: a name that was public when it was given may not be any more.
+async fn check_address(system: &SystemRow, policy: &OutboundPolicy) -> Result<(), OutOfReach> {
+    let through_api = system.definition["through_api"].as_bool().unwrap_or_default();
+    let settings = &system.definition["settings"];
+    let Some(host) = settings["host"].as_str().filter(|_| through_api) else { return Ok(()) };
+    let port = settings["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
+    if policy.check_resolved(host, port).await { Ok(()) } else { Err(OutOfReach::NotAllowed) }
 }
 
 /// A rate as governor takes it: one call per period, without a burst.

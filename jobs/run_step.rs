@@ -41,16 +41,27 @@ async fn work(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) -> Result<Ve
     };
     let system = store.system(&controller_id, &system_id).await?;
     let reached = if store.system_by_name(&controller_id, &system.name).await?.is_some_and(|s| s.id == system.id) {
-        engine.reach.system(store, &system).await
+        engine.reach.system(store, &system, engine.http.policy()).await
     } else {
         Err(OutOfReach::Disconnected)
     };
+    // The controller's instruction may have changed since the plan was frozen; what it no longer covers is not done
+    // (GDPR Art. 28(3)(a)). A second read changes nothing and is still made.
+    if phase == Phase::Act && !system.allow.iter().any(|kind| kind.verb() == verb) {
+        let attention = StepResult::Attention {
+            code: "not_instructed".into(),
+            detail: format!(
+                "the controller's instruction for system {} no longer covers this; allow it again with `redress apply` and retry, or withdraw the request",
+                system.name
+            ),
+        };
+        return Ok(leases.into_iter().map(|lease| Finish { lease, result: attention.clone() }).collect());
+    }
     let reached = match reached {
         Ok(reached) => reached,
         Err(OutOfReach::Store(error)) => return Err(error),
         Err(error) => {
-            let code =
-                if matches!(error, OutOfReach::Disconnected) { "system_disconnected" } else { "system_misconfigured" };
+            let code = error.code();
             let detail = format!("{error}; connect it again with `redress apply`, then retry the request");
             let attention = StepResult::Attention { code: code.into(), detail };
             return Ok(leases.into_iter().map(|lease| Finish { lease, result: attention.clone() }).collect());

@@ -99,10 +99,10 @@ impl App {
     /// Code and sentence of what is wrong.
     pub async fn check_system(engine: &Engine, system: &SystemRow) -> Result<Value, (String, String)> {
         let away = |error: &dyn std::fmt::Display| ("store_unavailable".to_owned(), error.to_string());
-        let outcome = match engine.reach.system(&engine.store, system).await {
+        let outcome = match engine.reach.system(&engine.store, system, engine.http.policy()).await {
             Ok(reached) => reached.connector.check().await.map_err(|p| (p.code.to_owned(), p.detail)),
             Err(OutOfReach::Store(error)) => return Err(away(&error)),
-            Err(error) => Err(("system_misconfigured".to_owned(), error.to_string())),
+            Err(error) => Err((error.code().to_owned(), error.to_string())),
         };
         let problem = outcome.as_ref().err().map(|(code, detail)| (code.as_str(), detail.as_str()));
         engine.store.record_check(system, problem).await.map_err(|error| away(&error))?;
@@ -187,7 +187,7 @@ impl App {
 /// # Errors
 /// The master key or the database cannot be used.
 pub async fn open_store(config: &Config) -> Result<Store> {
-    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("data_dir {}", config.data_dir.display()))?;
+    private_folder(&config.data_dir).with_context(|| format!("data_dir {}", config.data_dir.display()))?;
     let made_here = config.keys.master_key_file.is_none();
     let master_key = master_key(&config.master_key_file(), made_here)?;
     let wake = match &config.redis.url {
@@ -201,6 +201,16 @@ pub async fn open_store(config: &Config) -> Result<Store> {
         master_key,
         keep_closed: Duration::from_secs(u64::from(config.requests.personal_data_kept_days_after_close) * 86_400),
     };
+    if let Some(path) = options.url.strip_prefix("sqlite://") {
+        // SQLite gives its log and index files the rights of the database: for its owner only.
+        let path = path.split('?').next().unwrap_or(path).replace("%23", "#").replace("%3F", "?").replace("%25", "%");
+        let path = Path::new(&path);
+        match write_private(path, "") {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("the database {} cannot be made", path.display())),
+        }
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     Store::open(options, clock, wake)
         .await
@@ -233,6 +243,15 @@ fn master_key(path: &Path, create: bool) -> Result<[u8; 32]> {
         bail!("the master key {} is not 32 bytes in base64", path.display())
     };
     Ok(key)
+}
+
+/// Makes the data folder for its owner only; one that is there keeps the rights its owner gave it.
+fn private_folder(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
 }
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {

@@ -7,11 +7,12 @@ use redress_store::SystemUpsert;
 use serde_json::json;
 
 /// What to store for a definition. What the connector can do is asked of the connector itself, and frozen beside it; a
-/// definition that does not say what is allowed allows every right the connector can honour.
+/// definition that does not say what is allowed allows every right the connector can honour. What came `through_api` is
+/// reached in public networks only, unless the deployment allows its address.
 ///
 /// # Errors
 /// The connector refuses the definition.
-pub fn upsert(definition: &SystemDef) -> Result<SystemUpsert, Vec<SpecFault>> {
+pub fn upsert(definition: &SystemDef, through_api: bool) -> Result<SystemUpsert, Vec<SpecFault>> {
     let connector = registry::connect(&to_spec(definition))?;
     let manifest = connector.manifest();
     let kept = definition.secrets.values().any(|secret| secret.source == SecretSource::Kept);
@@ -25,6 +26,7 @@ pub fn upsert(definition: &SystemDef) -> Result<SystemUpsert, Vec<SpecFault>> {
             "tables": definition.tables,
             "max_matches": definition.max_matches,
             "rate_per_second": definition.rate_per_second,
+            "through_api": through_api,
         }),
         secrets: (!kept)
             .then(|| definition.secrets.iter().map(|(name, secret)| (name.clone(), secret.value.clone())).collect()),

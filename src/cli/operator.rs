@@ -325,7 +325,7 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
         if dry_run { None } else { Some(store.create_controller(&wanted, ACTOR).await?) }
     };
     for system in &file.systems {
-        let upsert = connected::upsert(system).map_err(|faults| {
+        let upsert = connected::upsert(system, false).map_err(|faults| {
             anyhow!(faults.iter().map(|f| format!("{}: {}", f.path, f.detail)).collect::<Vec<_>>().join("; "))
         })?;
         let old = match &controller {
@@ -333,15 +333,36 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
             None => None,
         };
         let what = if old.is_some() { "changed" } else { "connected" };
+        let was_paused = old.as_ref().is_some_and(|old| old.paused);
+        let turn = system.paused.filter(|paused| *paused != was_paused);
+        if turn.is_some() && old.is_some() {
+            changed = true;
+            println!(
+                "system {}/{}: {would}{}",
+                wanted.name,
+                system.name,
+                if was_paused { "resumed" } else { "paused" }
+            );
+        }
+        // Paused first and resumed last: nothing runs in between that the file does not want.
+        if let (Some(controller), Some(true), false, true) = (&controller, turn, dry_run, old.is_some()) {
+            store.pause_system(&controller.id, &system.name, true, ACTOR).await?;
+        }
         let differs = match (&controller, dry_run) {
             (Some(controller), false) => store.upsert_system(&controller.id, &upsert, ACTOR).await?,
             (Some(_), true) => store.system_differs(old.as_ref(), &upsert).await?,
             (None, _) => true,
         };
-        if let (Some(controller), false) = (&controller, dry_run)
-            && old.as_ref().is_some_and(|old| old.paused) != system.paused
+        if let (Some(controller), Some(paused), false) = (&controller, turn, dry_run)
+            && !(paused && old.is_some())
         {
-            store.pause_system(&controller.id, &system.name, system.paused, ACTOR).await?;
+            store.pause_system(&controller.id, &system.name, paused, ACTOR).await?;
+        }
+        if system.allow.is_none() && differs {
+            println!(
+                "system {}/{}: no `allow` is given, so every right that {} can honour is allowed",
+                wanted.name, system.name, system.connector
+            );
         }
         if differs {
             changed = true;

@@ -66,18 +66,17 @@ pub(crate) async fn put(
     faults.extend(host_faults(&edge, &body));
     faults.extend(old.as_ref().and_then(|old| leak_fault(old, &kept, &body)));
     let Some(definition) = definition.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(&faults)) };
-    store(&edge, &caller, &definition, body.get("paused").is_some(), old.as_ref()).await
+    store(&edge, &caller, &definition, old.as_ref()).await
 }
 
 async fn store(
     edge: &Edge,
     caller: &redress_store::Caller,
     definition: &SystemDef,
-    pause_given: bool,
     old: Option<&SystemRow>,
 ) -> Result<Response, Problem> {
     let (controller_id, actor) = (&caller.controller_id, caller.key_id.as_str());
-    let new = connected::upsert(definition).map_err(|more| {
+    let new = connected::upsert(definition, true).map_err(|more| {
         let faults: Vec<Fault> =
             more.into_iter().map(|f| Fault::new(format!("/{}", f.path.replace('.', "/")), f.detail)).collect();
         Problem::invalid(&faults)
@@ -92,9 +91,10 @@ async fn store(
         }
         other => other?,
     };
-    let paused = old.is_some_and(|row| row.paused);
-    if definition.paused != paused && (pause_given || old.is_none()) {
-        edge.store.pause_system(controller_id, &definition.name, definition.paused, actor).await?;
+    if let Some(paused) = definition.paused
+        && paused != old.is_some_and(|row| row.paused)
+    {
+        edge.store.pause_system(controller_id, &definition.name, paused, actor).await?;
     }
     let row = find(edge, controller_id, &definition.name).await?;
     let status = if old.is_none() { StatusCode::CREATED } else { StatusCode::OK };

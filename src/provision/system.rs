@@ -31,8 +31,8 @@ pub struct SystemDef {
     pub tables: Vec<TableSpec>,
     /// Most calls in a second, if there is a limit.
     pub rate_per_second: Option<f64>,
-    /// Steps here wait until somebody resumes the system.
-    pub paused: bool,
+    /// Steps here wait until somebody resumes the system; none leaves that as it is.
+    pub paused: Option<bool>,
 }
 
 /// A credential: the value in memory only, and where it came from.
@@ -126,7 +126,7 @@ pub(super) fn read(
     let max_matches = reader.number("max_matches", 1..=100_000).unwrap_or(MAX_MATCHES);
     let tables = reader.take("tables");
     let rate_per_second = rate(&mut reader);
-    let paused = reader.flag("paused").unwrap_or(false);
+    let paused = reader.flag("paused");
     reader.finish();
 
     let settings = settings.and_then(|settings| located(settings, connector, pointer, origin, &mut faults));

@@ -67,7 +67,7 @@ async fn the_example_of_the_design_is_read() {
     assert_eq!(system.secrets["password"].source, SecretSource::Env("ACME_CRM_PASSWORD".to_owned()));
     assert_eq!(system.secrets["password"].value.expose(), "canary");
     assert_eq!(system.allow.as_deref(), Some([Access, Correction, Deletion].as_slice()));
-    assert_eq!((system.max_matches, system.paused, system.rate_per_second), (25, false, None));
+    assert_eq!((system.max_matches, system.paused, system.rate_per_second), (25, None, None));
     let spec = to_spec(system);
     assert_eq!((spec.tables[0].on_delete, spec.tables[1].on_delete), (OnDelete::Delete, OnDelete::Null));
     assert_eq!(spec.tables[1].references["customer_id"], "customers.id");
@@ -189,7 +189,7 @@ async fn the_same_definition_is_read_from_a_body_of_the_api() {
     });
     let none = BTreeMap::new();
     let system = read_system("mail", &body, &Origin::Api { kept: &none }).unwrap();
-    assert_eq!((system.name.as_str(), system.rate_per_second, system.paused), ("mail", Some(2.5), true));
+    assert_eq!((system.name.as_str(), system.rate_per_second, system.paused), ("mail", Some(2.5), Some(true)));
     assert_eq!(system.secrets["password"].value.expose(), "canary");
 }
 

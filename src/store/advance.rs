@@ -187,8 +187,9 @@ impl Store {
             Decision::Retry(fan_out) => {
                 let reset = tx
                     .exec(
-                        // The second read of a step that acted keeps its time: made too early it would see what is about to go.
-                        "-- retry_steps\nUPDATE steps SET q = 'ready', not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0, state = CASE WHEN phase = 'act' THEN 'queued' ELSE state END WHERE dsr_id = $1 AND verb <> 'notify' AND ((q = 'wait' AND (state = 'waiting' OR failures > 0)) OR (q IS NULL AND attention = 1))",
+                        // The second read of a step that acted keeps its time: made too early it would see what is about to go. One
+                        // that found a residue is not made again: the verb has to act first, on whatever is there now.
+                        "-- retry_steps\nUPDATE steps SET q = 'ready', not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0, state = CASE WHEN phase = 'act' OR error_code = 'residue' THEN 'queued' ELSE state END, phase = CASE WHEN error_code = 'residue' THEN 'act' ELSE phase END WHERE dsr_id = $1 AND verb <> 'notify' AND ((q = 'wait' AND (state = 'waiting' OR failures > 0)) OR (q IS NULL AND attention = 1))",
                         args![id.as_str(), now],
                     )
                     .await?;

@@ -201,6 +201,9 @@ pub struct StepRow {
     pub error: Option<(String, String)>,
 }
 
+/// A row over which so many workers died is quarantined by the next death.
+const SUSPECT: i64 = DEATHS_MAX as i64 - 1;
+
 const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "steps", column };
 
 /// A row of `steps` for which nothing more is done since its request ended. What is to be told is told even then.
@@ -275,6 +278,9 @@ impl Store {
     /// Leases the due rows of the lane whose most urgent row is due first, at most `batch`, all of one verb and phase.
     /// Lanes in `busy` and paused systems are passed over.
     ///
+    /// A row over which one more death would be the last is a suspect: it runs alone, not in a batch and one at a time in a
+    /// process, so that what is quarantined in the end is what killed the workers and not its neighbours.
+    ///
     /// # Errors
     /// The database is away.
     pub async fn claim(
@@ -287,22 +293,25 @@ impl Store {
         let mut passed = busy.to_vec();
         loop {
             let peek = format!(
-                "-- claim_peek\nSELECT lane, verb, phase FROM steps WHERE q = 'ready' AND lane NOT IN (SELECT id FROM systems WHERE paused = 1){} ORDER BY due_at, id LIMIT 1",
+                "-- claim_peek\nSELECT lane, verb, phase, deaths FROM steps WHERE q = 'ready' AND (deaths < $1 OR NOT EXISTS (SELECT 1 FROM steps r WHERE r.q = 'run' AND r.owner = $2 AND r.deaths >= $1)) AND lane NOT IN (SELECT id FROM systems WHERE paused = 1){} ORDER BY due_at, id LIMIT 1",
                 if passed.is_empty() {
                     String::new()
                 } else {
-                    format!(" AND lane NOT IN ({})", places(1, passed.len()))
+                    format!(" AND lane NOT IN ({})", places(3, passed.len()))
                 }
             );
-            let arguments = passed.iter().map(Arg::from).collect();
+            let mut arguments = args![SUSPECT, owner];
+            arguments.extend(passed.iter().map(Arg::from));
             let Some(next) = self.db.row(&peek, arguments).await? else { return Ok(Vec::new()) };
             let lane = next.text("lane")?;
+            let (batch, alike) =
+                if next.int("deaths")? < SUSPECT { (batch, "deaths < $7") } else { (batch.min(1), "deaths >= $7") };
             let mut tx = self.db.begin("claim").await?;
             // Picked first and once: a plan that ran the inner query again would take more than the batch.
             let rows = tx
                 .rows(
-                    "-- claim\nWITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'ready' AND lane = $3 AND verb = $4 AND phase = $5 ORDER BY due_at, id LIMIT $6 {skip_locked}) UPDATE steps SET q = 'run', owner = $1, token = token + 1, attempts = attempts + CASE WHEN phase = 'act' THEN 1 ELSE 0 END, lease_until = {now} + $2 WHERE id IN (SELECT id FROM picked) RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload",
-                    args![owner, lease_ms, lane.as_str(), next.text("verb")?, next.text("phase")?, batch as i64],
+                    &format!("-- claim\nWITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'ready' AND lane = $3 AND verb = $4 AND phase = $5 AND {alike} ORDER BY due_at, id LIMIT $6 {{skip_locked}}) UPDATE steps SET q = 'run', owner = $1, token = token + 1, attempts = attempts + CASE WHEN phase = 'act' THEN 1 ELSE 0 END, lease_until = {{now}} + $2 WHERE id IN (SELECT id FROM picked) RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload"),
+                    args![owner, lease_ms, lane.as_str(), next.text("verb")?, next.text("phase")?, batch as i64, SUSPECT],
                 )
                 .await?;
             crash_point("queue.before_claim_commit");
@@ -399,6 +408,26 @@ impl Store {
         self.commit(tx).await
     }
 
+    /// Gives back whatever this owner still has leased when it ends: begun or not, another one takes it over at once, and
+    /// what runs on here can write no more. Nobody died, so no death is counted. Returns how many.
+    ///
+    /// # Errors
+    /// The database is away; the leases run out.
+    pub async fn hand_back(&self, owner: &str) -> std::result::Result<u64, Error> {
+        let mut tx = self.db.begin("hand back").await?;
+        let rows = tx
+            .rows(
+                &format!("-- hand_back\nUPDATE steps SET q = CASE WHEN {OVER} THEN NULL ELSE 'ready' END, token = token + 1, lease_until = NULL WHERE id IN (SELECT id FROM steps WHERE q = 'run' AND owner = $1 ORDER BY id {{for_update}}) RETURNING lane"),
+                args![owner],
+            )
+            .await?;
+        for row in &rows {
+            tx.wakes.push(row.text("lane")?);
+        }
+        self.commit(tx).await?;
+        Ok(rows.len() as u64)
+    }
+
     /// Takes back leases that ran out: their worker died or lost touch. A row over which workers died three times is
     /// quarantined for a person to look at; what belongs to a request that ended meanwhile rests. Returns how many were taken
     /// back.
@@ -464,8 +493,10 @@ impl Store {
     /// # Errors
     /// The database is away, or the master key is another one.
     pub async fn open_work(&self, leases: Vec<Lease>) -> std::result::Result<Vec<OpenWork>, Error> {
-        let mut arguments = Vec::new();
-        arguments.extend(leases.iter().map(|l| Arg::from(l.step_id.as_str())));
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let arguments = leases.iter().map(|l| Arg::from(l.step_id.as_str())).collect();
         let rows = self
             .db
             .rows(
@@ -540,6 +571,9 @@ impl Store {
     /// # Errors
     /// The database is away; nothing was recorded.
     pub async fn finish(&self, mut batch: Vec<Finish>) -> std::result::Result<usize, Error> {
+        if batch.is_empty() {
+            return Ok(0);
+        }
         // Rows are always locked in one order, so that nobody waits for somebody who waits for them.
         batch.sort_by(|a, b| a.lease.step_id.cmp(&b.lease.step_id));
         let mut ids: Vec<DsrId> = batch.iter().map(|f| f.lease.dsr_id.clone()).collect();
@@ -651,7 +685,7 @@ impl Store {
                 })));
                 let verified_at = (*state == StepState::NothingFound).then_some(now);
                 tx.exec(
-                    "-- finish_acted\nUPDATE steps SET state = $3, phase = $4, q = $5, not_before = $6, found = $7, changed = $8, retained = $9, result = $10, receipt = COALESCE($11, receipt), acted_at = $12, verified_at = $13, failures = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_acted\nUPDATE steps SET state = $3, phase = $4, q = $5, not_before = $6, found = $7, changed = $8, retained = $9, result = $10, receipt = COALESCE($11, receipt), acted_at = $12, verified_at = $13, failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![
                         id, token, state.as_str(), phase.as_str(), q, verify_at.unwrap_or(now), *found as i64, *changed as i64, *retained as i64, result.to_string(), receipt, now, verified_at
                     ],
@@ -661,7 +695,7 @@ impl Store {
             Result::Verified { proof } => {
                 pending.push(event("step_verified", json!({ "step": lease.step_id, "system": system, "verb": verb })));
                 tx.exec(
-                    "-- finish_verified\nUPDATE steps SET state = CASE WHEN retained > 0 THEN 'retained' ELSE 'verified' END, q = NULL, proof = $3, verified_at = $4, failures = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_verified\nUPDATE steps SET state = CASE WHEN retained > 0 THEN 'retained' ELSE 'verified' END, q = NULL, proof = $3, verified_at = $4, failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![id, token, proof.to_string(), now],
                 )
                 .await?
@@ -676,7 +710,7 @@ impl Store {
                     "the system answered that it was done, but a second read still finds {remaining} record(s); find out what keeps or restores them, then retry the request"
                 );
                 tx.exec(
-                    "-- finish_residue\nUPDATE steps SET residues = residues + 1, proof = $3, q = CASE WHEN residues + 1 >= $4 OR $6 = 0 THEN NULL ELSE 'ready' END, state = CASE WHEN residues + 1 >= $4 THEN state ELSE 'queued' END, phase = CASE WHEN residues + 1 >= $4 THEN phase ELSE 'act' END, attention = CASE WHEN residues + 1 >= $4 AND $6 = 1 THEN 1 ELSE 0 END, error_code = 'residue', error_detail = $5, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_residue\nUPDATE steps SET residues = residues + 1, deaths = 0, proof = $3, q = CASE WHEN residues + 1 >= $4 OR $6 = 0 THEN NULL ELSE 'ready' END, state = CASE WHEN residues + 1 >= $4 THEN state ELSE 'queued' END, phase = CASE WHEN residues + 1 >= $4 THEN phase ELSE 'act' END, attention = CASE WHEN residues + 1 >= $4 AND $6 = 1 THEN 1 ELSE 0 END, error_code = 'residue', error_detail = $5, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![id, token, proof.to_string(), i64::from(RESIDUE_TRIES), detail, alive],
                 )
                 .await?
@@ -684,7 +718,7 @@ impl Store {
             Result::External { receipt, check_at } => {
                 let receipt = seal(receipt)?;
                 tx.exec(
-                    "-- finish_external\nUPDATE steps SET state = 'external', q = $3, not_before = $4, receipt = COALESCE($5, receipt), failures = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_external\nUPDATE steps SET state = 'external', q = $3, not_before = $4, receipt = COALESCE($5, receipt), failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![id, token, alive.then_some("wait"), *check_at, receipt],
                 )
                 .await?
@@ -698,7 +732,7 @@ impl Store {
                 }
                 // In its second read a step stays done; before that it is waiting.
                 tx.exec(
-                    "-- finish_later\nUPDATE steps SET state = CASE WHEN phase = 'act' THEN 'waiting' ELSE state END, q = $3, not_before = $4, failures = failures + $5, attention = $6, error_code = $7, error_detail = $8, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_later\nUPDATE steps SET state = CASE WHEN phase = 'act' THEN 'waiting' ELSE state END, q = $3, not_before = $4, failures = failures + $5, deaths = 0, attention = $6, error_code = $7, error_detail = $8, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![id, token, alive.then_some("wait"), *not_before, *failed, *attention && alive, code, detail],
                 )
                 .await?
@@ -772,7 +806,39 @@ impl Store {
         )
         .await?;
         tx.exec(
-            &format!("-- requeue_system\nUPDATE steps SET q = 'ready', not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0 WHERE {STUCK} AND NOT {OVER}"),
+            &format!("-- requeue_system\nUPDATE steps SET q = 'ready', not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0, state = CASE WHEN error_code = 'residue' THEN 'queued' ELSE state END, phase = CASE WHEN error_code = 'residue' THEN 'act' ELSE phase END WHERE {STUCK} AND NOT {OVER}"),
+            arguments(),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Makes the open steps of a system act anew, because its definition is another one now: what was done under the old
+    /// one proves nothing for the new one, and must not be verified against it. With `elsewhere` the system itself may be
+    /// another one, so what was touched in the old one is forgotten too.
+    pub(crate) async fn restart_system(
+        &self,
+        tx: &mut Tx,
+        system_id: &SystemId,
+        elsewhere: bool,
+    ) -> std::result::Result<(), Error> {
+        const BEGUN: &str = "system_id = $1 AND state NOT IN ('verified', 'nothing_found', 'retained') AND (phase = 'verify' OR q = 'run' OR receipt IS NOT NULL)";
+        let arguments = || args![system_id.as_str(), self.now_ms()];
+        tx.rows(
+            &format!("-- lock_begun\nSELECT id FROM dsrs WHERE closed_at IS NULL AND id IN (SELECT dsr_id FROM steps WHERE {BEGUN}) ORDER BY id {{for_update}}"),
+            args![system_id.as_str()],
+        )
+        .await?;
+        tx.exec(
+            &format!("-- wake_begun\nUPDATE dsrs SET wake_at = $2 WHERE closed_at IS NULL AND id IN (SELECT dsr_id FROM steps WHERE {BEGUN})"),
+            arguments(),
+        )
+        .await?;
+        let receipt = if elsewhere { "NULL" } else { "receipt" };
+        // Whoever is at one of these right now loses the lease: what came of it was done under the old definition. An
+        // export that is done already stays done.
+        tx.exec(
+            &format!("-- restart_system\nUPDATE steps SET q = 'ready', phase = 'act', state = 'queued', token = token + 1, not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL, receipt = {receipt} WHERE {BEGUN} AND (phase = 'verify' OR q IS NOT NULL OR attention = 1) AND NOT {OVER}"),
             arguments(),
         )
         .await

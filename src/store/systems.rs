@@ -162,6 +162,12 @@ impl Store {
             arguments,
         )
         .await?;
+        if let Some(old) = &old
+            && (old.definition != new.definition || old.connector != new.connector)
+        {
+            let elsewhere = old.definition["settings"] != new.definition["settings"] || old.connector != new.connector;
+            self.restart_system(&mut tx, &id, elsewhere).await?;
+        }
         self.requeue_system(&mut tx, &id).await?;
         let kind = if old.is_some() { "system_changed" } else { "system_connected" };
         let event = NewEvent::new(

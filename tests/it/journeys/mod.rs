@@ -1,3 +1,5 @@
 //! A journey is one request from its submission to its proof, seen from outside.
 
 mod fulfilled;
+mod policies;
+mod restarts;

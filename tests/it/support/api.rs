@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub(super) fn http() -> reqwest::Client {
     // A second installation could only come from another test of this process.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build().expect("a plain client")
+    reqwest::Client::builder().timeout(Duration::from_mins(1)).no_proxy().build().expect("a plain client")
 }
 
 /// The status in the view of a request.

@@ -279,7 +279,8 @@ impl TestApp {
     /// What all processes wrote over all their runs.
     pub(crate) fn logs(&self) -> String {
         let state = self.shared.state();
-        state.processes.iter().map(|p| format!("--- {} on port {}\n{}", p.role, p.port, p.log())).collect()
+        let of = |p: &Process| format!("--- {} on port {}\n{}", p.role, p.port, p.log());
+        state.processes.iter().map(of).collect::<Vec<_>>().concat()
     }
 
     /// Runs a command of the command line against this installation.
@@ -291,7 +292,9 @@ impl TestApp {
     pub(crate) async fn cli_with(&self, env: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let mut all = self.shared.state().env.clone();
         set(&mut all, "REDRESS_URL", self.base());
-        env.iter().for_each(|(name, value)| set(&mut all, name, (*value).to_owned()));
+        for (name, value) in env {
+            set(&mut all, name, (*value).to_owned());
+        }
         // A crash is meant for the service.
         if !env.iter().any(|(name, _)| *name == "REDRESS_CRASH_AT") {
             all.retain(|(name, _)| name != "REDRESS_CRASH_AT");

@@ -35,7 +35,7 @@ impl Ran {
     /// Standard output, if it ended well.
     #[track_caller]
     pub(crate) fn ok(&self) -> &str {
-        assert_eq!(self.code, Some(0), "{self:#?}");
+        assert_eq!(self.code, Some(0), "redress {}: {self:#?}", self.arguments);
         &self.stdout
     }
 

@@ -102,7 +102,7 @@ impl Person {
         let mut twins: Vec<Self> =
             (0..).zip(addresses).map(|(i, email)| Self::with_email(&format!("{}-twin{i}", self.key), email)).collect();
         // Whoever has the person's address for a name is still somebody else.
-        twins[0].name = self.email.clone();
+        twins[0].name.clone_from(&self.email);
         twins
     }
 
@@ -307,16 +307,16 @@ impl Systems {
         let (family, settings) = match kind {
             Kind::Postgres => ("crm", server(self.postgres().port())),
             Kind::Mysql => ("shop", server(self.mariadb().port())),
-            Kind::Sqlite => ("marketing", format!("{{ path = {:?} }}", self.sqlite_file())),
+            Kind::Sqlite => ("marketing", format!("{{ path = {} }}", quoted(&self.sqlite_file()))),
             Kind::Imap => (
                 "email",
                 format!(
-                    "{{ host = \"localhost\", port = {}, tls = \"implicit\", ca_file = {:?}, username = {MAILBOX:?} }}",
+                    "{{ host = \"localhost\", port = {}, tls = \"implicit\", ca_file = {}, username = {MAILBOX:?} }}",
                     self.dovecot().imaps_port(),
-                    self.dovecot().ca_file()
+                    quoted(&self.dovecot().ca_file())
                 ),
             ),
-            Kind::Maildir => ("email", format!("{{ path = {:?} }}", self.maildir())),
+            Kind::Maildir => ("email", format!("{{ path = {} }}", quoted(&self.maildir()))),
         };
         let mut toml = format!(
             "\n[[system]]\nname = {0:?}\nconnector = {0:?}\nfamily = {family:?}\nsettings = {settings}\n",
@@ -358,13 +358,13 @@ impl Systems {
             let (id, phone) = (person.customer_id(), person.national_phone());
             let stored = capitalised(&email).replace("@shop", "@Shop");
             let upper = email.to_ascii_uppercase();
-            let [a, b, c, d, e] = std::array::from_fn(|_| self.number());
+            let n = self.next.fetch_add(5, Ordering::Relaxed);
             let _ = write!(
                 script,
                 "INSERT INTO customers VALUES ('{id}', '{name}', '{stored}', '{phone}', '{key}');
-                 INSERT INTO addresses VALUES ({a}, '{id}', '{a} Sample Street', '{key}');
-                 INSERT INTO orders VALUES ({b}, '{id}', {b}99, '{name}, {a} Sample Street', '{key}'), ({c}, '{id}', {c}50, NULL, '{key}');
-                 INSERT INTO tickets VALUES ({d}, '{email}', 'Where is my parcel?', '{key}'), ({e}, '{upper}', 'Thank you', '{key}');"
+                 INSERT INTO addresses VALUES ({n}, '{id}', '{n} Sample Street', '{key}');
+                 INSERT INTO orders VALUES ({n}, '{id}', {n}99, '{name}, {n} Sample Street', '{key}'), ({n} + 1, '{id}', {n}50, NULL, '{key}');
+                 INSERT INTO tickets VALUES ({n}, '{email}', 'Where is my parcel?', '{key}'), ({n} + 1, '{upper}', 'Thank you', '{key}');"
             );
         }
         script + "COMMIT;"
@@ -503,6 +503,11 @@ impl Systems {
 /// The `[controller]` of a file.
 pub(crate) fn controller_toml(controller: &str, lines: &str) -> String {
     format!("[controller]\nname = {controller:?}\ncountry = \"DE\"\ntimezone = \"Europe/Berlin\"\n{lines}\n")
+}
+
+/// A path as a text of TOML.
+fn quoted(path: &Path) -> String {
+    format!("{:?}", path.to_string_lossy())
 }
 
 fn server(port: u16) -> String {

@@ -44,7 +44,10 @@ async fn work(store: Store, owner: String, errors: std::sync::Arc<std::sync::Mut
         match round.await {
             Ok(true) => idle = 0,
             Ok(false) => idle += 1,
-            Err(error) => errors.lock().expect("no panic").push(error.to_string()),
+            Err(error) => {
+                errors.lock().expect("no panic").push(error.to_string());
+                return;
+            }
         }
     }
 }

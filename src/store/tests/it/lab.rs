@@ -4,7 +4,7 @@ use redress_domain::plan::{FanOut, Policy, fan_out};
 use redress_domain::step::{Phase, StepState};
 use redress_domain::submission::{RawSubmission, Submission};
 use redress_domain::{
-    Clock as _, ControllerId, DsrId, IdentifierType, ManualClock, Personal, RequestType, StepId, SystemId, Verb,
+    Clock as _, ControllerId, DsrId, IdentifierType, ManualClock, Personal, RequestType, SystemId, Verb,
 };
 use redress_store::{
     ControllerPolicy, Dialect, DsrDetail, Error, Finish, Lease, NewController, NewDsr, NewPackage, Options, StepResult,
@@ -273,13 +273,6 @@ impl Lab {
 
     pub(crate) async fn status(&self, controller: &ControllerId, id: &DsrId) -> String {
         self.detail(controller, id).await.row.status
-    }
-
-    pub(crate) async fn step(&self, id: &StepId) -> Vec<String> {
-        let sql = format!(
-            "SELECT COALESCE(q, '-') || ' ' || state || ' ' || phase || ' ' || CAST(attention AS TEXT) FROM steps WHERE id = '{id}'"
-        );
-        self.query(&sql).await
     }
 
     /// Does whatever is due, as a worker would whose systems all obey, until nothing is.

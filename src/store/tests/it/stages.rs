@@ -50,9 +50,12 @@ async fn a_deletion_goes_through_every_stage_in_order(lab: Lab) {
     assert_eq!(seen, ["in_progress", "verifying", "delivering", "completed"]);
     let row = lab.detail(&ctl, &id).await.row;
     assert_eq!((row.stage, row.closed_at), (Stage::Completed, Some(lab.now())));
-    let order = kinds(&lab, &ctl, &id).await;
-    let wanted = "received work_began step_acted step_acted verification_began step_verified step_verified delivery_began answer_made completed";
-    assert_eq!(order.join(" "), wanted);
+    let all = kinds(&lab, &ctl, &id).await;
+    let (steps, stages): (Vec<_>, Vec<_>) = all.iter().map(String::as_str).partition(|k| k.starts_with("step_"));
+    assert_eq!(stages.join(" "), "received work_began verification_began delivery_began answer_made completed");
+    for kind in ["step_acted", "step_verified"] {
+        assert_eq!(steps.iter().filter(|k| **k == kind).count(), 2, "{steps:?}");
+    }
     assert_replay(&lab, &ctl, &id).await;
 }
 
@@ -120,7 +123,7 @@ async fn residue_that_is_gone_at_the_second_try_completes(lab: Lab) {
     lab.work_off().await;
     let detail = lab.detail(&ctl, &id).await;
     assert_eq!(detail.row.status, "completed");
-    assert_eq!((detail.steps[0].attempts, detail.steps[0].error.clone()), (4, None));
+    assert_eq!((detail.steps[0].attempts, detail.steps[0].error.clone()), (2, None));
     assert_replay(&lab, &ctl, &id).await;
 }
 
