@@ -8,7 +8,7 @@ use redress_store::{Decision, Dialect, Error, Lease, StepResult, WorkKind};
 use std::collections::{BTreeSet, HashMap};
 
 const LISTS: u64 = 200;
-const LENGTH: usize = 70;
+const LENGTH: usize = 90;
 
 /// Stage, status, rows queued, rows waiting, rows stuck, answers, woken, closed, purged, id.
 type Seen = (String, String, i64, i64, i64, i64, i64, i64, i64, String);
@@ -58,11 +58,11 @@ impl World {
             0..=2 => drop(self.lab.advance().await),
             3..=6 => self.claim().await,
             7..=13 => self.finish().await,
-            14 => {
+            14 if self.dice.one_in(3) => {
                 let expired = self.lab.store.expire_leases().await.expect("looked");
                 self.log.push(format!("expire {expired}"));
             }
-            15 => {
+            14 | 15 => {
                 let ms = [1_000, 60_000, 3_600_000, KEEP][self.dice.below(4) as usize];
                 self.lab.travel(ms);
                 self.lab.store.promote().await.expect("promoted");
@@ -92,7 +92,7 @@ impl World {
     }
 
     async fn claim(&mut self) {
-        let dies = self.dice.one_in(4);
+        let dies = self.dice.one_in(8);
         let batch = 1 + self.dice.below(3) as usize;
         let leases = self.lab.store.claim("one", &[], batch, if dies { -1 } else { 60_000 }).await.expect("claimed");
         self.log.push(format!("claim {} (dies: {dies})", leases.len()));
@@ -100,13 +100,16 @@ impl World {
     }
 
     async fn finish(&mut self) {
-        let n = self.leases.len() as u64;
+        let open: Vec<&Lease> =
+            self.leases.iter().filter(|l| !self.recorded.contains(&(l.step_id.to_string(), l.token))).collect();
+        // Mostly what is held still or was lost; now and then what was recorded already.
+        let among = if open.is_empty() || self.dice.one_in(8) { self.leases.iter().collect() } else { open };
+        let n = among.len() as u64;
         if n == 0 {
             return;
         }
-        // The latest are the likeliest to hold.
-        let back = self.dice.below(n.min(4)) + if self.dice.one_in(5) { self.dice.below(n) } else { 0 };
-        let lease = self.leases[(n - 1 - back.min(n - 1)) as usize].clone();
+        let back = self.dice.below(n.min(3));
+        let lease = among[(n - 1 - back) as usize].clone();
         let fence = (lease.step_id.to_string(), lease.token);
         if lease.kind == WorkKind::Answer && !self.dice.one_in(4) {
             let answered = self.lab.answer(&lease).await;
