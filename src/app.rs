@@ -163,7 +163,7 @@ impl App {
         })
     }
 
-    /// Serves until `stop`: first no new work and no new callers, then what runs may end, then the leases are left.
+    /// Serves until `stop`: first no new work and no new callers, what runs may end, then what is left is handed back.
     ///
     /// # Errors
     /// The address cannot be listened on.
@@ -173,10 +173,14 @@ impl App {
         let workers = (role != Role::Api).then(|| Workers::start(self.engine.clone(), options));
         let api = self.api(workers.as_ref());
         let router = if role == Role::Worker { http::health_router(api) } else { http::router(api) };
-        crate::server::serve(listener, router, stop, grace).await;
-        if let Some(workers) = workers {
-            workers.shut_down(grace).await;
-        }
+        // Both at once: a caller who is slow to end must not let new work begin, nor use up the grace of what runs.
+        let working = async {
+            stop.cancelled().await;
+            if let Some(workers) = workers {
+                workers.shut_down(grace).await;
+            }
+        };
+        tokio::join!(crate::server::serve(listener, router, stop.clone(), grace), working);
         self.store.close().await;
         Ok(())
     }

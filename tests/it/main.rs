@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod canaries;
+mod changes;
 mod cli;
 mod faults;
 mod journeys;
