@@ -1,7 +1,8 @@
 //! An IMAP server keeps one user's messages in mailboxes: this connector finds, exports and expunges one person's
 //! messages in the mailboxes that its user can open (RFC 3501, RFC 9051).
 //!
-//! Which message is whose: see the `mailmatch` module. Messages are expunged by UID (RFC 4315), which leaves alone what
+//! Which message is whose: see the `mailmatch` module; one whose malformed headers mention a person stops the work for that
+//! person until somebody has looked at it. Messages are expunged by UID (RFC 4315), which leaves alone what
 //! others have marked as deleted; a server without UIDPLUS is refused. Each call signs in once and out again, and
 //! verification is therefore always a new connection.
 //!
@@ -11,6 +12,7 @@
 
 mod fault;
 mod mailbox;
+mod search;
 mod session;
 pub(crate) mod utf7;
 mod wire;

@@ -3,7 +3,8 @@
 //!
 //! Which message is whose: see the `mailmatch` module. Messages are read up to the end of their headers only. Nothing
 //! outside the configured path is reached (no symbolic link is followed), what cannot be read stops the work instead of
-//! being skipped, and each message's headers are compared once more right before it is unlinked.
+//! being skipped, and each message's headers are compared once more right before it is unlinked. A message whose malformed
+//! headers mention a person stops the work for that person until somebody has looked at it.
 //!
 //! Deleting a message that several people share deletes it for all of them: that is what the mail owner would do too.
 
@@ -12,7 +13,9 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-use crate::mailmatch::{Addressee, MAX_MESSAGES, Tally, not_corrected, summary, too_many, unsupported};
+use crate::mailmatch::{
+    Addressee, MAX_MESSAGES, Tally, message_unclear, not_corrected, summary, too_many, unsupported,
+};
 use crate::registry::Entry;
 use crate::settings::Settings;
 use crate::{
@@ -26,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tree::{Hit, Scan};
+use tree::{Hit, Hits, Scan};
 
 /// What the registry tells.
 pub const ENTRY: Entry = Entry {
@@ -140,10 +143,10 @@ impl Maildir {
         &self,
         work: &Work<'_>,
         who: Result<Addressee, Trouble>,
-        hits: Vec<Hit>,
+        hits: Hits,
         journal: &dyn Journal,
     ) -> Result<Messages, Trouble> {
-        let who = who?;
+        let (who, hits) = (who?, certain(hits)?);
         let mut announced = Messages::of(&hits);
         if let Some(prior) = work.prior {
             announced.extend(&Messages::from_receipt(prior)?);
@@ -185,9 +188,10 @@ impl Maildir {
         &self,
         key: &str,
         who: Addressee,
-        hits: Vec<Hit>,
+        hits: Hits,
         sink: &dyn ExportSink,
     ) -> Result<Messages, Trouble> {
+        let hits = certain(hits)?;
         let matched = hits.len() as u64;
         if matched > self.max_messages {
             return Err(too_many(matched, self.max_messages));
@@ -207,6 +211,17 @@ impl Maildir {
         }
         Ok(handed_over)
     }
+}
+
+/// A person's messages, unless there are some of which nobody can say whether they are theirs.
+fn certain(hits: Hits) -> Result<Vec<Hit>, Trouble> {
+    let unclear = Messages::of(&hits.unclear);
+    if unclear.len() == 0 {
+        return Ok(hits.theirs);
+    }
+    let names: Vec<String> = unclear.0.keys().map(|folder| tree::shown_name(folder)).collect();
+    let counts = names.iter().map(String::as_str).zip(unclear.0.values().map(|messages| messages.len() as u64));
+    Err(message_unclear(unclear.len() + hits.theirs.len() as u64, counts))
 }
 
 fn outcomes(batch: &[Work<'_>], trouble: &Trouble) -> Vec<Outcome> {
@@ -233,18 +248,19 @@ impl Connector for Maildir {
 
     async fn discover(&self, batch: &[Work<'_>]) -> Vec<Outcome> {
         let who = addressees(batch);
-        let scan = match self.scan(&who).await {
+        let mut scan = match self.scan(&who).await {
             Ok(scan) => scan,
             Err(trouble) => return outcomes(batch, &trouble),
         };
-        let answer = |(who, hits): (Result<Addressee, Trouble>, &Vec<Hit>)| match who {
+        let hits = std::mem::take(&mut scan.hits);
+        let answer = |(who, hits): (Result<Addressee, Trouble>, Hits)| match who.and_then(|_| certain(hits)) {
             Err(trouble) => Outcome::Trouble(trouble),
-            Ok(_) => match Self::found(&scan, &Messages::of(hits), "search") {
+            Ok(theirs) => match Self::found(&scan, &Messages::of(&theirs), "search") {
                 done if done.found == 0 => Outcome::NothingFound(done.evidence),
                 done => Outcome::Done(done),
             },
         };
-        who.into_iter().zip(&scan.hits).map(answer).collect()
+        who.into_iter().zip(hits).map(answer).collect()
     }
 
     async fn export(&self, batch: &[Work<'_>], sink: &dyn ExportSink) -> Vec<Outcome> {
@@ -284,15 +300,17 @@ impl Connector for Maildir {
             results.push(self.erase_one(work, who, hits, journal).await);
         }
         // What is said to be gone is what a second walk no longer finds.
-        let again = match self.scan(&who).await {
+        let mut again = match self.scan(&who).await {
             Ok(again) => again,
             Err(trouble) => return outcomes(batch, &trouble),
         };
-        let answer = |(result, remaining): (Result<Messages, Trouble>, &Vec<Hit>)| match result {
-            Ok(announced) => Self::erased(&announced, &again, remaining),
-            Err(trouble) => Outcome::Trouble(trouble),
+        let remaining = std::mem::take(&mut again.hits);
+        let answer = |(result, remaining): (Result<Messages, Trouble>, Hits)| {
+            result
+                .and_then(|announced| Ok(Self::erased(&announced, &again, &certain(remaining)?)))
+                .unwrap_or_else(Outcome::Trouble)
         };
-        results.into_iter().zip(&again.hits).map(answer).collect()
+        results.into_iter().zip(remaining).map(answer).collect()
     }
 
     async fn verify(&self, verb: Verb, batch: &[Work<'_>]) -> Vec<Verdict> {
@@ -300,17 +318,18 @@ impl Connector for Maildir {
             return batch.iter().map(|_| Verdict::Trouble(unsupported())).collect();
         }
         let who = addressees(batch);
-        let scan = match self.scan(&who).await {
+        let mut scan = match self.scan(&who).await {
             Ok(scan) => scan,
             Err(trouble) => return batch.iter().map(|_| Verdict::Trouble(trouble.clone())).collect(),
         };
-        let answer = |(who, hits): (Result<Addressee, Trouble>, &Vec<Hit>)| match who {
+        let hits = std::mem::take(&mut scan.hits);
+        let answer = |(who, hits): (Result<Addressee, Trouble>, Hits)| match who.and_then(|_| certain(hits)) {
             Err(trouble) => Verdict::Trouble(trouble),
-            Ok(_) => match Self::found(&scan, &Messages::of(hits), "search") {
+            Ok(theirs) => match Self::found(&scan, &Messages::of(&theirs), "search") {
                 done if done.found == 0 => Verdict::Confirmed(done.evidence),
                 done => Verdict::Residue { remaining: done.found, evidence: done.evidence },
             },
         };
-        who.into_iter().zip(&scan.hits).map(answer).collect()
+        who.into_iter().zip(hits).map(answer).collect()
     }
 }

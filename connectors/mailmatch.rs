@@ -5,12 +5,24 @@
 //! words do not count, and each address is compared by [`Identifier::is_same_as`]. A message that only mentions the
 //! address in its subject, in its text or in somebody's display name is not matched: nothing says that it is about this
 //! person rather than about somebody who wrote the address down. A message to several people is each one's.
+//!
+//! A mention in a *malformed* address header is another matter: there the parser cannot say what is a name and what an
+//! address. Such a message is [`Relation::Unclear`], and a person must look. See `grammar` for what is well-formed.
 
-use crate::{CollectionEvidence, Evidence, Outcome, Problem, Trouble, Work};
-use mail_parser::{Address, HeaderName, HeaderValue, MessageParser, parsers::MessageStream};
+mod fields;
+mod grammar;
+mod tally;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{Outcome, Problem, Trouble, Work};
+use mail_parser::{Address, MessageParser};
 use redress_domain::{Identifier, IdentifierType, Personal, Subject};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+
+pub(crate) use fields::header_end;
+pub(crate) use tally::{Tally, message_unclear, too_many};
 
 /// The address headers that mail servers search by keys of their own (RFC 3501 section 6.4.4).
 pub(crate) const SEARCHED_BY_KEY: &[&str] = &["From", "To", "Cc", "Bcc"];
@@ -37,6 +49,8 @@ pub(crate) const MAX_MESSAGES: u64 = 10_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Addressee {
     identifiers: Vec<Identifier>,
+    /// The spellings of the addresses, in lower case.
+    mentions: Vec<Personal<String>>,
     region: Option<String>,
 }
 
@@ -51,10 +65,12 @@ impl Addressee {
                 "mail can only be searched by e-mail address and the request names none; add one or leave this system out",
             )));
         }
-        Ok(Self { identifiers, region: subject.region.clone() })
+        let spellings = identifiers.iter().flat_map(Identifier::spellings);
+        let mentions = spellings.map(|spelling| spelling.expose().to_lowercase().into()).collect();
+        Ok(Self { identifiers, mentions, region: subject.region.clone() })
     }
 
-    /// What to search for before [`Addressee::owns`] decides: every spelling of every address.
+    /// What to search for before [`Addressee::relation`] decides: every spelling of every address.
     pub(crate) fn spellings(&self) -> Vec<Personal<String>> {
         let mut all: Vec<_> = self.identifiers.iter().flat_map(Identifier::spellings).collect();
         // The case does not matter to a mail server's search.
@@ -63,14 +79,18 @@ impl Addressee {
         all
     }
 
-    /// Whether the message with this header section is the person's.
-    pub(crate) fn owns(&self, header: &[u8]) -> bool {
-        addresses(header).iter().any(|found| self.is(found))
+    /// What the message with this header section is to the person.
+    pub(crate) fn relation(&self, header: &[u8]) -> Relation {
+        self.relation_to(&Addresses::read(header))
     }
 
-    /// Whether one of these addresses, as [`addresses`] read them from a message, is the person's.
-    pub(crate) fn owns_any(&self, found: &[Personal<String>]) -> bool {
-        found.iter().any(|found| self.is(found))
+    /// What the message with these address headers is to the person.
+    pub(crate) fn relation_to(&self, message: &Addresses) -> Relation {
+        if message.found.iter().any(|found| self.is(found)) {
+            return Relation::Theirs;
+        }
+        let is_mentioned = |text: &Personal<String>| self.mentions.iter().any(|m| mentions(text.expose(), m.expose()));
+        if message.malformed.iter().any(is_mentioned) { Relation::Unclear } else { Relation::Nothing }
     }
 
     fn is(&self, found: &Personal<String>) -> bool {
@@ -78,70 +98,80 @@ impl Addressee {
     }
 }
 
-/// Every address in the address headers of a header section, in its own spelling.
-pub(crate) fn addresses(header: &[u8]) -> Vec<Personal<String>> {
-    let parser = MessageParser::new().header_raw(HeaderName::Subject).default_header_ignore();
-    let Some(message) = parser.parse_headers(header) else { return Vec::new() };
-    let mut found = Vec::new();
-    for field in message.headers() {
-        let named = |name: &&str| name.eq_ignore_ascii_case(field.name.as_str());
-        if !SEARCHED_BY_KEY.iter().chain(SEARCHED_BY_NAME).any(named) {
-            continue;
-        }
-        if let Some(raw) = header.get(field.offset_start as usize..field.offset_end as usize) {
-            field_addresses(raw, &mut found);
-        }
-    }
-    found
+/// What a message is to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// One of its address headers holds their address.
+    Theirs,
+    /// A malformed address header mentions their address; nothing says as what.
+    Unclear,
+    Nothing,
 }
 
-fn field_addresses(raw: &[u8], found: &mut Vec<Personal<String>>) {
-    let mut any = false;
-    let quoted = raw.windows(2).any(|pair| pair == b"\"@");
-    if let HeaderValue::Address(list) = MessageStream::new(raw).parse_address() {
-        for address in list.iter() {
-            let Some(text) = address.address.as_deref().filter(|text| text.contains('@')) else { continue };
-            any = true;
-            push_words(text, found);
-            // The parser takes a quoted local part ("ann b"@x) for a name. Quoted and not, it is the same (RFC 5321 4.1.2).
-            if let (true, Some(name)) = (text.starts_with('@') && quoted, address.name.as_deref()) {
-                found.push(format!("{name}{text}").into());
-                found.push(format!("\"{name}\"{text}").into());
+/// The address headers of one message.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses {
+    /// Every address, in its own spelling.
+    found: Vec<Personal<String>>,
+    /// The texts of malformed headers, in lower case: as they are, decoded, and with quotes and gaps left out.
+    malformed: Vec<Personal<String>>,
+}
+
+impl Addresses {
+    /// Reads a header section, or a message's beginning up to where that ends.
+    pub(crate) fn read(header: &[u8]) -> Self {
+        let mut all = Self::default();
+        for field in fields::fields(header) {
+            if !SEARCHED_BY_KEY.iter().chain(SEARCHED_BY_NAME).any(|name| name.eq_ignore_ascii_case(&field.name)) {
+                continue;
+            }
+            let list = grammar::list(&field.value);
+            all.found.extend(list.found.into_iter().map(Personal::from));
+            if !list.well_formed || !field.stray.is_empty() {
+                let text = field.value + &field.stray;
+                let decoded = grammar::decode(&text).to_lowercase();
+                let squeezed = squeezed(&decoded);
+                all.malformed.extend([text.to_lowercase(), decoded, squeezed].map(Personal::from));
             }
         }
-    }
-    if !any {
-        // A field that is not in the form of the RFC, such as one with a quote that is never closed: what stands in its
-        // last angle brackets, or all of it.
-        let text = String::from_utf8_lossy(raw);
-        let bare = text.rsplit_once('<').and_then(|(_, rest)| rest.split_once('>')).map_or(&*text, |(inner, _)| inner);
-        push_words(bare, found);
+        all
     }
 }
 
-/// A text that should be an address; where a display name without angle brackets got into it, its words.
-fn push_words(text: &str, found: &mut Vec<Personal<String>>) {
-    found.push(text.trim().into());
-    if text.trim().contains(char::is_whitespace) {
-        found.extend(text.split_whitespace().filter(|word| word.contains('@')).map(Personal::from));
-    }
-}
-
-/// The end of the header section in the beginning of a message: the empty line, or `None` if it is not there yet.
-pub(crate) fn header_end(message: &[u8]) -> Option<usize> {
-    let mut line = 0;
-    for (at, _) in message.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
-        if matches!(&message[line..at], b"" | b"\r") {
-            return Some(at + 1);
+/// A text without quotes, and without white space around `@` and dots.
+fn squeezed(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars().filter(|c| !matches!(c, '"' | '\\')) {
+        if matches!(c, '@' | '.') {
+            out.truncate(out.trim_end().len());
+        } else if c.is_whitespace() && out.ends_with(['@', '.']) {
+            continue;
         }
-        line = at + 1;
+        out.push(c);
     }
-    None
+    out
+}
+
+/// Whether an address stands in a text as a whole: not as the end of a longer local part, nor as the beginning of a
+/// longer domain. Both are in lower case.
+fn mentions(text: &str, address: &str) -> bool {
+    text.match_indices(address).any(|(at, _)| {
+        // One single quote before it is a quote, as in 'ann@x.example'.
+        let before = text[..at].strip_suffix('\'').unwrap_or(&text[..at]).chars().next_back();
+        let mut after = text[at + address.len()..].chars();
+        let is_inside = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
+        let goes_on = match after.next() {
+            Some('.') => after.next().is_some_and(char::is_alphanumeric),
+            next => next.is_some_and(is_inside),
+        };
+        !goes_on && !before.is_some_and(|c| c == '.' || grammar::is_atext(c))
+    })
 }
 
 /// What an export says about a message besides the message itself.
 pub(crate) fn summary(header: &[u8], size: u64) -> Map<String, Value> {
     let mut record = Map::new();
+    let header = &header[fields::start(header)..];
     let message = MessageParser::new().with_minimal_headers().with_message_ids().parse_headers(header);
     let message = message.unwrap_or_default();
     let list = |address: Option<&Address<'_>>| {
@@ -163,86 +193,6 @@ fn shown_address(address: &mail_parser::Addr<'_>) -> String {
     }
 }
 
-/// Counts per mailbox, in a form that may leave the system: a mailbox that people name themselves (`Clients/Ann`) may be
-/// named after a person, so only standard and configured names are told, all others are counted as one.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    configured: Vec<String>,
-    rows: BTreeMap<String, CollectionEvidence>,
-}
-
-/// What mailboxes are called that are there for everybody.
-const STANDARD: &[&str] = &[
-    "INBOX",
-    "Sent",
-    "Sent Items",
-    "Sent Messages",
-    "Drafts",
-    "Trash",
-    "Deleted Items",
-    "Deleted Messages",
-    "Junk",
-    "Junk E-mail",
-    "Spam",
-    "Archive",
-    "Archives",
-    "All Mail",
-    "Outbox",
-    "Templates",
-];
-
-impl Tally {
-    /// Counts; these mailboxes are named in the settings.
-    pub(crate) fn new(configured: &[String]) -> Self {
-        Self { configured: configured.to_vec(), rows: BTreeMap::new() }
-    }
-
-    /// A mailbox's name as it may be shown.
-    pub(crate) fn shown(&self, mailbox: &str) -> String {
-        let standard = STANDARD.iter().find(|name| name.eq_ignore_ascii_case(mailbox));
-        let last = || mailbox.rsplit(['/', '.']).next().unwrap_or(mailbox);
-        match standard {
-            Some(name) => (*name).to_owned(),
-            None if self.configured.iter().any(|name| name == mailbox) => mailbox.to_owned(),
-            None => STANDARD
-                .iter()
-                .find(|name| mailbox.starts_with("INBOX") && name.eq_ignore_ascii_case(last()))
-                .map_or_else(|| "other mailboxes".to_owned(), |name| (*name).to_owned()),
-        }
-    }
-
-    /// Adds a mailbox that was looked at.
-    pub(crate) fn add(&mut self, mailbox: &str, action: &str, before: u64, changed: u64, after: u64) {
-        let collection = self.shown(mailbox);
-        let row = self.rows.entry(collection.clone()).or_insert_with(|| CollectionEvidence {
-            collection,
-            action: action.to_owned(),
-            ..CollectionEvidence::default()
-        });
-        row.before += before;
-        row.changed += changed;
-        row.after += after;
-    }
-
-    /// The counts, by name.
-    pub(crate) fn evidence(self) -> Evidence {
-        Evidence { collections: self.rows.into_values().collect() }
-    }
-}
-
-/// The answer where more messages match than may be touched.
-pub(crate) fn too_many(matched: u64, limit: u64) -> Trouble {
-    Trouble::Ambiguous {
-        matched,
-        problem: Problem::new(
-            "too_many_matches",
-            format!(
-                "{matched} messages match and max_messages is {limit}; look at the address and raise it if all are the person's"
-            ),
-        ),
-    }
-}
-
 /// Mail is kept as it was sent: the answer to every correction.
 pub(crate) fn not_corrected(batch: &[Work<'_>]) -> Vec<Outcome> {
     batch.iter().map(|_| Outcome::Trouble(unsupported())).collect()
@@ -254,141 +204,4 @@ pub(crate) fn unsupported() -> Trouble {
         "verb_unsupported",
         "messages are kept as they were sent; they can be exported and erased, not changed",
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conformance::subject;
-
-    fn ann() -> Addressee {
-        Addressee::of(&subject(&[(IdentifierType::Email, "ann@shop.example")])).expect("she has an address")
-    }
-
-    #[test]
-    fn an_address_in_any_address_header_makes_the_message_theirs() {
-        for header in [
-            "From: ann@shop.example\r\n",
-            "From: Ann <ann@shop.example>\r\n",
-            "from:ANN@Shop.Example\n",
-            "Sender: <ann@shop.example>\r\n",
-            "Reply-To: \"Vorbild, Ann\" <ann@shop.example>\r\n",
-            "To: bob@x.example, Ann <ann@shop.example>\r\n",
-            "Cc: bob@x.example,\r\n\tAnn\r\n <ann@shop.example>\r\n",
-            "Bcc: ann@shop.example\r\n",
-            "To: friends: bob@x.example, ann@shop.example;\r\n",
-            "To: undisclosed-recipients:;\r\nCc: ann@shop.example\r\n",
-            "From: =?utf-8?q?Ann_=C3=84?= <ann@shop.example>\r\n",
-            "From: ann@shop.example (Ann Vorbild)\r\n",
-            "From: \"ann\"@shop.example\r\n",
-            "Resent-From: ann@shop.example\r\n",
-            "Resent-Sender: ann@shop.example\r\n",
-            "Resent-To: ann@shop.example\r\n",
-            "Resent-Cc: ann@shop.example\r\n",
-            "Resent-Bcc: ann@shop.example\r\n",
-            "Return-Path: <ann@shop.example>\r\n",
-            "Delivered-To: ann@shop.example\r\n",
-            "X-Original-To: ann@shop.example\r\n",
-            "DELIVERED-TO: ann@shop.example\n",
-            "To: ann@shop.example; bob@x.example\r\n",
-            "To : ann@shop.example\r\n",
-            "To: \"Ann <ann@shop.example>\r\n",
-            "To: Ann ann@shop.example\r\n",
-            "To: bob@x.example\r\nTo: ann@shop.example\r\n",
-            "Subject: x\r\n\tfolded\r\nX-Mailer: \"unclosed\r\nTo: ann@shop.example",
-        ] {
-            assert!(ann().owns(header.as_bytes()), "{header:?} {:?}", shown(header));
-        }
-    }
-
-    #[test]
-    fn a_mention_is_not_an_address() {
-        for header in [
-            "Subject: about ann@shop.example\r\n",
-            "To: \"ann@shop.example\" <bob@x.example>\r\n",
-            "To: \"<ann@shop.example>\" <bob@x.example>\r\n",
-            "To: bob@x.example (ann@shop.example)\r\n",
-            "From: =?utf-8?q?ann=40shop=2Eexample?= <bob@x.example>\r\n",
-            "Message-ID: <ann@shop.example>\r\n",
-            "References: <ann@shop.example>\r\n",
-            "X-Note: ann@shop.example\r\n",
-            "Subject: x\r\n\r\nTo: ann@shop.example\r\n",
-            "Subject: x\n\nTo: ann@shop.example\n",
-            "",
-        ] {
-            assert!(!ann().owns(header.as_bytes()), "{header:?} {:?}", shown(header));
-        }
-    }
-
-    #[test]
-    fn another_persons_address_is_not_theirs() {
-        for address in [
-            "joann@shop.example",
-            "ann@shop.example.evil.org",
-            "ann+x@shop.example",
-            "\u{430}nn@shop.example",
-            "\u{e1}nn@shop.example",
-            "\"ann@shop.example\"@evil.org",
-            "\"jo ann\"@shop.example",
-            "\"jo\" ann+y@shop.example",
-            "jo.ann@shop.example",
-            "ann@shop.example@evil.org",
-            "ann@shop",
-            "@shop.example",
-        ] {
-            for header in [format!("To: {address}\r\n"), format!("To: Ann <{address}>\r\n")] {
-                assert!(!ann().owns(header.as_bytes()), "{header:?} {:?}", shown(&header));
-            }
-        }
-    }
-
-    #[test]
-    fn an_international_domain_is_the_same_in_both_forms() {
-        let subject = subject(&[(IdentifierType::Email, "ann@b\u{fc}cher.example")]);
-        let ann = Addressee::of(&subject).expect("she has an address");
-        for address in ["ann@xn--bcher-kva.example", "Ann@B\u{dc}CHER.example", "ann@bu\u{308}cher.example"] {
-            assert!(ann.owns(format!("To: {address}\r\n").as_bytes()), "{address}");
-        }
-        assert!(ann.spellings().iter().any(|s| s.expose() == "ann@xn--bcher-kva.example"));
-    }
-
-    #[test]
-    fn a_subject_without_an_address_is_refused_rather_than_not_found() {
-        let subject = subject(&[(IdentifierType::CustomerId, "C-1007")]);
-        assert!(matches!(Addressee::of(&subject), Err(Trouble::Denied(p)) if p.code == "no_usable_identifier"));
-    }
-
-    #[test]
-    fn the_header_section_ends_at_the_first_empty_line() {
-        assert_eq!(header_end(b"A: b\r\n\r\nbody"), Some(8));
-        assert_eq!(header_end(b"A: b\n\nbody"), Some(6));
-        assert_eq!(header_end(b"\nbody"), Some(1));
-        assert_eq!(header_end(b"A: b\r\nC: d\r\n"), None);
-    }
-
-    #[test]
-    fn a_summary_is_decoded() {
-        let header = b"Date: Thu, 19 Nov 2026 09:00:00 +0100\r\nFrom: =?utf-8?q?Zo=C3=AB?= <zoe@x.example>\r\n\
-            To: a@x.example, b@x.example\r\nSubject: =?utf-8?b?R3LDvMOfZQ==?=\r\nMessage-ID: <1@x.example>\r\n\r\n";
-        let expected = serde_json::json!({
-            "date": "2026-11-19T09:00:00+01:00", "from": ["Zo\u{eb} <zoe@x.example>"],
-            "to": ["a@x.example", "b@x.example"], "subject": "Gr\u{fc}\u{df}e", "size": 7, "message_id": "1@x.example",
-        });
-        assert_eq!(Value::Object(summary(header, 7)), expected);
-    }
-
-    #[test]
-    fn a_mailbox_named_by_a_person_is_not_told() {
-        let mut tally = Tally::new(&["Billing".to_owned()]);
-        for mailbox in ["INBOX", "Clients/Ann Vorbild", "Billing", "inbox", "INBOX.Trash", "Clients.Trash"] {
-            tally.add(mailbox, "search", 1, 0, 1);
-        }
-        let evidence = tally.evidence();
-        let counts: Vec<_> = evidence.collections.iter().map(|c| (c.collection.as_str(), c.before)).collect();
-        assert_eq!(counts, [("Billing", 1), ("INBOX", 2), ("Trash", 1), ("other mailboxes", 2)]);
-    }
-
-    fn shown(header: &str) -> Vec<String> {
-        addresses(header.as_bytes()).iter().map(|a| a.expose().clone()).collect()
-    }
 }

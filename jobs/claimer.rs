@@ -141,7 +141,7 @@ impl Workers {
                 tracing::warn!(steps, still_running = ended.is_err(), "steps were handed back to be done elsewhere");
             }
             Ok(Err(_)) | Err(_) => {
-                tracing::warn!("steps could not be handed back; they are taken over when their leases run out")
+                tracing::warn!("steps could not be handed back; they are taken over when their leases run out");
             }
         }
     }

@@ -50,9 +50,12 @@ pub fn verified(verdict: Verdict, at: Moment) -> StepResult {
 }
 
 fn done_result(verb: Verb, done: Done, at: Moment) -> StepResult {
-    let retained = done.retained.iter().map(|r| r.records).sum();
+    // A table that could not be searched has no number, but the request is not complete for it.
+    let retained = done.retained.iter().map(|r| r.records.max(1)).sum();
+    // What is read again becomes retained by its second read; the rest is at its end now.
+    let settled = !verb.must_be_verified() && retained > 0;
     StepResult::Acted {
-        state: StepState::Done,
+        state: if settled { StepState::Retained } else { StepState::Done },
         found: done.found,
         changed: done.changed,
         retained,
@@ -119,6 +122,7 @@ fn millis(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use redress_connectors::Retained;
 
     const AT: Moment = Moment { now: 1_000_000, failures: 0, jitter: 0.0, verify_after: Duration::from_secs(5) };
 
@@ -129,6 +133,29 @@ mod tests {
         assert_eq!((state, verify_at), (StepState::Done, Some(1_005_000)));
         let StepResult::Acted { verify_at, .. } = acted(Verb::Export, done(), AT) else { panic!("acted") };
         assert_eq!(verify_at, None);
+    }
+
+    #[test]
+    fn a_table_that_was_not_searched_makes_the_end_partial_though_it_has_no_number() {
+        let unsearched = || {
+            Outcome::Done(Done {
+                retained: vec![Retained {
+                    collection: "subs".into(),
+                    records: 0,
+                    reason: "no_usable_identifier".into(),
+                }],
+                ..Done::default()
+            })
+        };
+        for (verb, expected) in
+            [(Verb::Erase, StepState::Done), (Verb::Rectify, StepState::Done), (Verb::Export, StepState::Retained)]
+        {
+            let StepResult::Acted { state, retained, result, verify_at, .. } = acted(verb, unsearched(), AT) else {
+                panic!("acted")
+            };
+            assert_eq!((state, retained, verify_at.is_some()), (expected, 1, verb.must_be_verified()), "{verb}");
+            assert_eq!(result["retained"][0]["records"], 0);
+        }
     }
 
     #[test]

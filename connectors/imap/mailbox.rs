@@ -1,11 +1,9 @@
-//! A mailbox is searched broadly by the server and then exactly by us: IMAP's FROM, TO and HEADER keys match substrings
-//! (RFC 3501 section 6.4.4), so every hit's headers are read and compared before anything is done with its UID.
+//! A mailbox is opened, read from and deleted from by UID; what is the person's is for `search` to say.
 
 use super::fault::{Fault, mailbox_changed};
 use super::session::{Part, SMALL, Session};
 use super::utf7;
 use super::wire::Token;
-use crate::mailmatch::{Addressee, HEADER_MAX, SEARCHED_BY_KEY, SEARCHED_BY_NAME};
 use crate::{Problem, Trouble};
 use std::collections::BTreeSet;
 
@@ -14,7 +12,7 @@ const MAILBOXES_MAX: usize = 10_000;
 /// More hits of the server's search than this are not looked at.
 const CANDIDATES_MAX: usize = 1_000_000;
 /// How many messages' headers are fetched with one command.
-const CHUNK: usize = 100;
+pub(super) const CHUNK: usize = 100;
 /// The largest message that is exported, in bytes.
 const MESSAGE_MAX: u64 = 50 * 1024 * 1024;
 
@@ -154,82 +152,8 @@ pub(super) async fn open(session: &mut Session, mailbox: &Mailbox, to_delete: bo
     Ok(opened)
 }
 
-/// The UIDs of the person's messages in the open mailbox.
-pub(super) async fn search(session: &mut Session, opened: Opened, who: &Addressee) -> Result<BTreeSet<u32>, Fault> {
-    let mut candidates = BTreeSet::new();
-    if opened.messages == 0 {
-        return Ok(candidates);
-    }
-    for spelling in who.spellings() {
-        candidates.extend(search_one(session, spelling.expose()).await?);
-    }
-    let candidates: Vec<u32> = candidates.into_iter().collect();
-    let mut theirs = BTreeSet::new();
-    for chunk in candidates.chunks(CHUNK) {
-        let mut unanswered: BTreeSet<u32> = chunk.iter().copied().collect();
-        let command = format!("UID FETCH {} (UID BODY.PEEK[HEADER])", uid_set(chunk));
-        session
-            .run(&[Part::Raw(&command)], HEADER_MAX as u64, &mut |data| {
-                if let Some((uid, header)) = fetched(&data, "BODY[HEADER]")?
-                    && unanswered.remove(&uid)
-                    && who.owns(header)
-                {
-                    theirs.insert(uid);
-                }
-                Ok(())
-            })
-            .await?;
-        if !unanswered.is_empty() {
-            // They were expunged meanwhile; if they are still there, passing them over would be a lie.
-            let unanswered: Vec<u32> = unanswered.into_iter().collect();
-            let command = format!("UID SEARCH UID {}", uid_set(&unanswered));
-            if !found_by(session, &[Part::Raw(&command)]).await?.is_empty() {
-                return Err(Fault::Protocol("no headers of a message that it has"));
-            }
-        }
-    }
-    Ok(theirs)
-}
-
-/// The messages in which an address header contains this text, as the server sees it.
-async fn search_one(session: &mut Session, text: &str) -> Result<Vec<u32>, Fault> {
-    if text.is_empty() || text.contains(['\r', '\n', '\0']) {
-        // No identifier is like that (see `Identifier::parse`); a search for nothing would hit everything.
-        return Err(Fault::Bad);
-    }
-    if text.is_ascii() {
-        return search_in(session, "", text).await;
-    }
-    match search_in(session, "CHARSET UTF-8 ", text).await {
-        // A server without UTF-8 can find the longest part of it that is ASCII; each hit is compared anyway.
-        Err(Fault::No(_)) => {
-            let ascii = text.split(|c: char| !c.is_ascii()).max_by_key(|part| part.len()).unwrap_or_default();
-            if ascii.len() < 3 { Err(Fault::No("BADCHARSET".into())) } else { search_in(session, "", ascii).await }
-        }
-        other => other,
-    }
-}
-
-async fn search_in(session: &mut Session, charset: &str, text: &str) -> Result<Vec<u32>, Fault> {
-    let keys: Vec<String> = SEARCHED_BY_KEY
-        .iter()
-        .map(|name| format!("{} ", name.to_uppercase()))
-        .chain(SEARCHED_BY_NAME.iter().map(|name| format!("HEADER {name} ")))
-        .collect();
-    let raw: Vec<String> = keys
-        .iter()
-        .enumerate()
-        .map(|(at, key)| {
-            let or = if at + 1 < keys.len() { "OR " } else { "" };
-            format!("{}{or}{key}", if at == 0 { format!("UID SEARCH {charset}") } else { " ".into() })
-        })
-        .collect();
-    let parts: Vec<Part<'_>> = raw.iter().flat_map(|raw| [Part::Raw(raw), Part::Value(text.as_bytes())]).collect();
-    found_by(session, &parts).await
-}
-
 /// The UIDs that a search command answers.
-async fn found_by(session: &mut Session, parts: &[Part<'_>]) -> Result<Vec<u32>, Fault> {
+pub(super) async fn found_by(session: &mut Session, parts: &[Part<'_>]) -> Result<Vec<u32>, Fault> {
     let mut found = Vec::new();
     session
         .run(parts, SMALL, &mut |data| {
@@ -245,7 +169,7 @@ async fn found_by(session: &mut Session, parts: &[Part<'_>]) -> Result<Vec<u32>,
 }
 
 /// The UID and one body part of a FETCH response that has both.
-fn fetched<'a>(data: &'a [Token], part: &str) -> Result<Option<(u32, &'a [u8])>, Fault> {
+pub(super) fn fetched<'a>(data: &'a [Token], part: &str) -> Result<Option<(u32, &'a [u8])>, Fault> {
     let [_, command, Token::List(items)] = data else { return Ok(None) };
     if !command.is("FETCH") {
         return Ok(None);
@@ -303,7 +227,7 @@ pub(super) async fn expunge(
 }
 
 /// UIDs in ascending order as a set (RFC 3501 section 9, sequence-set).
-fn uid_set(uids: &[u32]) -> String {
+pub(super) fn uid_set(uids: &[u32]) -> String {
     let mut runs: Vec<(u32, u32)> = Vec::new();
     for uid in uids {
         match runs.last_mut() {

@@ -42,6 +42,27 @@ fn to(address: &str) -> String {
     message("shop@corp.test", address, "invoice")
 }
 
+/// Messages to her in which the address is in an odd form.
+const ODD: &[&str] = &[
+    "From: shop@corp.test\r\nTo: joe@x.example\r\n <ann@shop.example>\r\n\r\n1",
+    "From: shop@corp.test\r\nTo: <@relay.example:ann@shop.example>\r\n\r\n2",
+    "From: shop@corp.test\r\nTo: ann@shop.example.\r\n\r\n3",
+    "From: shop@corp.test\r\nTo: =?utf-8?q?ann=40shop.example?=\r\n\r\n4",
+    "\u{feff}To: ann@shop.example\r\nFrom: shop@corp.test\r\n\r\n5",
+    "\r\nTo: ann@shop.example\r\nFrom: shop@corp.test\r\n\r\n6",
+    "From: shop@corp.test\r\nDelivered-To: \"ann\"@shop.example\r\nTo: x@x.example\r\n\r\n7",
+    "From: shop@corp.test\r\nTo: \"ann\"@shop.example\r\n\r\n8",
+    "From: shop@corp.test\r\nTo: x@x.example\r\nDelivered-To: =?utf-8?q?ann=40shop.example?=\r\n\r\n9",
+    "To: x@x.example\r\nFrom: 'ann@shop.example'\r\n\r\n10",
+];
+
+/// Messages of which nobody can say whether they are hers.
+const UNCLEAR: &[&str] = &[
+    "From: shop@corp.test\r\nTo: <joe@x.example> ann@shop.example\r\n\r\n11",
+    "From: shop@corp.test\r\nTo: \"unclosed <ann@shop.example>, joe <joe@x.example>\r\n\r\n12",
+    "From: shop@corp.test\r\nDelivered-To: ann@shop.\r\n example\r\nTo: x@x.example\r\n\r\n13",
+];
+
 #[test]
 fn every_fault_is_told_at_once() {
     let mut faulty = spec(&json!({

@@ -1,8 +1,9 @@
 //! One item of work is one person in all mailboxes of one session.
 
 use super::mailbox::{self, Mailbox, Selection};
+use super::search::search;
 use super::session::{Session, Tls};
-use crate::mailmatch::{Addressee, Tally, header_end, summary, too_many};
+use crate::mailmatch::{Addressee, Tally, header_end, message_unclear, summary, too_many};
 use crate::{CheckReport, Done, ExportSink, Journal, Outcome, Problem, Receipt, Trouble, Work, crash_point};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,15 +115,24 @@ pub(super) async fn one(
     }
 }
 
-/// Looks into every mailbox without changing anything.
+/// Looks into every mailbox without changing anything. Messages of which nobody can say whether they are the person's
+/// are trouble.
 async fn find(session: &mut Session, mailboxes: &[Mailbox], who: &Addressee) -> Result<Messages, Trouble> {
-    let mut found = Messages::default();
+    let (mut found, mut unclear) = (Messages::default(), Vec::new());
     for mailbox in mailboxes {
         let opened = mailbox::open(session, mailbox, false).await?;
-        let uids = mailbox::search(session, opened, who).await?;
+        let hits = search(session, opened, who).await?;
+        if hits.unclear > 0 {
+            unclear.push((mailbox.name.as_str(), hits.unclear));
+        }
+        let uids = hits.theirs;
         if !uids.is_empty() {
             found.0.insert(mailbox.name.clone(), Held { uidvalidity: opened.uidvalidity, uids, earlier: 0 });
         }
+    }
+    if !unclear.is_empty() {
+        let count: u64 = unclear.iter().map(|(_, count)| count).sum();
+        return Err(message_unclear(count + found.len(), unclear));
     }
     Ok(found)
 }

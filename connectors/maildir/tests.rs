@@ -302,6 +302,70 @@ async fn names_of_folders_and_messages_stay_out_of_the_evidence() {
     confirmed(verdict);
 }
 
+#[tokio::test]
+async fn an_address_in_an_odd_form_is_found() {
+    let folder = Folder::new();
+    let odd = [
+        "From: shop@corp.test\r\nTo: joe@x.example\r\n <ann@shop.example>\r\n\r\n1",
+        "From: shop@corp.test\r\nTo: <@relay.example:ann@shop.example>\r\n\r\n2",
+        "From: shop@corp.test\r\nTo: ann@shop.example.\r\n\r\n3",
+        "From: shop@corp.test\r\nTo: =?utf-8?q?ann=40shop.example?=\r\n\r\n4",
+        "\u{feff}To: ann@shop.example\r\nFrom: shop@corp.test\r\n\r\n5",
+        "\r\nTo: ann@shop.example\r\nFrom: shop@corp.test\r\n\r\n6",
+        "From: shop@corp.test\r\nDelivered-To: \"ann\"@shop.example\r\nTo: x@x.example\r\n\r\n7",
+        "From: shop@corp.test\r\nTo: \"ann\"@shop.example\r\n\r\n8",
+        "From: shop@corp.test\r\nTo: x@x.example\r\nDelivered-To: =?utf-8?q?ann=40shop.example?=\r\n\r\n9",
+        "To: x@x.example\r\nFrom: 'ann@shop.example'\r\n\r\n10",
+    ];
+    for text in odd {
+        folder.deliver("", "cur", text);
+    }
+    let sink = MemorySink::default();
+    done(only(folder.connector().export(&[work("x", &ann())], &sink).await));
+    let handed_over: BTreeSet<Vec<u8>> = sink.attachments("x").into_iter().map(|file| file.bytes).collect();
+    assert_eq!(handed_over, odd.iter().map(|text| text.as_bytes().to_vec()).collect());
+    assert_eq!(done(erase(&folder.connector()).await).changed, odd.len() as u64);
+    assert!(folder.messages().is_empty());
+}
+
+#[tokio::test]
+async fn a_message_with_a_malformed_mention_stops_for_a_person_and_for_nobody_else() {
+    let folder = Folder::new();
+    folder.deliver("", "cur", &to("ann@shop.example"));
+    folder.deliver("", "cur", &to("bea@shop.example"));
+    let unclear = [
+        "From: shop@corp.test\r\nTo: <joe@x.example> ann@shop.example\r\n\r\n11",
+        "From: shop@corp.test\r\nTo: \"unclosed <ann@shop.example>, joe <joe@x.example>\r\n\r\n12",
+        "From: shop@corp.test\r\nDelivered-To: ann@shop.\r\n example\r\nTo: x@x.example\r\n\r\n13",
+    ];
+    let mut files = vec![folder.deliver(".Trash", "cur", unclear[0])];
+    files.extend(unclear.iter().map(|text| folder.deliver(".Clients.Ann", "new", text)));
+    let (connector, sink) = (folder.connector(), MemorySink::default());
+    let (ann, bea) = (ann(), subject(&[(IdentifierType::Email, "bea@shop.example")]));
+    let verdict = match only(connector.verify(Verb::Erase, &[work("v", &ann)]).await) {
+        Verdict::Trouble(trouble) => trouble,
+        other => panic!("{other:?}"),
+    };
+    let mut answers = connector.erase(&[work("1", &ann), work("2", &bea)], &MemoryJournal::default()).await;
+    assert_eq!(done(answers.remove(1)).changed, 1);
+    for trouble in [
+        trouble(only(connector.discover(&[work("d", &ann)]).await)),
+        trouble(only(connector.export(&[work("x", &ann)], &sink).await)),
+        trouble(answers.remove(0)),
+        verdict,
+    ] {
+        let Trouble::Ambiguous { matched: 5, problem } = trouble else { panic!("{trouble:?}") };
+        assert_eq!(problem.code, "message_unclear");
+        assert!(problem.detail.contains(": 1 in Trash, 3 in other mailboxes;"), "{}", problem.detail);
+    }
+    assert!(sink.attachments("x").is_empty());
+    assert_eq!(folder.messages().len(), 5, "nothing of hers was touched");
+    for file in files {
+        fs::remove_file(file).expect("ours");
+    }
+    assert_eq!(done(erase(&connector).await).changed, 1);
+}
+
 #[test]
 fn every_fault_is_told_at_once() {
     let folder = Folder::new();

@@ -3,7 +3,7 @@
 //! Maildir++ puts subfolders beside each other (`.Clients.2026`), others nest them; both are walked. `tmp` holds messages
 //! that are still being written and is left alone. All of this blocks; the connector runs it on a thread of its own.
 
-use crate::mailmatch::{Addressee, HEADER_MAX, addresses, header_end};
+use crate::mailmatch::{Addressee, Addresses, HEADER_MAX, Relation, header_end};
 use crate::{CheckReport, Problem, Trouble};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -34,8 +34,17 @@ pub(super) struct Hit {
 pub(super) struct Scan {
     /// Every Maildir folder, relative to the path.
     pub(super) folders: Vec<String>,
-    /// For each person asked for, their messages.
-    pub(super) hits: Vec<Vec<Hit>>,
+    /// What was found for each person asked for.
+    pub(super) hits: Vec<Hits>,
+}
+
+/// The messages of one person.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Hits {
+    /// Those that are theirs.
+    pub(super) theirs: Vec<Hit>,
+    /// Those that mention them in a malformed header.
+    pub(super) unclear: Vec<Hit>,
 }
 
 /// Why a folder could not be read in one go.
@@ -194,16 +203,17 @@ fn read_header(file: &mut File) -> Result<(Vec<u8>, usize), Stop> {
 /// Looks for everybody in `who` in one walk. A person that is `None` has no messages.
 pub(super) fn scan(root: &Path, who: &[Option<Addressee>]) -> Result<Scan, Trouble> {
     let (folders, _) = folders(root)?;
-    let mut hits = vec![Vec::new(); who.len()];
+    let mut hits = vec![Hits::default(); who.len()];
     for folder in &folders {
         for (all, new) in hits.iter_mut().zip(scan_folder(root, folder, who)?) {
-            all.extend(new);
+            all.theirs.extend(new.theirs);
+            all.unclear.extend(new.unclear);
         }
     }
     Ok(Scan { folders, hits })
 }
 
-fn scan_folder(root: &Path, folder: &str, who: &[Option<Addressee>]) -> Result<Vec<Vec<Hit>>, Trouble> {
+fn scan_folder(root: &Path, folder: &str, who: &[Option<Addressee>]) -> Result<Vec<Hits>, Trouble> {
     for _ in 0..ATTEMPTS {
         match scan_folder_once(root, folder, who) {
             Ok(hits) => return Ok(hits),
@@ -214,19 +224,22 @@ fn scan_folder(root: &Path, folder: &str, who: &[Option<Addressee>]) -> Result<V
     Err(busy())
 }
 
-fn scan_folder_once(root: &Path, folder: &str, who: &[Option<Addressee>]) -> Result<Vec<Vec<Hit>>, Stop> {
-    let mut hits: Vec<Vec<Hit>> = vec![Vec::new(); who.len()];
+fn scan_folder_once(root: &Path, folder: &str, who: &[Option<Addressee>]) -> Result<Vec<Hits>, Stop> {
+    let mut hits = vec![Hits::default(); who.len()];
     for (unique, path) in files(root, folder)? {
         let mut file = File::open(&path).map_err(|error| Stop::of(&error))?;
         let (bytes, end) = read_header(&mut file)?;
-        let found = addresses(&bytes[..end]);
+        let found = Addresses::read(&bytes[..end]);
         for (hits, who) in hits.iter_mut().zip(who) {
-            if who.as_ref().is_some_and(|who| who.owns_any(&found)) {
-                hits.push(Hit { folder: folder.to_owned(), unique: unique.clone() });
-            }
+            let list = match who.as_ref().map(|who| who.relation_to(&found)) {
+                Some(Relation::Theirs) => &mut hits.theirs,
+                Some(Relation::Unclear) => &mut hits.unclear,
+                Some(Relation::Nothing) | None => continue,
+            };
+            list.push(Hit { folder: folder.to_owned(), unique: unique.clone() });
         }
     }
-    for hits in &mut hits {
+    for hits in hits.iter_mut().flat_map(|hits| [&mut hits.theirs, &mut hits.unclear]) {
         hits.sort_by(|a, b| a.unique.cmp(&b.unique));
         hits.dedup();
     }
@@ -260,7 +273,7 @@ fn unlink_in_folder(root: &Path, folder: &str, hits: &[Hit], who: &Addressee) ->
             }
             let mut file = File::open(&path).map_err(|error| Stop::of(&error))?;
             let (bytes, end) = read_header(&mut file)?;
-            if who.owns(&bytes[..end]) {
+            if who.relation(&bytes[..end]) == Relation::Theirs {
                 fs::remove_file(&path).map_err(|error| Stop::of(&error))?;
             }
         }
@@ -290,7 +303,7 @@ pub(super) fn read(root: &Path, hit: &Hit, who: &Addressee) -> Result<Option<(us
         for path in locate(root, hit)? {
             let mut file = File::open(&path).map_err(|error| Stop::of(&error))?;
             let (mut bytes, end) = read_header(&mut file)?;
-            if !who.owns(&bytes[..end]) {
+            if who.relation(&bytes[..end]) != Relation::Theirs {
                 continue;
             }
             let rest = (MESSAGE_MAX + 1).saturating_sub(bytes.len() as u64);

@@ -92,9 +92,8 @@ fn foreign_keys(engine: &Engine, schema: &Schema, report: &mut CheckReport) {
                 key.child_name,
                 parent.name,
                 match key.rule {
-                    Rule::Refuse => "its rows will stop a deletion; declare it",
-                    Rule::Cascade => "its rows are deleted uncounted; declare it",
-                    Rule::SetNull | Rule::SetDefault => "its rows stay, without the reference; declare it if they hold personal data",
+                    Rule::Refuse | Rule::Cascade | Rule::SetDefault => "its rows will stop a deletion; declare it",
+                    Rule::SetNull => "its rows stay, without the reference; declare it if they hold personal data",
                 }
             )),
             Some(child) if key.rule == Rule::Cascade && child.on_delete != OnDelete::Delete => report.warnings.push(format!(

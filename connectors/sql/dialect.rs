@@ -141,6 +141,15 @@ impl Dialect {
         }
     }
 
+    /// The number of rows as text.
+    pub(super) const fn counted(self) -> &'static str {
+        match self {
+            Dialect::Postgres => "count(*)::text",
+            Dialect::Mysql => "CAST(count(*) AS CHAR)",
+            Dialect::Sqlite => "CAST(count(*) AS TEXT)",
+        }
+    }
+
     /// The column as text; bytes as hexadecimal digits.
     pub(super) fn as_text(self, column: &Column) -> String {
         self.text_of(&self.ident(&column.name), column)

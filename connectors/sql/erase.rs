@@ -1,6 +1,7 @@
 //! An erasure is one transaction per person: find and lock, announce, redact, sever, delete, count again, commit.
 
 use super::Context;
+use super::derive::unsearched;
 use super::dialect::Params;
 use super::find::{CHUNK, Found, Search, find};
 use super::foreign;
@@ -21,9 +22,10 @@ pub(super) async fn erase(context: &Context<'_>, work: &Work<'_>, journal: &dyn 
     let prior = Touched::read(work.prior)?;
     let mut session = context.engine.pool.begin(Mode::Write).await?;
     let lock: Vec<bool> = tables.iter().map(|table| table.on_delete != OnDelete::Keep).collect();
-    let found = find(context, &mut session, work.subject, Search { lock: &lock, unlimited: false }).await?;
+    let search = Search { lock: &lock, known: Some(&prior.derived), unlimited: false };
+    let found = find(context, &mut session, work.subject, search).await?;
     if found.total() == 0 {
-        let mut outcome = settle(context, &mut session, work.subject, &prior, &BTreeMap::new()).await?;
+        let mut outcome = settle(context, &mut session, work.subject, &found, &prior, &BTreeMap::new()).await?;
         session.roll_back().await;
         if let Outcome::Done(done) = &mut outcome {
             done.receipt = Some(prior.to_receipt()?);
@@ -33,6 +35,7 @@ pub(super) async fn erase(context: &Context<'_>, work: &Work<'_>, journal: &dyn 
     let plan = foreign::plan(context, &mut session, &found).await?;
 
     let mut touched = prior;
+    touched.derived.extend(found.derived.clone());
     let mut now: BTreeMap<usize, Changed> = BTreeMap::new();
     for (t, table) in tables.iter().enumerate() {
         let keys = found.keys(t);
@@ -66,7 +69,7 @@ pub(super) async fn erase(context: &Context<'_>, work: &Work<'_>, journal: &dyn 
         }
     }
     foreign::nothing_else_went(context, &mut session, &found).await?;
-    let mut outcome = settle(context, &mut session, work.subject, &touched, &now).await?;
+    let mut outcome = settle(context, &mut session, work.subject, &found, &touched, &now).await?;
     crash_point("sql.before_commit");
     session.commit().await?;
     crash_point("sql.after_commit");
@@ -89,12 +92,16 @@ async fn settle(
     context: &Context<'_>,
     session: &mut Session,
     subject: &Subject,
+    found: &Found,
     touched: &Touched,
     now: &BTreeMap<usize, Changed>,
 ) -> Result<Outcome, Trouble> {
     let mut done = Done { found: touched.rows(), ..Done::default() };
     for (t, table) in context.engine.declared.tables.iter().enumerate() {
         let listed = touched.of(&table.name);
+        if listed.keys.is_empty() && found.unsearched.contains(&t) {
+            continue;
+        }
         let undone = undeleted(context, session, t, &listed.keys, subject, touched).await?;
         let this_run = now.get(&t);
         let earlier = listed.todo.iter().filter(|key| this_run.is_none_or(|now| !now.todo.contains(*key)));
@@ -116,7 +123,8 @@ async fn settle(
             after,
         });
     }
-    if done.found == 0 {
+    done.retained.extend(unsearched(context, found, |_| true));
+    if done.found == 0 && done.retained.is_empty() {
         return Ok(Outcome::NothingFound(done.evidence));
     }
     Ok(Outcome::Done(done))

@@ -1,6 +1,7 @@
 //! An export is every row of the person with its values in JSON's own types, read from one consistent state.
 
 use super::Context;
+use super::derive::unsearched;
 use super::dialect::{Column, Dialect, Kind, Params};
 use super::find::{CHUNK, Found, Search, find};
 use super::session::{Mode, Session};
@@ -35,18 +36,22 @@ pub(super) async fn export(context: &Context<'_>, work: &Work<'_>, sink: &dyn Ex
 }
 
 fn told(context: &Context<'_>, found: &Found, action: &str) -> Outcome {
-    let tables = &context.engine.declared.tables;
-    let collections = tables.iter().zip(&found.rows).map(|(table, rows)| CollectionEvidence {
-        collection: table.name.clone(),
-        action: action.to_owned(),
-        before: rows.len() as u64,
-        changed: 0,
-        after: rows.len() as u64,
+    let tables = context.engine.declared.tables.iter().zip(&found.rows).enumerate();
+    let collections = tables.filter(|(t, _)| !found.unsearched.contains(t)).map(|(_, (table, rows))| {
+        let rows = rows.len() as u64;
+        CollectionEvidence {
+            collection: table.name.clone(),
+            action: action.to_owned(),
+            before: rows,
+            changed: 0,
+            after: rows,
+        }
     });
     let evidence = Evidence { collections: collections.collect() };
+    let retained = unsearched(context, found, |_| true);
     match found.total() {
-        0 => Outcome::NothingFound(evidence),
-        total => Outcome::Done(Done { found: total, evidence, ..Done::default() }),
+        0 if retained.is_empty() => Outcome::NothingFound(evidence),
+        total => Outcome::Done(Done { found: total, retained, evidence, ..Done::default() }),
     }
 }
 

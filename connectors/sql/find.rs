@@ -8,9 +8,22 @@
 //! it holds another value than any of the subject's in the column of a *stronger* type, it may be another person's row
 //! that merely shares the weaker identifier. A row that was reached by reference and matches nothing itself is
 //! contradicted by any identifying column that holds another value. Either way nothing is done in this system.
+//!
+//! **Tables that the given identifiers cannot search.** A table that identifies only by other types than those given,
+//! and refers to no table that can be searched, is searched by what the person's rows hold elsewhere in the same
+//! system, in one step and never in a chain ([`super::derive`]): by a value of a missing type only if
+//!
+//! - a row that holds a given identifier itself has it in its own identifying column, and no found row, however it was
+//!   reached, has another value of that type (or an earlier run of the same item went by it), and
+//! - no row of a searched table that was *not* found has it too.
+//!
+//! A row counts if it equals that value as exactly as a given one. If one of the rows contradicts what else is known of
+//! the person, or several that match by phone only hold different addresses, none of them counts. A table that is still
+//! not searched then is not taken for empty: the answer lists it as `no_usable_identifier`.
 
 use super::Context;
 use super::declared::Reference;
+use super::derive::{self, Derived};
 use super::dialect::{Column, Dialect, Kind, Params};
 use super::redact::is_redacted;
 use super::session::{Session, Texts};
@@ -29,6 +42,10 @@ pub(super) const CHUNK: usize = 256;
 #[derive(Clone, Default)]
 pub(super) struct Found {
     pub(super) rows: Vec<BTreeMap<String, Texts>>,
+    /// Tables that could not be searched.
+    pub(super) unsearched: Vec<usize>,
+    /// The identifiers by which other tables were searched besides the given ones.
+    pub(super) derived: Derived,
 }
 
 impl Found {
@@ -43,11 +60,13 @@ impl Found {
     }
 }
 
-/// How a search is made.
-#[derive(Debug, Clone, Copy, Default)]
+/// How a search is made. It has no `Debug`: what was derived is personal.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Search<'a> {
     /// Tables whose rows are locked; none if empty.
     pub(super) lock: &'a [bool],
+    /// What an earlier run derived.
+    pub(super) known: Option<&'a Derived>,
     /// Whether any number of matches is fine, because nothing will be done to them.
     pub(super) unlimited: bool,
 }
@@ -60,7 +79,7 @@ pub(super) async fn find(
     search: Search<'_>,
 ) -> Result<Found, Trouble> {
     let declared = &context.engine.declared;
-    let mut found = Found { rows: vec![BTreeMap::new(); declared.tables.len()] };
+    let mut found = Found { rows: vec![BTreeMap::new(); declared.tables.len()], ..Found::default() };
     let mut conflicts = Conflicts::default();
     let mut sharing = BTreeSet::new();
     for t in 0..declared.tables.len() {
@@ -72,14 +91,7 @@ pub(super) async fn find(
             let Some(strongest) = judgement.strongest else { continue };
             conflicts.note(&declared.tables[t].name, Some(strongest), &judgement.contradicting);
             if strongest == IdentifierType::Phone {
-                let email = declared.tables[t].identify.iter().find(|(kind, _)| *kind == IdentifierType::Email);
-                let email =
-                    email.and_then(|(_, column)| row.get(*column)?.as_deref()).filter(|text| !is_redacted(text));
-                sharing.extend(
-                    email
-                        .and_then(|text| Identifier::parse(IdentifierType::Email, text, None).ok())
-                        .map(|i| i.normal().expose().clone()),
-                );
+                sharing.extend(shared_address(context, t, &row));
             }
             found.rows[t].insert(key, row);
         }
@@ -91,20 +103,44 @@ pub(super) async fn find(
     }
     let matched = found.total();
     conflicts.settle(matched)?;
-    if !search.unlimited && matched > declared.max_matches {
-        return Err(Trouble::Ambiguous {
-            matched,
-            problem: Problem::new(
-                "too_many_matches",
-                format!(
-                    "{matched} rows match the person's identifiers, but max_matches is {}; look at them, then raise max_matches or use a stronger identifier",
-                    declared.max_matches
-                ),
-            ),
-        });
+    allowed(matched, declared.max_matches, search)?;
+    let direct: Vec<BTreeSet<String>> = (0..declared.tables.len()).map(|t| found.keys(t)).collect();
+    walk(context, session, subject, search, direct.clone(), &mut found).await?;
+
+    let before = found.total();
+    derive::open(context, session, subject, search, &direct, &mut found).await?;
+    let opened = found.total() - before;
+    if opened > 0 {
+        allowed(matched + opened, declared.max_matches, search)?;
+        let reached = derive::reached(&declared.tables, subject);
+        let fresh =
+            (0..declared.tables.len()).map(|t| if reached[t] { BTreeSet::new() } else { found.keys(t) }).collect();
+        walk(context, session, subject, search, fresh, &mut found).await?;
     }
-    walk(context, session, subject, search, &mut found).await?;
     Ok(found)
+}
+
+fn allowed(matched: u64, max_matches: u64, search: Search<'_>) -> Result<(), Trouble> {
+    if search.unlimited || matched <= max_matches {
+        return Ok(());
+    }
+    Err(Trouble::Ambiguous {
+        matched,
+        problem: Problem::new(
+            "too_many_matches",
+            format!(
+                "{matched} rows match the person's identifiers, but max_matches is {max_matches}; look at them, then raise max_matches or use a stronger identifier"
+            ),
+        ),
+    })
+}
+
+/// The e-mail address, in its normal form, of a row that matches by phone.
+pub(super) fn shared_address(context: &Context<'_>, t: usize, row: &Texts) -> Option<String> {
+    let identify = &context.engine.declared.tables[t].identify;
+    let (_, column) = identify.iter().find(|(kind, _)| *kind == IdentifierType::Email)?;
+    let text = row.get(*column)?.as_deref().filter(|text| !is_redacted(text))?;
+    Identifier::parse(IdentifierType::Email, text, None).ok().map(|i| i.normal().expose().clone())
 }
 
 /// Reads rows by key as they are now; locks them if the table is to be changed.
@@ -161,7 +197,7 @@ async fn select(
 }
 
 /// Rows that may hold one of the subject's identifiers.
-async fn candidates(
+pub(super) async fn candidates(
     context: &Context<'_>,
     session: &mut Session,
     t: usize,
@@ -323,7 +359,7 @@ impl Conflicts {
 }
 
 /// Reads matching rows again under lock, so that they are judged as they will be changed.
-async fn lock(
+pub(super) async fn lock(
     context: &Context<'_>,
     session: &mut Session,
     t: usize,
@@ -337,17 +373,18 @@ async fn lock(
     by_key(context, session, t, &keys, true).await
 }
 
-/// Follows the references from the rows found so far, in any depth and through any cycle.
+/// Follows the references from these of the rows found so far, in any depth and through any cycle.
 async fn walk(
     context: &Context<'_>,
     session: &mut Session,
     subject: &Subject,
     search: Search<'_>,
+    mut fresh: Vec<BTreeSet<String>>,
     found: &mut Found,
 ) -> Result<(), Trouble> {
     let tables = &context.engine.declared.tables;
     let mut conflicts = Conflicts::default();
-    let mut fresh: Vec<BTreeSet<String>> = (0..tables.len()).map(|t| found.keys(t)).collect();
+    let (reached, known) = (derive::reached(tables, subject), derive::with_derived(subject, &found.derived));
     while fresh.iter().any(|keys| !keys.is_empty()) {
         let mut next = vec![BTreeSet::new(); tables.len()];
         for (child, table) in tables.iter().enumerate() {
@@ -363,7 +400,7 @@ async fn walk(
                     matches!(row.get(reference.column), Some(Some(value)) if holds(context, child, *reference, value, &values))
                 });
                 for (key, row) in rows {
-                    let judgement = judge(context, child, &row, subject);
+                    let judgement = judge(context, child, &row, if reached[child] { subject } else { &known });
                     conflicts.note(&table.name, judgement.strongest, &judgement.contradicting);
                     next[child].insert(key.clone());
                     found.rows[child].insert(key, row);

@@ -1,7 +1,8 @@
 //! A foreign key is the database's own idea of what a deletion may leave behind; it must neither stop us halfway nor delete what was declared to stay.
 //!
 //! Before a parent row goes, a row that stays (`null`, `hash`, `keep`) has its reference emptied. Where that cannot be
-//! done, or where a cascade would take rows that are not the person's, nothing is deleted at all.
+//! done, or where a cascade would take rows that are not the person's or of which nothing is declared, nothing is deleted
+//! at all.
 
 use super::Context;
 use super::dialect::{Dialect, Params};
@@ -36,7 +37,13 @@ pub(super) async fn plan(context: &Context<'_>, session: &mut Session, found: &F
     let (order, in_cycles) = order(context, &going);
     let mut plan = Plan { order, severs: Vec::new(), defer: false };
     for key in &context.schema.foreign_keys {
-        let Some(child) = key.child.filter(|_| going(key.parent)) else { continue };
+        if !going(key.parent) {
+            continue;
+        }
+        let Some(child) = key.child else {
+            refuse_undeclared(context, session, key, found).await?;
+            continue;
+        };
         if tables[child].on_delete == OnDelete::Delete {
             let circular = child == key.parent || (in_cycles.contains(&child) && in_cycles.contains(&key.parent));
             if circular && going(child) {
@@ -97,8 +104,8 @@ pub(super) async fn sever(context: &Context<'_>, session: &mut Session, plan: &P
     Ok(())
 }
 
-/// Refuses, before the commit, a deletion that took rows with it that were declared to stay: by a cascade over tables
-/// that are not declared, or by a trigger.
+/// Refuses, before the commit, a deletion that took rows with it that were declared to stay: by a trigger, or by a cascade
+/// that the database did not show us.
 pub(super) async fn nothing_else_went(
     context: &Context<'_>,
     session: &mut Session,
@@ -160,8 +167,23 @@ async fn referring(
     key: &ForeignKey,
     found: &Found,
 ) -> Result<BTreeSet<String>, Trouble> {
-    let (tables, live) = (&context.engine.declared.tables, &context.schema.tables);
-    let (from, to) = (&live[child], &live[key.parent]);
+    let from = &context.schema.tables[child];
+    let name = &context.engine.declared.tables[child].name;
+    let column = context.dialect.text_of(&format!("c.{}", context.dialect.ident(&from.key.name)), &from.key);
+    let rows = joined(context, session, (name, &from.sql), &column, key, found).await?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// What a selection gives of the rows of `child` (name and SQL) that refer by this foreign key to rows that are going.
+async fn joined(
+    context: &Context<'_>,
+    session: &mut Session,
+    child: (&str, &str),
+    selected: &str,
+    key: &ForeignKey,
+    found: &Found,
+) -> Result<Vec<Option<String>>, Trouble> {
+    let to = &context.schema.tables[key.parent];
     let pairs: Vec<String> = key
         .columns
         .iter()
@@ -169,26 +191,60 @@ async fn referring(
         .map(|(column, parent)| format!("c.{} = p.{}", context.dialect.ident(column), context.dialect.ident(parent)))
         .collect();
     let going: Vec<&str> = found.rows[key.parent].keys().map(String::as_str).collect();
-    let mut referring = BTreeSet::new();
+    let mut cells = Vec::new();
     for chunk in going.chunks(CHUNK) {
         let mut params = Params::new(context.dialect);
         let Some(these) = context.dialect.equals_any(&to.key, chunk, &mut params) else { continue };
         let sql = format!(
-            "SELECT {} FROM {} c JOIN (SELECT * FROM {} WHERE {these}) p ON {}",
-            context.dialect.text_of(&format!("c.{}", context.dialect.ident(&from.key.name)), &from.key),
-            from.sql,
+            "SELECT {selected} FROM {} c JOIN (SELECT * FROM {} WHERE {these}) p ON {}",
+            child.1,
             to.sql,
             pairs.join(" AND ")
         );
-        referring.extend(
-            session
-                .rows(&tables[child].name, sql, params.values)
-                .await?
-                .into_iter()
-                .filter_map(|row| row.into_iter().next()?),
-        );
+        let rows = session.rows(child.0, sql, params.values).await?;
+        cells.extend(rows.into_iter().filter_map(|row| row.into_iter().next()));
     }
-    Ok(referring)
+    Ok(cells)
+}
+
+/// Rows of a table that is not declared must not go, or be given to somebody else, with nobody the wiser: what refers
+/// to them in turn would go too, whatever was declared for it.
+async fn refuse_undeclared(
+    context: &Context<'_>,
+    session: &mut Session,
+    key: &ForeignKey,
+    found: &Found,
+) -> Result<(), Trouble> {
+    let happens = match key.rule {
+        Rule::Cascade => "would be deleted with them",
+        Rule::SetDefault => "would be given to another row",
+        Rule::Refuse | Rule::SetNull => return Ok(()),
+    };
+    let parent = &context.engine.declared.tables[key.parent].name;
+    let blocked = |rows: &str| {
+        denied(
+            "foreign_key_blocks",
+            format!(
+                "{rows} of table {child}, which is not declared, refer by {columns} to rows of {parent} that are to be deleted and {happens} \
+                 (foreign key {name}, ON DELETE {rule}); nothing was changed; declare {child} with references and on_delete \
+                 (\"delete\", \"null\", \"hash\" or \"keep\")",
+                child = key.child_name,
+                columns = key.columns.join(", "),
+                name = key.name,
+                rule = key.rule.words()
+            ),
+        )
+    };
+    let child = (key.child_name.as_str(), key.child_sql.as_str());
+    let counts = joined(context, session, child, context.dialect.counted(), key, found).await.map_err(|trouble| {
+        match trouble {
+            // A cascade needs no privilege on the table, but who may not look cannot tell that it is empty.
+            Trouble::Denied(problem) if problem.code == "permission_missing" => blocked("rows that we may not read"),
+            other => other,
+        }
+    })?;
+    let rows: u64 = counts.iter().flatten().filter_map(|count| count.parse::<u64>().ok()).sum();
+    if rows == 0 { Ok(()) } else { Err(blocked(&format!("{rows} rows"))) }
 }
 
 /// Rows that refer to the person's but were not reached by the declared references are not the person's to change.

@@ -6,6 +6,7 @@
 
 mod check;
 mod declared;
+mod derive;
 mod dialect;
 mod erase;
 mod export;

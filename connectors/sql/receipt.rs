@@ -1,5 +1,6 @@
 //! A SQL receipt lists by table which rows are the person's and which of them are to change, by primary key.
 
+use super::derive::Derived;
 use super::trouble::denied;
 use crate::{Receipt, Trouble};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Touched {
     /// By table.
     pub(super) tables: BTreeMap<String, TouchedTable>,
+    /// By which further identifiers of the person some of them were found.
+    #[serde(default, skip_serializing_if = "Derived::is_empty")]
+    pub(super) derived: Derived,
 }
 
 /// What is touched in one table.

@@ -1,18 +1,21 @@
 //! A correction changes the declared fields of the person's rows, only where they hold another value, in one transaction.
 
 use super::Context;
+use super::derive::unsearched;
 use super::dialect::{Column, Params};
-use super::find::{CHUNK, Search, find};
+use super::find::{CHUNK, Found, Search, find};
 use super::receipt::Touched;
 use super::session::{Mode, Session};
 use super::state::uncorrected;
 use super::trouble::denied;
-use crate::{CollectionEvidence, Done, Journal, Outcome, Problem, Trouble, Work, crash_point};
+use crate::{CollectionEvidence, Done, Journal, Outcome, Problem, Retained, Trouble, Work, crash_point};
 use redress_domain::Correction;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The action in receipts and evidence.
 const UPDATE: &str = "update";
+/// The reason of rows in which there is nothing to correct by that name.
+const FIELD_NOT_DECLARED: &str = "field_not_declared";
 
 /// Changes the corrected fields of the person's rows.
 pub(super) async fn rectify(context: &Context<'_>, work: &Work<'_>, journal: &dyn Journal) -> Result<Outcome, Trouble> {
@@ -22,12 +25,17 @@ pub(super) async fn rectify(context: &Context<'_>, work: &Work<'_>, journal: &dy
         (0..tables.len()).map(|t| applicable(context, t, work.corrections)).collect();
     let lock: Vec<bool> = concerned.iter().map(|corrections| !corrections.is_empty()).collect();
     let mut session = context.engine.pool.begin(Mode::Write).await?;
-    let found = find(context, &mut session, work.subject, Search { lock: &lock, unlimited: false }).await?;
+    let search = Search { lock: &lock, known: Some(&prior.derived), unlimited: false };
+    let found = find(context, &mut session, work.subject, search).await?;
 
     let mut touched = prior;
+    touched.derived.extend(found.derived.clone());
     let mut now: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
     for (t, corrections) in concerned.iter().enumerate().filter(|(_, corrections)| !corrections.is_empty()) {
         let keys = found.keys(t);
+        if found.unsearched.contains(&t) && touched.of(&tables[t].name).keys.is_empty() {
+            continue;
+        }
         let todo = uncorrected(context, &mut session, t, &keys, corrections).await;
         let todo = todo.map_err(|trouble| refused(trouble, corrections.iter().copied()))?;
         now.insert(t, todo.clone());
@@ -57,6 +65,13 @@ pub(super) async fn rectify(context: &Context<'_>, work: &Work<'_>, journal: &dy
         });
     }
     if done.found == 0 {
+        undeclared(context, &found, &mut done);
+    }
+    // A table without any of the fields need not be searched, unless nobody can say whether it is the only one that
+    // knows the person.
+    let nowhere = done.found == 0;
+    done.retained.extend(unsearched(context, &found, |t| nowhere || !concerned[t].is_empty()));
+    if done.found == 0 && done.retained.is_empty() {
         session.roll_back().await;
         return Ok(Outcome::NothingFound(done.evidence));
     }
@@ -69,6 +84,25 @@ pub(super) async fn rectify(context: &Context<'_>, work: &Work<'_>, journal: &dy
     }
     done.receipt = Some(receipt);
     Ok(Outcome::Done(done))
+}
+
+/// Says that the person is known, but none of the tables with their rows declares one of the fields.
+fn undeclared(context: &Context<'_>, found: &Found, done: &mut Done) {
+    done.found = found.total();
+    if done.found == 0 {
+        return;
+    }
+    done.retained.push(Retained { collection: "*".to_owned(), records: done.found, reason: FIELD_NOT_DECLARED.to_owned() });
+    for (table, rows) in context.engine.declared.tables.iter().zip(&found.rows).filter(|(_, rows)| !rows.is_empty()) {
+        let rows = rows.len() as u64;
+        done.evidence.collections.push(CollectionEvidence {
+            collection: table.name.clone(),
+            action: "search".to_owned(),
+            before: rows,
+            changed: 0,
+            after: rows,
+        });
+    }
 }
 
 /// The corrections whose field the table declares.

@@ -81,6 +81,8 @@ pub(super) struct ForeignKey {
     pub(super) child: Option<usize>,
     /// The table that refers, by name.
     pub(super) child_name: String,
+    /// The same, quoted for statements.
+    pub(super) child_sql: String,
     /// Its columns.
     pub(super) columns: Vec<String>,
     /// The declared table referred to.
@@ -108,6 +110,7 @@ pub(super) struct RawForeignKey {
     pub(super) name: String,
     pub(super) child_identity: String,
     pub(super) child_name: String,
+    pub(super) child_sql: String,
     pub(super) columns: Vec<String>,
     pub(super) parent_columns: Vec<String>,
     pub(super) rule: Rule,
@@ -140,6 +143,7 @@ impl Schema {
                 child: raw.iter().position(|t| t.identity == key.child_identity),
                 name: key.name,
                 child_name: key.child_name,
+                child_sql: key.child_sql,
                 columns: key.columns,
                 parent,
                 parent_columns: key.parent_columns,

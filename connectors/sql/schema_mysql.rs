@@ -54,7 +54,7 @@ pub(super) async fn foreign_keys(session: &mut Session, identity: &str) -> Resul
     let Some((schema, table)) = identity.split_once('.') else { return Ok(Vec::new()) };
     let mut params = Params::new(Dialect::Mysql);
     let sql = format!(
-        "SELECT k.CONSTRAINT_NAME, CONCAT(k.TABLE_SCHEMA, '.', k.TABLE_NAME), k.TABLE_NAME, k.COLUMN_NAME, k.REFERENCED_COLUMN_NAME, \
+        "SELECT k.CONSTRAINT_NAME, k.TABLE_SCHEMA, k.TABLE_NAME, k.COLUMN_NAME, k.REFERENCED_COLUMN_NAME, \
          r.DELETE_RULE FROM information_schema.KEY_COLUMN_USAGE k JOIN information_schema.REFERENTIAL_CONSTRAINTS r \
          ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME \
          WHERE k.REFERENCED_TABLE_SCHEMA = {} AND k.REFERENCED_TABLE_NAME = {} \
@@ -66,8 +66,9 @@ pub(super) async fn foreign_keys(session: &mut Session, identity: &str) -> Resul
     for row in session.rows(identity, sql, params.values).await? {
         let mut cells = row.into_iter().map(Option::unwrap_or_default);
         let mut next = || cells.next().unwrap_or_default();
-        let (name, child_identity, child_name, column, parent_column, rule) =
+        let (name, child_schema, child_name, column, parent_column, rule) =
             (next(), next(), next(), next(), next(), next());
+        let child_identity = format!("{child_schema}.{child_name}");
         match keys.last_mut() {
             Some(last) if last.name == name && last.child_identity == child_identity => {
                 last.columns.push(column);
@@ -76,6 +77,7 @@ pub(super) async fn foreign_keys(session: &mut Session, identity: &str) -> Resul
             _ => keys.push(RawForeignKey {
                 name,
                 child_identity,
+                child_sql: format!("{}.{}", Dialect::Mysql.ident(&child_schema), Dialect::Mysql.ident(&child_name)),
                 child_name,
                 columns: vec![column],
                 parent_columns: vec![parent_column],

@@ -69,10 +69,12 @@ pub(super) async fn foreign_keys(session: &mut Session, oid: &str) -> Result<Vec
             let mut cells = row.into_iter().map(Option::unwrap_or_default);
             let mut next = || cells.next().unwrap_or_default();
             let list = |text: String| text.split('\u{1f}').map(str::to_owned).collect();
+            let (name, child_identity, child_sql) = (next(), next(), next());
             RawForeignKey {
-                name: next(),
-                child_identity: next(),
-                child_name: next().replace('"', ""),
+                name,
+                child_identity,
+                child_name: child_sql.replace('"', ""),
+                child_sql,
                 columns: list(next()),
                 parent_columns: list(next()),
                 rule: Rule::parse(&next()),

@@ -80,6 +80,7 @@ pub(super) async fn foreign_keys(session: &mut Session, name: &str) -> Result<Ve
                 RawForeignKey {
                     name: format!("of {child} ({column})"),
                     child_identity: child.to_ascii_lowercase(),
+                    child_sql: Dialect::Sqlite.ident(&child),
                     child_name: child,
                     columns: vec![column],
                     parent_columns: vec![parent_column],

@@ -1,6 +1,7 @@
 //! A row is undone as long as it is not as the request should leave it: still there, still filled, or still different.
 
 use super::Context;
+use super::derive::{reached, with_derived};
 use super::dialect::Params;
 use super::find::{CHUNK, by_key, judge};
 use super::receipt::Touched;
@@ -107,14 +108,19 @@ pub(super) fn needs_redaction(context: &Context<'_>, t: usize, row: &Listed) -> 
 /// Whether a row under a key that was the subject's is plainly somebody else's: it holds other identifiers, or refers
 /// only to rows that were never the subject's.
 pub(super) fn is_anothers(context: &Context<'_>, t: usize, row: &Texts, subject: &Subject, touched: &Touched) -> bool {
-    let judgement = judge(context, t, row, subject);
+    let tables = &context.engine.declared.tables;
+    // Where no given identifier leads, the row was found by a derived one.
+    let judgement = if touched.derived.is_empty() || reached(tables, subject)[t] {
+        judge(context, t, row, subject)
+    } else {
+        judge(context, t, row, &with_derived(subject, &touched.derived))
+    };
     if judgement.strongest.is_some() {
         return false;
     }
     if !judgement.contradicting.is_empty() {
         return true;
     }
-    let tables = &context.engine.declared.tables;
     let mut elsewhere = false;
     for reference in &tables[t].references {
         let Some(Some(value)) = row.get(reference.column) else { continue };

@@ -21,12 +21,17 @@ pub(super) async fn verify(context: &Context<'_>, verb: Verb, work: &Work<'_>) -
     let tables = &context.engine.declared.tables;
     let touched = Touched::read(work.prior)?;
     let mut session = context.engine.pool.begin(Mode::Read).await?;
-    let found = find(context, &mut session, work.subject, Search { lock: &[], unlimited: true }).await?;
+    let search = Search { lock: &[], known: Some(&touched.derived), unlimited: true };
+    let found = find(context, &mut session, work.subject, search).await?;
     let mut evidence = Evidence::default();
     let mut remaining = 0;
     for (t, table) in tables.iter().enumerate() {
         let mut keys = found.keys(t);
         let listed = touched.of(&table.name).keys;
+        // What was never searched is itemised as such by the answer: neither residue nor proof.
+        if listed.is_empty() && found.unsearched.contains(&t) {
+            continue;
+        }
         let (action, undone) = match verb {
             Verb::Erase => {
                 let mut undone = undeleted(context, &mut session, t, &listed, work.subject, &touched).await?;

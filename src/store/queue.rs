@@ -397,6 +397,8 @@ impl Store {
             return Ok(());
         }
         let mut tx = self.db.begin("release").await?;
+        let dsr_ids: Vec<DsrId> = leases.iter().map(|l| l.dsr_id.clone()).collect();
+        self.lock_stages(&mut tx, &dsr_ids).await?;
         for lease in leases {
             tx.exec(
                 &format!("-- release\nUPDATE steps SET q = CASE WHEN {OVER} THEN NULL ELSE 'ready' END, attempts = attempts - CASE WHEN phase = 'act' THEN 1 ELSE 0 END, token = token + 1, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'"),
@@ -415,6 +417,12 @@ impl Store {
     /// The database is away; the leases run out.
     pub async fn hand_back(&self, owner: &str) -> std::result::Result<u64, Error> {
         let mut tx = self.db.begin("hand back").await?;
+        // Whoever withdraws one of these requests right now is waited for.
+        tx.rows(
+            "-- lock_handed_back\nSELECT id FROM dsrs WHERE id IN (SELECT dsr_id FROM steps WHERE q = 'run' AND owner = $1) ORDER BY id {for_update}",
+            args![owner],
+        )
+        .await?;
         let rows = tx
             .rows(
                 &format!("-- hand_back\nUPDATE steps SET q = CASE WHEN {OVER} THEN NULL ELSE 'ready' END, token = token + 1, lease_until = NULL WHERE id IN (SELECT id FROM steps WHERE q = 'run' AND owner = $1 ORDER BY id {{for_update}}) RETURNING lane"),
@@ -612,13 +620,14 @@ impl Store {
         let mut keys = Vec::with_capacity(batch.len());
         for finish in batch {
             let needs = matches!(&finish.result, Result::Acted { receipt: Some(_), .. } | Result::External { .. });
-            keys.push(match needs {
-                false => None,
-                true => match self.dsr_key(&finish.lease.controller_id, &finish.lease.dsr_id).await {
-                    Ok(key) => Some(key),
-                    Err(Error::Purged | Error::NotFound) => None,
-                    Err(error) => return Err(error),
-                },
+            if !needs {
+                keys.push(None);
+                continue;
+            }
+            keys.push(match self.dsr_key(&finish.lease.controller_id, &finish.lease.dsr_id).await {
+                Ok(key) => Some(key),
+                Err(Error::Purged | Error::NotFound) => None,
+                Err(error) => return Err(error),
             });
         }
         Ok(keys)

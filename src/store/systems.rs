@@ -125,9 +125,16 @@ impl Store {
     ) -> Result<bool, Error> {
         let old = self.system_by_name(controller_id, &new.name).await?;
         let key = self.controller_key(controller_id).await?;
-        let id = match &old {
-            Some(old) => old.id.clone(),
+        // One of this name that was disconnected comes back as itself, so that steps which wait for it find it again.
+        let before = match &old {
+            Some(old) => Some(old.clone()),
             None => self.disconnected(controller_id, &new.name).await?,
+        };
+        let id = if let Some(before) = &before {
+            before.id.clone()
+        } else {
+            let (ms, bytes) = self.id_parts()?;
+            SystemId::from_parts(ms, bytes)
         };
         if old.is_some() && !self.system_differs(old.as_ref(), new).await? {
             return Ok(false);
@@ -162,10 +169,11 @@ impl Store {
             arguments,
         )
         .await?;
-        if let Some(old) = &old
-            && (old.definition != new.definition || old.connector != new.connector)
+        if let Some(before) = &before
+            && (before.definition != new.definition || before.connector != new.connector)
         {
-            let elsewhere = old.definition["settings"] != new.definition["settings"] || old.connector != new.connector;
+            let elsewhere =
+                before.definition["settings"] != new.definition["settings"] || before.connector != new.connector;
             self.restart_system(&mut tx, &id, elsewhere).await?;
         }
         self.requeue_system(&mut tx, &id).await?;
@@ -181,21 +189,16 @@ impl Store {
         Ok(true)
     }
 
-    /// The id of a system of this name that was disconnected, so that steps which wait for it find it again; or a new one.
-    async fn disconnected(&self, controller_id: &ControllerId, name: &str) -> Result<SystemId, Error> {
+    /// The system of this name that was disconnected last.
+    async fn disconnected(&self, controller_id: &ControllerId, name: &str) -> Result<Option<SystemRow>, Error> {
         let row = self
             .db
             .row(
-                "-- disconnected_system\nSELECT id FROM systems WHERE controller_id = $1 AND name = $2 AND deleted_at IS NOT NULL ORDER BY deleted_at DESC LIMIT 1",
+                "-- disconnected_system\nSELECT * FROM systems WHERE controller_id = $1 AND name = $2 AND deleted_at IS NOT NULL ORDER BY deleted_at DESC LIMIT 1",
                 args![controller_id.as_str(), name],
             )
             .await?;
-        if let Some(row) = row {
-            return SystemId::parse(&row.text("id")?)
-                .map_err(|_| Error::Inconsistent { table: "systems", column: "id" });
-        }
-        let (ms, bytes) = self.id_parts()?;
-        Ok(SystemId::from_parts(ms, bytes))
+        row.as_ref().map(read).transpose()
     }
 
     /// Whether storing this definition would change anything.

@@ -1,6 +1,6 @@
 //! Against a real Dovecot, looked at through its Maildir on the disk.
 
-use super::{ann, code, message, spec, to};
+use super::{ODD, UNCLEAR, ann, code, message, spec, to};
 use crate::conformance::{
     self, Broken, MemoryJournal, MemorySink, Person, Target, confirmed, done, nothing_found, only, subject, trouble,
     work,
@@ -284,4 +284,84 @@ async fn the_check_tells_what_is_there() {
         ["signed in", "3 mailboxes with 1 messages", "messages can be deleted one by one (UIDPLUS)"].map(String::from);
     assert_eq!(report.ok, expected);
     assert_eq!(report.warnings.len(), 1, "{report:?}");
+}
+
+#[tokio::test]
+async fn an_address_in_an_odd_form_is_found() {
+    for text in ODD {
+        let server = server().await;
+        server.deliver(USER, "INBOX", text);
+        server.deliver(
+            USER,
+            "INBOX",
+            text.replace("ann@", "joann@").replace("ann=", "joann=").replace("\"ann", "\"joann"),
+        );
+        let connector = connector(&server, &json!({}));
+        let sink = MemorySink::default();
+        let exported = only(connector.export(&[work("x", &ann())], &sink).await);
+        assert!(matches!(&exported, Outcome::Done(done) if done.found == 1), "{text:?}: {exported:?}");
+        assert_eq!(only(sink.attachments("x")).bytes, text.as_bytes());
+        assert_eq!(done(erase(&connector).await).changed, 1, "{text:?}");
+        assert_eq!(on_disk(&server.maildir(USER)).len(), 1, "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_with_a_malformed_mention_stops_for_a_person() {
+    let server = server().await;
+    server.deliver(USER, "INBOX", to("ann@shop.example"));
+    let mut odd = vec![server.deliver(USER, "Trash", UNCLEAR[0])];
+    odd.extend(UNCLEAR.iter().map(|text| server.deliver(USER, "Kunden/Ann", text)));
+    let connector = connector(&server, &json!({}));
+    let (ann, sink) = (ann(), MemorySink::default());
+    let item = || [work("e", &ann)];
+    let verdict = match verify(&connector).await {
+        Verdict::Trouble(trouble) => trouble,
+        other => panic!("{other:?}"),
+    };
+    for trouble in [
+        trouble(only(connector.discover(&item()).await)),
+        trouble(only(connector.export(&item(), &sink).await)),
+        trouble(erase(&connector).await),
+        verdict,
+    ] {
+        let Trouble::Ambiguous { matched: 5, problem } = trouble else { panic!("{trouble:?}") };
+        assert_eq!(problem.code, "message_unclear");
+        assert!(problem.detail.contains(": 1 in Trash, 3 in other mailboxes;"), "{}", problem.detail);
+    }
+    assert!(sink.attachments("e").is_empty());
+    assert_eq!(on_disk(&server.maildir(USER)).len(), 5, "nothing was touched");
+    for file in odd {
+        remove(&file);
+    }
+    assert_eq!(done(erase(&connector).await).changed, 1);
+    confirmed(verify(&connector).await);
+}
+
+/// Removes a delivered message, whose file the server may have moved from `new` to `cur` meanwhile.
+fn remove(delivered: &Path) {
+    let name = delivered.file_name().and_then(|name| name.to_str()).expect("ours");
+    let folder = delivered.parent().and_then(Path::parent).expect("ours");
+    for part in ["new", "cur"] {
+        for entry in fs::read_dir(folder.join(part)).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(name) {
+                fs::remove_file(entry.path()).expect("ours");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn zz_probe() {
+    let server = server().await;
+    for text in ODD.iter().chain(UNCLEAR) { server.deliver(USER, "INBOX", text); }
+    let script = r#"
+import imaplib,sys
+m=imaplib.IMAP4('127.0.0.1',int(sys.argv[1])); m.login('support@corp.test','pw'); m.select('INBOX',True)
+for i in range(1,14): print(m.fetch(str(i),'(UID ENVELOPE BODY.PEEK[TEXT])'))
+for q in ['TO "ann@shop.example"','TO ann','TO shop.example','TO joe','TO MISSING','TO MISSING_DOMAIN','TO "@"','TO ""','TO "<>"','HEADER Delivered-To ann','HEADER Delivered-To shop','HEADER Delivered-To "ann@shop.example"','TEXT "ann@shop.example"','TEXT "ann"','OR NOT HEADER From "" NOT HEADER To ""','NOT TO "@"','NOT TO "."']:
+    print(q, m.uid('SEARCH',None,q))
+"#;
+    let out = std::process::Command::new("python3").args(["-c", script, &server.imap_port().to_string()]).output().unwrap();
+    panic!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
 }

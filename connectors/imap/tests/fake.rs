@@ -133,10 +133,18 @@ async fn an_address_is_sent_as_a_literal_and_never_as_part_of_a_command() {
     let fake = Fake::start(HELLO, scripted(|_| None)).await;
     fake.erase().await;
     let searches: Vec<_> = fake.commands().into_iter().filter(|command| command.starts_with("UID SEARCH")).collect();
-    assert!(!searches.is_empty());
-    for search in searches {
+    for search in &searches {
         assert_eq!(search.matches("{16}\r\nann@shop.example").count(), search.matches("ann@").count(), "{search}");
-        assert!(search.contains("HEADER Delivered-To {16}\r\n") && search.contains("OR BCC {16}\r\n"), "{search}");
+        assert_eq!(search.matches("\r\nann").count(), search.matches("ann").count(), "{search}");
+        assert_eq!(
+            search.matches("\r\nshop").count() + search.matches("@shop").count(),
+            search.matches("shop").count()
+        );
+    }
+    let whole = "HEADER Delivered-To {16}\r\nann@shop.example";
+    let parts = "(HEADER Delivered-To {3}\r\nann HEADER Delivered-To {12}\r\nshop.example)";
+    for (expected, bcc) in [(whole, "OR BCC {16}\r\n"), (parts, "OR (BCC {3}\r\n")] {
+        assert!(searches.iter().any(|search| search.contains(expected) && search.contains(bcc)), "{searches:?}");
     }
     let login = fake.commands().into_iter().find(|command| command.starts_with("LOGIN"));
     assert_eq!(login.as_deref(), Some("LOGIN {1}\r\nu {2}\r\npw"));
@@ -266,4 +274,29 @@ async fn under_a_new_uidvalidity_the_messages_are_searched_again() {
     let item = crate::Work { prior: Some(&unreadable), ..work("e", &ann) };
     let answer = only(fake.connector.erase(&[item], &MemoryJournal::default()).await);
     assert_eq!(code(&trouble(answer)), "receipt_unreadable");
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_search_for_missing_headers_is_searched_by_address() {
+    let fake = Fake::start(HELLO, scripted(|c| c.contains("NOT HEADER").then_some("NO x"))).await;
+    assert_eq!(done(fake.erase().await).found, 1);
+}
+
+#[tokio::test]
+async fn a_message_in_which_the_server_sees_no_headers_is_read_from_its_beginning() {
+    let script: Script = Arc::new(|c: &str| {
+        let text = "\r\nTo: ann@shop.example\r\n\r\nHello";
+        Some(match c {
+            _ if c.starts_with("UID SEARCH OR NOT") => "* SEARCH 7\r\nOK".into(),
+            _ if c.starts_with("UID SEARCH") => "* SEARCH\r\nOK".into(),
+            _ if c.contains("BODY.PEEK[HEADER]") => "* 1 FETCH (UID 7 BODY[HEADER] {2}\r\n\r\n)\r\nOK".into(),
+            _ if c.contains("BODY.PEEK[]<0.") => {
+                format!("* 1 FETCH (UID 7 BODY[]<0> {{{}}}\r\n{text})\r\nOK", text.len())
+            }
+            _ => ordinary(c),
+        })
+    });
+    let fake = Fake::start(HELLO, script).await;
+    assert_eq!(done(fake.erase().await).found, 1);
+    assert!(fake.commands().iter().any(|c| c == "UID EXPUNGE 7"), "{:?}", fake.commands());
 }

@@ -17,6 +17,9 @@ facts! {
     an_old_row_of_a_redacted_person_is_no_contradiction
     whole_thousands_of_rows_are_found
     a_latin1_column_is_searched_for_any_letter
+    a_latin1_key_is_told_from_those_that_a_collation_equates
+    a_number_shared_by_different_addresses_changes_nothing
+    two_rows_that_share_one_key_change_nothing
 }
 
 async fn addresses(lab: &Lab, addresses: &[&str]) {
@@ -335,4 +338,88 @@ async fn a_latin1_column_is_searched_for_any_letter(lab: Lab) {
     assert_eq!(erase(&connector, &by_email("Jose\u{301}@x.example")).await.changed, 1);
     assert_eq!(erase(&connector, &by_id("\u{dc}-3")).await.changed, 1);
     assert_eq!(lab.query("SELECT id FROM old").await, ["C-2"]);
+}
+
+async fn a_latin1_key_is_told_from_those_that_a_collation_equates(lab: Lab) {
+    for charset in ["latin1 COLLATE latin1_bin", "utf8mb3 COLLATE utf8mb3_bin"] {
+        let charset = lab.pick(String::new(), String::new(), format!(" CHARACTER SET {charset}"));
+        lab.sql("DROP TABLE IF EXISTS kids; DROP TABLE IF EXISTS members").await;
+        lab.sql(&format!(
+            "CREATE TABLE members (username VARCHAR(50){charset} PRIMARY KEY, email VARCHAR(60), name VARCHAR(60));
+             CREATE TABLE kids (id INTEGER PRIMARY KEY, member VARCHAR(50){charset});
+             INSERT INTO members VALUES ('jos\u{e9}', 'ann@x.example', 'A'), ('jose', 'bob@x.example', 'B'), ('JOS\u{c9}', 'carl@x.example', 'C');
+             INSERT INTO kids VALUES (1, 'jos\u{e9}'), (2, 'jose'), (3, 'JOS\u{c9}');"
+        ))
+        .await;
+        let tables = "[[tables]]\nname = \"members\"\nkey = \"username\"\nidentify = { email = \"email\", customer_id = \"username\" }\nfields = { name = \"name\" }\non_delete = \"delete\"\n\
+                      [[tables]]\nname = \"kids\"\nkey = \"id\"\nreferences = { member = \"members.username\" }\non_delete = \"delete\"";
+        let connector = lab.connector(tables);
+        let given = by_id("jos\u{e9}");
+        assert_eq!(crate::conformance::done(only(connector.discover(&[item(&given, None)]).await)).found, 2);
+        let corrections = [redress_domain::Correction { field: "name".into(), value: "Z".into() }];
+        let work = crate::conformance::rectifying("r", &given, &corrections);
+        assert_eq!(
+            crate::conformance::done(only(connector.rectify(&[work], &MemoryJournal::default()).await)).changed,
+            1
+        );
+        let ann = by_email("ann@x.example");
+        let erased = erase(&connector, &ann).await;
+        assert_eq!((erased.found, erased.changed), (2, 2), "{charset}");
+        assert_eq!(lab.query("SELECT name FROM members ORDER BY name").await, ["B", "C"], "{charset}");
+        assert_eq!(lab.query("SELECT id FROM kids ORDER BY id").await, ["2", "3"], "{charset}");
+        assert!(matches!(verify(&connector, &ann, erased.receipt.as_ref()).await, Verdict::Confirmed(_)));
+    }
+}
+
+async fn a_number_shared_by_different_addresses_changes_nothing(lab: Lab) {
+    lab.sql(CUSTOMERS).await;
+    lab.sql(
+        "INSERT INTO customers VALUES ('C-1', 'ann@x.example', '+4915112345678', 'Ann'), ('C-2', 'bob@x.example', '0151 12345678', 'Bob'), \
+         ('C-3', NULL, '0151/12345678', 'Who')",
+    )
+    .await;
+    let (connector, journal) = (lab.connector(CUSTOMERS_TOML), MemoryJournal::default());
+    let phone = subject(&[(IdentifierType::Phone, "+4915112345678")]);
+    let (code, detail) = told(only(connector.erase(&[item(&phone, None)], &journal).await));
+    assert_eq!(code, "identifiers_contradict");
+    assert!(detail.contains("phone") && !detail.contains("ann@"), "{detail}");
+    let sink = crate::conformance::MemorySink::default();
+    assert_eq!(told(only(connector.export(&[item(&phone, None)], &sink).await)).0, "identifiers_contradict");
+    assert_eq!((journal.items(), sink.records("item").len(), left(&lab).await.len()), (0, 0, 3));
+    // The same address in two spellings is one person's.
+    lab.sql("UPDATE customers SET email = 'ANN@x.example ' WHERE id = 'C-2'").await;
+    assert_eq!(erase(&connector, &phone).await.changed, 3);
+}
+
+async fn two_rows_that_share_one_key_change_nothing(lab: Lab) {
+    let (structure, strangers) = match lab.kind {
+        Kind::Sqlite => ("CREATE TABLE people (id PRIMARY KEY, email VARCHAR(60), name VARCHAR(60));", "people"),
+        Kind::Postgres => (
+            "CREATE TABLE people (id int PRIMARY KEY, email text, name text); CREATE TABLE former () INHERITS (people);",
+            "former",
+        ),
+        // InnoDB keeps a key unique.
+        Kind::Mariadb => return,
+    };
+    lab.sql(structure).await;
+    let tables = "[[tables]]\nname = \"people\"\nkey = \"id\"\nidentify = { email = \"email\" }\nfields = { name = \"name\" }\non_delete = ";
+    // Whether the other row is somebody else's or the same person's.
+    for other in ["bob@x.example", "ann@x.example"] {
+        lab.sql("DELETE FROM people; INSERT INTO people VALUES (1, 'ann@x.example', 'Ann'), (2, 'ann@x.example', 'Ann')").await;
+        lab.sql(&format!("INSERT INTO {strangers} VALUES ('1', '{other}', 'Other')")).await;
+        for on_delete in ["\"delete\"", "\"null\"\ncolumns = [\"name\"]", "\"hash\"\ncolumns = [\"name\"]"] {
+            let connector = lab.connector(&format!("{tables}{on_delete}"));
+            let ann = by_email("ann@x.example");
+            assert_eq!(told(try_erase(&connector, &ann).await).0, "key_not_unique", "{other} {on_delete}");
+            let sink = crate::conformance::MemorySink::default();
+            let exported = only(connector.export(&[item(&ann, None)], &sink).await);
+            assert_eq!((told(exported).0, sink.records("item").len()), ("key_not_unique", 0), "{other}");
+            let corrections = [redress_domain::Correction { field: "name".into(), value: "Anna".into() }];
+            let work = crate::conformance::rectifying("r", &ann, &corrections);
+            let corrected = only(connector.rectify(&[work], &MemoryJournal::default()).await);
+            assert_eq!(told(corrected).0, "key_not_unique", "{other}");
+        }
+        let rows = lab.query("SELECT name FROM people ORDER BY name").await;
+        assert_eq!(rows, ["Ann", "Ann", "Other"], "{other}");
+    }
 }

@@ -7,6 +7,8 @@ facts! {
     a_row_that_cannot_let_go_stops_the_deletion
     an_undeclared_table_stops_the_deletion_by_name
     a_cascade_over_an_undeclared_table_never_takes_a_row_that_stays
+    a_cascade_into_an_undeclared_table_stops_only_a_deletion_that_it_would_follow
+    an_undeclared_table_may_let_go_but_not_be_given_to_somebody_else
     an_undeclared_reference_never_takes_another_persons_row
     a_reference_without_a_foreign_key_is_left_alone
     a_circle_of_references_that_cannot_be_null_is_deleted_where_the_database_can
@@ -101,7 +103,7 @@ async fn a_cascade_over_an_undeclared_table_never_takes_a_row_that_stays(lab: La
     );
     let (code, detail) = told(try_erase(&lab.connector(&tables), &by_email("ann@x.example")).await);
     assert_eq!(code, "foreign_key_blocks");
-    assert!(detail.contains("invoices"), "{detail}");
+    assert!(detail.contains("1 rows of table carts") && detail.contains("declare"), "{detail}");
     assert_eq!(
         lab.count(
             "SELECT (SELECT count(*) FROM people) + (SELECT count(*) FROM invoices) + (SELECT count(*) FROM carts)"
@@ -109,6 +111,61 @@ async fn a_cascade_over_an_undeclared_table_never_takes_a_row_that_stays(lab: La
         .await,
         4
     );
+}
+
+async fn a_cascade_into_an_undeclared_table_stops_only_a_deletion_that_it_would_follow(lab: Lab) {
+    let quote = |name: &str| lab.pick(format!("\"{name}\""), format!("\"{name}\""), format!("`{name}`"));
+    let accounts = quote("Old Accounts");
+    lab.sql(&format!(
+        "CREATE TABLE customers (id INTEGER PRIMARY KEY, shop INTEGER NOT NULL, email VARCHAR(60), UNIQUE (shop, id));
+         CREATE TABLE {accounts} (id INTEGER PRIMARY KEY, shop INTEGER, customer_id INTEGER,
+           CONSTRAINT accounts_customer FOREIGN KEY (shop, customer_id) REFERENCES customers (shop, id) ON DELETE CASCADE);
+         CREATE TABLE invoices (id INTEGER PRIMARY KEY, account_id INTEGER, amount INTEGER,
+           FOREIGN KEY (account_id) REFERENCES {accounts} (id) ON DELETE CASCADE);
+         INSERT INTO customers VALUES (1, 7, 'ann@x.example'), (2, 7, 'bob@x.example'), (3, 7, 'ann@x.example');
+         INSERT INTO {accounts} VALUES (10, 7, 1), (11, 7, 3); INSERT INTO invoices VALUES (100, 10, 5), (101, 11, 5);"
+    ))
+    .await;
+    // The invoices are declared to stay, but nothing says that they are Ann's: no search finds them.
+    let customers = PEOPLE_TOML.replace("people", "customers");
+    let invoices = "[[tables]]\nname = \"invoices\"\nkey = \"id\"\nidentify = { customer_id = \"id\" }\non_delete = \"keep\"\nreason = \"tax_law_10_years\"\n";
+    let connector = lab.connector(&format!("{customers}{invoices}"));
+    let (ann, journal) = (by_email("ann@x.example"), MemoryJournal::default());
+    let (code, detail) = told(only(connector.erase(&[item(&ann, None)], &journal).await));
+    assert_eq!(code, "foreign_key_blocks");
+    for word in ["2 rows", "Old Accounts", "shop, customer_id", "CASCADE", "references", "keep"] {
+        assert!(detail.contains(word), "{word}: {detail}");
+    }
+    assert_eq!(journal.items(), 0, "nothing was announced");
+    assert_eq!(lab.count("SELECT count(*) FROM customers").await, 3);
+    assert_eq!(lab.count(&format!("SELECT count(*) FROM {accounts}")).await, 2);
+    assert_eq!(lab.count("SELECT count(*) FROM invoices").await, 2);
+    // Bob has no account, so the same key is not in his way.
+    assert_eq!(erase(&connector, &by_email("bob@x.example")).await.changed, 1);
+    // Declared, it is done as declared.
+    let declared = format!(
+        "{customers}[[tables]]\nname = \"Old Accounts\"\nkey = \"id\"\nreferences = {{ customer_id = \"customers.id\" }}\n\
+         on_delete = \"keep\"\nreason = \"tax_law_10_years\"\n"
+    );
+    assert_eq!(erase(&lab.connector(&declared), &ann).await.changed, 2);
+    assert_eq!(lab.count(&format!("SELECT count(*) FROM {accounts}")).await, 2);
+    assert_eq!(lab.count("SELECT count(*) FROM invoices").await, 2);
+}
+
+async fn an_undeclared_table_may_let_go_but_not_be_given_to_somebody_else(lab: Lab) {
+    let connector = lab.connector(PEOPLE_TOML);
+    orders_table(&lab, "", "ON DELETE SET NULL").await;
+    assert_eq!(erase(&connector, &by_email("ann@x.example")).await.changed, 1);
+    assert_eq!(lab.query("SELECT id, coalesce(person_id, 0) FROM orders ORDER BY id").await, ["10|0", "20|2"]);
+    // InnoDB knows no SET DEFAULT.
+    if lab.kind != Kind::Mariadb {
+        orders_table(&lab, "DEFAULT 2", "ON DELETE SET DEFAULT").await;
+        let (code, detail) = told(try_erase(&lab.connector(PEOPLE_TOML), &by_email("ann@x.example")).await);
+        assert_eq!(code, "foreign_key_blocks");
+        assert!(detail.contains("table orders") && detail.contains("SET DEFAULT"), "{detail}");
+        assert_eq!(lab.query("SELECT person_id FROM orders ORDER BY id").await, ["1", "2"]);
+        assert_eq!(lab.count("SELECT count(*) FROM people").await, 2);
+    }
 }
 
 async fn an_undeclared_reference_never_takes_another_persons_row(lab: Lab) {
@@ -210,4 +267,24 @@ async fn a_table_of_another_schema_with_capitals_in_its_name_is_reached() {
                   [[tables]]\nname = \"notes\"\nkey = \"id\"\nreferences = { person = \"Crm.People.Id\" }\non_delete = \"delete\"";
     let erased = erase(&lab.connector(tables), &by_email("ann@x.example")).await;
     assert_eq!((erased.found, erased.changed), (2, 2));
+}
+
+#[tokio::test]
+async fn a_cascade_into_a_table_that_may_not_be_read_stops_the_deletion() {
+    let lab = Lab::new(Kind::Postgres).await;
+    lab.sql(PEOPLE).await;
+    lab.sql(
+        "CREATE SCHEMA \"Back Office\";
+         CREATE TABLE \"Back Office\".carts (id int PRIMARY KEY, person_id int REFERENCES people (id) ON DELETE CASCADE);
+         INSERT INTO \"Back Office\".carts VALUES (5, 1);
+         DO 'BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ''clerk'') THEN CREATE ROLE clerk LOGIN PASSWORD ''pw''; END IF; END';
+         GRANT SELECT, UPDATE, DELETE ON people TO clerk;",
+    )
+    .await;
+    let mut spec = lab.spec(PEOPLE_TOML);
+    spec.settings.insert("username".into(), "clerk".into());
+    let (code, detail) = told(try_erase(&lab::connect(&spec), &by_email("ann@x.example")).await);
+    assert_eq!(code, "foreign_key_blocks", "{detail}");
+    assert!(detail.contains("may not read") && detail.contains("Back Office.carts"), "{detail}");
+    assert_eq!(lab.count("SELECT count(*) FROM people").await, 2);
 }

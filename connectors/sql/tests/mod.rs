@@ -2,6 +2,7 @@
 
 mod conforming;
 mod declaring;
+mod deriving;
 mod erasing;
 mod finding;
 mod keeping;

@@ -12,6 +12,7 @@ facts! {
     a_corrected_address_is_verified_by_the_rows_themselves
     a_value_the_column_cannot_take_is_refused_by_field
     a_correction_reaches_walked_rows
+    a_field_that_no_table_of_the_person_declares_is_itemised
 }
 
 fn correction(field: &str, value: &str) -> Correction {
@@ -118,8 +119,38 @@ async fn a_correction_changes_only_what_differs(lab: Lab) {
         done(only(connector.rectify(&[rectifying("r", &ann, &several)], &MemoryJournal::default()).await)).changed,
         3
     );
-    let unheard = [correction("unheard_of", "x")];
-    nothing_found(only(connector.rectify(&[rectifying("r", &ann, &unheard)], &MemoryJournal::default()).await));
+}
+
+async fn a_field_that_no_table_of_the_person_declares_is_itemised(lab: Lab) {
+    lab.sql(TYPES).await;
+    lab.sql(CUSTOMERS).await;
+    lab.sql("INSERT INTO customers VALUES ('C-1', 'carl@x.example', NULL, 'Carl'), ('C-2', 'bob@x.example', NULL, 'Bob')").await;
+    let nickname = CUSTOMERS_TOML.replace("full_name = \"full_name\"", "nickname = \"full_name\"");
+    let connector = lab.connector(&format!("{TYPES_TOML}{nickname}"));
+    let journal = MemoryJournal::default();
+    let rectify = async |person: &Subject, corrections: &[Correction]| {
+        only(connector.rectify(&[rectifying("r", person, corrections)], &journal).await)
+    };
+    let ann = by_email("ann@x.example");
+    // No table declares the first; the second is declared, but not where Ann is known.
+    for corrections in [[correction("unheard_of", "x")], [correction("nickname", "Annie")]] {
+        let answered = done(rectify(&ann, &corrections).await);
+        assert_eq!((answered.found, answered.changed), (3, 0), "{answered:?}");
+        let [kept] = &answered.retained[..] else { panic!("{answered:?}") };
+        assert_eq!((kept.collection.as_str(), kept.records, kept.reason.as_str()), ("*", 3, "field_not_declared"));
+        let prior = answered.receipt.as_ref();
+        let work = Work { prior, ..rectifying("r", &ann, &corrections) };
+        let verdict = only(connector.verify(Verb::Rectify, &[work]).await);
+        assert!(matches!(verdict, Verdict::Confirmed(_)), "{verdict:?}");
+    }
+    assert_eq!(journal.items(), 0, "nothing was announced");
+    // Bob's rows in one of his two tables can be corrected, and one of the two fields: as far as it goes.
+    let some = [correction("nickname", "Bobby"), correction("unheard_of", "x")];
+    let answered = done(rectify(&by_email("bob@x.example"), &some).await);
+    assert_eq!((answered.found, answered.changed, answered.retained.len()), (1, 1, 0), "{answered:?}");
+    nothing_found(rectify(&by_email("nobody@x.example"), &some).await);
+    assert_eq!(lab.query("SELECT full_name FROM customers ORDER BY id").await, ["Carl", "Bobby"]);
+    assert_eq!(lab.count("SELECT count(*) FROM people WHERE full_name = 'Bob'").await, 1);
 }
 
 async fn a_corrected_address_is_verified_by_the_rows_themselves(lab: Lab) {

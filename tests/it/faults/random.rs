@@ -54,7 +54,22 @@ async fn storm(app: TestApp, rows: Rows) {
             scene.app.start_unready();
         }
     };
-    let (ids, ()) = tokio::join!(scene.submit_all(Duration::from_millis(150)), kills);
+    // In waves, so that much is under way when somebody dies.
+    let submissions = async {
+        let mut ids = Vec::new();
+        for nth in 0..REQUESTS {
+            ids.push(scene.submit(nth).await);
+            if nth % 10 == 9 {
+                tokio::time::sleep(Duration::from_millis(900)).await;
+            }
+        }
+        ids
+    };
+    let (ids, ()) = tokio::join!(submissions, kills);
     scene.judge(&ids).await;
-    assert!(scene.app.is_running(), "a process ended by itself:\n{}", scene.app.logs());
+    let logs = scene.app.logs();
+    assert!(scene.app.is_running(), "a process ended by itself:\n{logs}");
+    let hit = logs.matches(" ran out\"").count();
+    println!("{hit} pieces of work were hit");
+    assert!(hit >= 3, "the kills hit nothing: {hit}");
 }

@@ -56,10 +56,11 @@ impl Locked {
     }
 }
 
-/// The process that has the lease of a step, other than this one. A lease's owner begins with the number of its process.
+/// The process that has the lease of a step outside the Maildir, other than this one. A lease's owner begins with the number of its process.
 async fn holder(scene: &Scene, other_than: &str) -> String {
     poll("a worker is at a step", Duration::from_secs(20), || async {
-        let rows = scene.rows.query("SELECT owner FROM steps WHERE q = 'run' AND system_id IS NOT NULL").await;
+        let sql = "SELECT s.owner FROM steps s JOIN systems y ON y.id = s.system_id WHERE s.q = 'run' AND y.connector <> 'maildir'";
+        let rows = scene.rows.query(sql).await;
         let pids = rows.iter().filter_map(|row| row[0].split('-').next());
         pids.filter(|pid| *pid != other_than).map(str::to_owned).next()
     })
@@ -94,8 +95,9 @@ async fn a_worker_whose_grace_is_over_hands_its_steps_back_and_another_takes_the
     let rows = rows(&app);
     let scene = Scene::set(app, rows, &[Kind::Sqlite, Kind::Maildir], mixed(2)).await;
     let lock = Locked::lock(&scene.systems.sqlite_file()).await;
-    let ids = vec![scene.submit(0).await, scene.submit(1).await];
+    let mut ids = vec![scene.submit(0).await];
     let pid = holder(&scene, "").await;
+    ids.push(scene.submit(1).await);
     signal("TERM", &pid);
     let asked = Instant::now();
     let (_, status) = scene.app.wait_for_death(Duration::from_secs(10)).await;

@@ -8,6 +8,7 @@ on_both!(
     two_steps_that_finish_at_once_make_one_answer,
     the_same_outcome_recorded_by_two_at_once_counts_once,
     a_withdrawal_beside_a_finish_ends_one_way_or_the_other,
+    a_withdrawal_beside_a_shutdown_leaves_nothing_to_do,
     a_fleet_works_everything_off_without_a_deadlock,
 );
 
@@ -115,6 +116,26 @@ async fn a_withdrawal_beside_a_finish_ends_one_way_or_the_other(lab: Lab) {
         *ends.entry(status).or_insert(0) += 1;
     }
     assert_eq!(ends.values().sum::<i32>(), 20);
+}
+
+async fn a_withdrawal_beside_a_shutdown_leaves_nothing_to_do(lab: Lab) {
+    let ctl = lab.with_systems(&["crm"]).await;
+    let other = lab.another().await;
+    for round in 0..30 {
+        let id = lab.begun(&ctl, Wish::access()).await;
+        let lease = if round % 3 == 0 { lab.claim_and_die().await } else { lab.claim_step().await };
+        let end = async {
+            match round % 3 {
+                0 => lab.store.expire_leases().await.map(drop),
+                1 => lab.store.hand_back("one").await.map(drop),
+                _ => lab.store.release(std::slice::from_ref(&lease)).await,
+            }
+        };
+        let (ended, withdrawn) = tokio::join!(end, other.decide(&ctl, &id, Decision::Withdraw, "key_person"));
+        ended.expect("ended");
+        withdrawn.expect("withdrawn");
+        assert_eq!(lab.count("steps WHERE q IS NOT NULL").await, 0, "round {round}");
+    }
 }
 
 async fn a_fleet_works_everything_off_without_a_deadlock(lab: Lab) {

@@ -15,7 +15,7 @@ on_both!(
     a_withdrawal_ends_every_stage_before_delivery,
     a_rejection_keeps_its_reason,
     what_needed_attention_runs_again_after_a_retry,
-    residue_after_a_retry_is_read_again_before_anything_is_changed,
+    residue_after_a_retry_is_acted_on_before_it_is_read_again,
     a_retry_does_not_hurry_a_second_read,
     a_request_without_systems_is_replanned_by_a_retry,
     a_decision_that_does_not_fit_is_a_conflict_and_changes_nothing,
@@ -78,6 +78,10 @@ async fn approval_cooling_off_and_review_follow_each_other(lab: Lab) {
     assert_eq!(lab.status(&ctl, &id).await, "cooling_off");
     assert!(matches!(decide(&lab, &ctl, &id, Decision::Approve).await, Err(Error::Conflict(_))));
     lab.travel(1_000);
+    // PostgreSQL may hold the refused decision's lock for a moment, and an advance passes over what is locked.
+    while lab.advance().await == 0 {
+        tokio::task::yield_now().await;
+    }
     lab.work_off().await;
     assert_eq!(lab.status(&ctl, &id).await, "review");
     decide(&lab, &ctl, &id, Decision::Approve).await.expect("approved");
@@ -146,7 +150,7 @@ async fn what_needed_attention_runs_again_after_a_retry(lab: Lab) {
     assert_eq!(lab.claim_step().await.failures, 0);
 }
 
-async fn residue_after_a_retry_is_read_again_before_anything_is_changed(lab: Lab) {
+async fn residue_after_a_retry_is_acted_on_before_it_is_read_again(lab: Lab) {
     let ctl = lab.with_systems(&["crm"]).await;
     let id = lab.begun(&ctl, Wish::deletion()).await;
     for _ in 0..2 {
@@ -155,8 +159,9 @@ async fn residue_after_a_retry_is_read_again_before_anything_is_changed(lab: Lab
     }
     assert_eq!(lab.status(&ctl, &id).await, "needs_attention");
     retry(&lab, &ctl, &id).await.expect("tried again");
+    assert_eq!(lab.status(&ctl, &id).await, "in_progress");
     let again = lab.claim_step().await;
-    assert_eq!(again.phase.as_str(), "verify");
+    assert_eq!(again.phase.as_str(), "act");
     lab.obey(&again).await;
     lab.work_off().await;
     assert_eq!(lab.status(&ctl, &id).await, "completed");

@@ -102,7 +102,8 @@ async fn every_outcome_recorded_twice_is_recorded_once(lab: Lab) {
         }
         if matches!(result(now), StepResult::Dismissed { .. }) {
             lab.obey(&lease).await;
-            let mut leases = lab.store.claim("one", &[lease.lane.clone()], 1, 60_000).await.expect("claimed");
+            let mut leases =
+                lab.store.claim("one", std::slice::from_ref(&lease.lane), 1, 60_000).await.expect("claimed");
             lease = leases.pop().expect("a notice");
             assert_eq!(lease.kind, WorkKind::Notify);
         }

@@ -15,6 +15,7 @@ macro_rules! on_both {
 }
 
 mod audit;
+mod changing;
 mod concurrency;
 mod deciding;
 mod fencing;

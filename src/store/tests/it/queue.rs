@@ -1,6 +1,6 @@
 //! The queue gives each due row to one worker, the most urgent first, and takes it back from a worker that died.
 
-use crate::lab::{Lab, Wish, a_system, attention, done, later};
+use crate::lab::{Lab, Wish, done, later};
 use redress_domain::StepId;
 use redress_domain::step::{Phase, StepState};
 use redress_store::{Lease, WorkKind};
@@ -21,9 +21,8 @@ on_both!(
     the_third_death_quarantines_the_step_and_tells,
     a_released_row_was_never_tried,
     a_waiting_row_runs_when_its_time_has_come_and_not_before,
-    a_changed_system_is_tried_again_at_once,
-    a_changed_system_does_not_hurry_a_second_read,
-    a_system_that_was_disconnected_needs_a_person_and_comes_back_as_itself,
+    a_worker_that_leaves_hands_back_what_it_holds,
+    a_step_that_killed_two_workers_runs_alone,
 );
 
 async fn the_earliest_deadline_is_claimed_first(lab: Lab) {
@@ -221,54 +220,34 @@ async fn a_waiting_row_runs_when_its_time_has_come_and_not_before(lab: Lab) {
     assert_eq!((again.failures, lab.store.next_wait().await.expect("read")), (1, None));
 }
 
-async fn a_changed_system_is_tried_again_at_once(lab: Lab) {
-    let ctl = lab.with_systems(&["crm"]).await;
-    let (stuck, waiting) = (lab.begun(&ctl, Wish::deletion()).await, lab.begun(&ctl, Wish::deletion()).await);
-    for lease in lab.claim().await {
-        let result = if lease.dsr_id == stuck { attention() } else { later(lab.now() + 900_000, true, true) };
-        lab.finish(&lease, result).await;
-    }
-    assert!(lab.claim().await.is_empty());
-    let mut system = a_system("crm");
-    assert!(!lab.store.upsert_system(&ctl, &system, "operator").await.expect("stored"), "nothing changed");
-    assert!(lab.claim().await.is_empty());
-    system.definition["max_matches"] = 26.into();
-    assert!(lab.store.upsert_system(&ctl, &system, "operator").await.expect("stored"));
-    lab.advance().await;
-    for id in [&stuck, &waiting] {
-        assert_eq!(lab.status(&ctl, id).await, "in_progress");
-    }
-    assert_eq!(lab.claim().await.len(), 2);
-}
-
-async fn a_changed_system_does_not_hurry_a_second_read(lab: Lab) {
-    let ctl = lab.with_systems(&["crm"]).await;
-    lab.begun(&ctl, Wish::deletion()).await;
-    let lease = lab.claim_step().await;
-    lab.finish(&lease, done(Some(lab.now() + 60_000))).await;
-    let system = lab.store.system(&ctl, lease.system_id.as_ref().expect("a step's")).await.expect("there");
-    lab.store.record_check(&system, None).await.expect("recorded");
-    assert!(lab.claim().await.is_empty(), "the system needs its minute before a second read can be trusted");
-    lab.travel(60_000);
-    assert_eq!(lab.store.promote().await.expect("promoted"), 1);
-}
-
-async fn a_system_that_was_disconnected_needs_a_person_and_comes_back_as_itself(lab: Lab) {
-    let ctl = lab.with_systems(&["crm"]).await;
+async fn a_worker_that_leaves_hands_back_what_it_holds(lab: Lab) {
+    let ctl = lab.with_systems(&["crm", "shop"]).await;
     let id = lab.begun(&ctl, Wish::deletion()).await;
-    let old = lab.store.system_by_name(&ctl, "crm").await.expect("read").expect("there");
-    lab.store.pause_system(&ctl, "crm", true, "operator").await.expect("paused");
-    lab.store.delete_system(&ctl, "crm", "operator").await.expect("disconnected");
-    assert!(lab.store.system_by_name(&ctl, "crm").await.expect("read").is_none());
-    assert!(lab.store.system_secrets(&old).await.expect("read").is_empty(), "its secrets are gone");
-    // The step is not forgotten: a worker takes it, sees that nothing is there, and asks a person.
-    let lease = lab.claim_step().await;
-    lab.finish(&lease, attention()).await;
-    assert_eq!(lab.status(&ctl, &id).await, "needs_attention");
-    lab.system(&ctl, "crm").await;
-    let new = lab.store.system_by_name(&ctl, "crm").await.expect("read").expect("there");
-    assert_eq!(new.id, old.id, "a step that waits for it finds it again");
-    assert!(new.version > old.version);
+    let own = lab.claim_step().await;
+    let others = lab.store.claim("two", &[], 1, 60_000).await.expect("claimed").remove(0);
+    assert_eq!(lab.store.hand_back("one").await.expect("handed back"), 1);
+    assert_eq!(lab.store.hand_back("one").await.expect("looked"), 0);
+    assert_eq!(lab.finish(&own, done(None)).await, 1, "what runs on there is dropped");
+    assert_eq!(lab.finish(&others, done(Some(lab.now()))).await, 0, "nobody else is disturbed");
+    assert_eq!(lab.count("steps WHERE deaths > 0").await, 0);
     lab.work_off().await;
     assert_eq!(lab.status(&ctl, &id).await, "completed");
+}
+
+async fn a_step_that_killed_two_workers_runs_alone(lab: Lab) {
+    let ctl = lab.with_systems(&["crm"]).await;
+    for due in 0..5 {
+        lab.begun(&ctl, Wish::deletion().due(due)).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(lab.store.claim("dead", &[], 2, -1).await.expect("claimed").len(), 2);
+        assert_eq!(lab.store.expire_leases().await.expect("taken back"), 2);
+    }
+    let suspect = lab.claim().await;
+    assert_eq!(suspect.len(), 1, "alone");
+    let healthy = lab.claim().await;
+    assert_eq!(healthy.len(), 3, "the others go on, without the second suspect");
+    assert!(lab.claim().await.is_empty(), "one suspect at a time in a process");
+    lab.finish(&suspect[0], done(None)).await;
+    assert_eq!(lab.claim().await.len(), 1);
 }

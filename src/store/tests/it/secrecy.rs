@@ -39,7 +39,7 @@ fn holds(all: &[u8], text: &[u8]) -> bool {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|b| format!("{b:02x}")).collect()
+    text.bytes().flat_map(|b| [b >> 4, b & 15]).filter_map(|n| char::from_digit(u32::from(n), 16)).collect()
 }
 
 async fn no_byte_of_the_database_shows_who_the_person_is(lab: Lab) {

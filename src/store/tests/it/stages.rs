@@ -76,9 +76,9 @@ async fn an_unverified_deletion_never_completes(lab: Lab) {
     // One system is verified. The other says it is done, and its second read is never answered.
     let one = lab.claim_step().await;
     lab.finish(&one, done(Some(lab.now()))).await;
-    let other = lab.store.claim("one", &[one.lane.clone()], 1, 60_000).await.expect("claimed").remove(0);
+    let other = lab.store.claim("one", std::slice::from_ref(&one.lane), 1, 60_000).await.expect("claimed").remove(0);
     lab.finish(&other, done(Some(lab.now()))).await;
-    let one = lab.store.claim("one", &[other.lane.clone()], 1, 60_000).await.expect("claimed").remove(0);
+    let one = lab.store.claim("one", std::slice::from_ref(&other.lane), 1, 60_000).await.expect("claimed").remove(0);
     lab.finish(&one, verified()).await;
     let not_yet = [later(lab.now(), false, false), later(lab.now(), true, true), attention()];
     for result in not_yet {

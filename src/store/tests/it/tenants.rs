@@ -85,7 +85,7 @@ async fn a_list_holds_only_ones_own(lab: Lab) {
         let rows = lab.store.dsrs(controller, filter).await.expect("read");
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };
-    assert_eq!(ids(Some(&ctl), &filter).await, [own.clone()]);
+    assert_eq!(ids(Some(&ctl), &filter).await, std::slice::from_ref(&own));
     assert_eq!(ids(Some(&other), &filter).await, [theirs]);
     assert_eq!(ids(None, &filter).await.len(), 2);
     let of_crm = DsrFilter { system: Some("crm".into()), ..filter.clone() };

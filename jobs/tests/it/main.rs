@@ -1,0 +1,8 @@
+//! What the workers promise, stated as facts: real systems, a real store, in one process.
+
+mod answering;
+mod deceiving;
+mod lab;
+mod outages;
+mod sharing;
+mod telling;
