@@ -115,17 +115,22 @@ pub(crate) struct Addresses {
     found: Vec<Personal<String>>,
     /// The texts of malformed headers, in lower case: as they are, decoded, and with quotes and gaps left out.
     malformed: Vec<Personal<String>>,
+    is_doubtful: bool,
 }
 
 impl Addresses {
     /// Reads a header section, or a message's beginning up to where that ends.
     pub(crate) fn read(header: &[u8]) -> Self {
         let mut all = Self::default();
+        let (mut from, mut to, mut odd) = (false, false, false);
         for field in fields::fields(header) {
             if !SEARCHED_BY_KEY.iter().chain(SEARCHED_BY_NAME).any(|name| name.eq_ignore_ascii_case(&field.name)) {
                 continue;
             }
+            from |= field.name.eq_ignore_ascii_case("From");
+            to |= field.name.eq_ignore_ascii_case("To");
             let list = grammar::list(&field.value);
+            odd |= list.odd || !list.well_formed || !field.stray.is_empty();
             all.found.extend(list.found.into_iter().map(Personal::from));
             if !list.well_formed || !field.stray.is_empty() {
                 let text = field.value + &field.stray;
@@ -134,7 +139,13 @@ impl Addresses {
                 all.malformed.extend([text.to_lowercase(), decoded, squeezed].map(Personal::from));
             }
         }
+        all.is_doubtful = odd || !from || !to;
         all
+    }
+
+    /// Whether others may have read these headers in another way, or not seen all of them.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.is_doubtful
     }
 }
 

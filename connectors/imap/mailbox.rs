@@ -174,7 +174,14 @@ pub(super) fn fetched<'a>(data: &'a [Token], part: &str) -> Result<Option<(u32, 
     if !command.is("FETCH") {
         return Ok(None);
     }
-    let value = |name: &str| items.chunks_exact(2).find(|pair| pair[0].is(name)).map(|pair| &pair[1]);
+    // A server may spell the names of header fields in its own way.
+    let names = |token: &Token, name: &str| match token.atom() {
+        Some(atom) if name == "BODY[HEADER.FIELDS" => {
+            atom.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+        }
+        _ => token.is(name),
+    };
+    let value = |name: &str| items.chunks_exact(2).find(|pair| names(&pair[0], name)).map(|pair| &pair[1]);
     match (value("UID").and_then(Token::number), value(part)) {
         (Some(uid), Some(Token::Text(bytes))) => Ok(Some((uid, bytes))),
         // NIL, where a message must be: skipping it would say that it is not the person's.

@@ -1,15 +1,16 @@
 //! A mailbox is searched broadly by the server and then exactly by us: IMAP's FROM, TO and HEADER keys match substrings
 //! (RFC 3501 section 6.4.4), so every hit's headers are read and compared before anything is done with its UID.
 //!
-//! Servers read headers in their own ways, so each address is searched as a whole, then by its two parts (which finds
-//! `"ann"@x.example` and addresses that are folded in the middle), and messages without a sender or a recipient are looked
-//! at in any case: a byte order mark or an empty line before the headers hides them from the server.
+//! Servers search what they have read, each in its own way: of `joe@x.example <ann@x.example>` Dovecot knows only the
+//! first address, and a byte order mark or an empty line before the headers hides them. So each address is searched as a
+//! whole and by its two parts (which finds `"ann"@x.example`), and beside that the address headers of every message are
+//! looked through once per session for those that a server may have misread.
 
 use super::fault::Fault;
-use super::mailbox::{CHUNK, Opened, fetched, found_by, uid_set};
+use super::mailbox::{CHUNK, Mailbox, Opened, fetched, found_by, uid_set};
 use super::session::{Part, Session};
-use crate::mailmatch::{Addressee, HEADER_MAX, Relation, SEARCHED_BY_KEY, SEARCHED_BY_NAME};
-use std::collections::BTreeSet;
+use crate::mailmatch::{Addressee, Addresses, HEADER_MAX, Relation, SEARCHED_BY_KEY, SEARCHED_BY_NAME};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Of a message in which the server sees no headers, this much is read, in bytes.
 const BEGINNING: u64 = 256 * 1024;
@@ -33,8 +34,22 @@ impl Hits {
     }
 }
 
+/// What a session knows of a mailbox: the messages that a server may have misread.
+#[derive(Debug, Default)]
+pub(super) struct Doubtful {
+    uidvalidity: u32,
+    /// All messages up to this one were looked through.
+    last: u32,
+    messages: BTreeMap<u32, Addresses>,
+}
+
 /// Looks for the person's messages in the open mailbox.
-pub(super) async fn search(session: &mut Session, opened: Opened, who: &Addressee) -> Result<Hits, Fault> {
+pub(super) async fn search(
+    session: &mut Session,
+    mailbox: &Mailbox,
+    opened: Opened,
+    who: &Addressee,
+) -> Result<Hits, Fault> {
     let mut hits = Hits::default();
     if opened.messages == 0 {
         return Ok(hits);
@@ -43,26 +58,64 @@ pub(super) async fn search(session: &mut Session, opened: Opened, who: &Addresse
     for spelling in who.spellings() {
         candidates.extend(search_one(session, spelling.expose()).await?);
     }
-    candidates.extend(without_headers(session).await?);
+    let known = session.doubtful.remove(&mailbox.wire).unwrap_or_default();
+    let doubtful = look_through(session, opened, known).await?;
+    let may_be_theirs =
+        |(uid, message): (&u32, &Addresses)| (who.relation_to(message) != Relation::Nothing).then_some(*uid);
+    candidates.extend(doubtful.messages.iter().filter_map(may_be_theirs));
+    session.doubtful.insert(mailbox.wire.clone(), doubtful);
     let candidates: Vec<u32> = candidates.into_iter().collect();
-    let mut headerless = Vec::new();
-    for chunk in candidates.chunks(CHUNK) {
-        let command = format!("UID FETCH {} (UID BODY.PEEK[HEADER])", uid_set(chunk));
+    headers(session, &candidates, &mut |uid, header| hits.add(uid, who.relation(header))).await?;
+    Ok(hits)
+}
+
+/// Adds what came into the mailbox since it was looked through.
+async fn look_through(session: &mut Session, opened: Opened, known: Doubtful) -> Result<Doubtful, Fault> {
+    let mut doubtful = known;
+    if doubtful.uidvalidity != opened.uidvalidity {
+        doubtful = Doubtful { uidvalidity: opened.uidvalidity, ..Doubtful::default() };
+    }
+    let command = format!("UID SEARCH UID {}:*", doubtful.last.saturating_add(1));
+    let mut new = found_by(session, &[Part::Raw(&command)]).await?;
+    // Of a range that begins behind the last message, that message is part (RFC 3501 section 6.4.8).
+    new.retain(|uid| *uid > doubtful.last);
+    new.sort_unstable();
+    let mut odd = Vec::new();
+    let names: Vec<&str> = SEARCHED_BY_KEY.iter().chain(SEARCHED_BY_NAME).copied().collect();
+    for chunk in new.chunks(CHUNK * 10) {
+        let command = format!("UID FETCH {} (UID BODY.PEEK[HEADER.FIELDS ({})])", uid_set(chunk), names.join(" "));
         let each = &mut |uid, header: &[u8]| {
+            if Addresses::read(header).is_doubtful() {
+                odd.push(uid);
+            }
+        };
+        fetch(session, chunk, &command, "BODY[HEADER.FIELDS", HEADER_MAX as u64, each).await?;
+    }
+    let messages = &mut doubtful.messages;
+    headers(session, &odd, &mut |uid, header| drop(messages.insert(uid, Addresses::read(header)))).await?;
+    doubtful.last = new.last().copied().unwrap_or(doubtful.last);
+    Ok(doubtful)
+}
+
+/// Reads the header sections of these messages; the beginning of those in which the server sees none.
+async fn headers(session: &mut Session, uids: &[u32], each: &mut (dyn FnMut(u32, &[u8]) + Send)) -> Result<(), Fault> {
+    let mut headerless = Vec::new();
+    for chunk in uids.chunks(CHUNK) {
+        let command = format!("UID FETCH {} (UID BODY.PEEK[HEADER])", uid_set(chunk));
+        let sort = &mut |uid, header: &[u8]| {
             if header.trim_ascii().is_empty() {
                 headerless.push(uid);
             } else {
-                hits.add(uid, who.relation(header));
+                each(uid, header);
             }
         };
-        fetch(session, chunk, &command, "BODY[HEADER]", HEADER_MAX as u64, each).await?;
+        fetch(session, chunk, &command, "BODY[HEADER]", HEADER_MAX as u64, sort).await?;
     }
     for chunk in headerless.chunks(CHUNK) {
         let command = format!("UID FETCH {} (UID BODY.PEEK[]<0.{BEGINNING}>)", uid_set(chunk));
-        let each = &mut |uid, beginning: &[u8]| hits.add(uid, who.relation(beginning));
         fetch(session, chunk, &command, "BODY[]<0>", BEGINNING, each).await?;
     }
-    Ok(hits)
+    Ok(())
 }
 
 /// Reads a part of each of these messages.
@@ -94,16 +147,6 @@ async fn fetch(
         }
     }
     Ok(())
-}
-
-/// Messages in which the server sees no From or no To (RFC 3501 section 6.4.4: an empty text is in every header there is).
-async fn without_headers(session: &mut Session) -> Result<Vec<u32>, Fault> {
-    let command = "UID SEARCH OR NOT HEADER From \"\" NOT HEADER To \"\"";
-    match found_by(session, &[Part::Raw(command)]).await {
-        // A server that cannot tell leaves us with what it finds by address.
-        Err(Fault::No(_)) => Ok(Vec::new()),
-        other => other,
-    }
 }
 
 /// The messages in which an address header contains this address, or both its parts, as the server sees it.

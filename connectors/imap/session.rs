@@ -7,7 +7,7 @@ use super::fault::{Fault, tls_required};
 use super::wire::{self, Response, Status, Token};
 use crate::{Problem, Secret, Trouble};
 use base64::Engine as _;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,8 @@ pub(super) struct Session {
     capabilities: BTreeSet<String>,
     tag: u64,
     broken: bool,
+    /// What was seen of each mailbox, by its name on the wire.
+    pub(super) doubtful: BTreeMap<Vec<u8>, super::search::Doubtful>,
 }
 
 impl Session {
@@ -95,7 +97,13 @@ impl Session {
         tcp.set_nodelay(true)?;
         let plain: Box<dyn Stream> = Box::new(tcp);
         let first = if address.tls == Tls::Implicit { Self::encrypt(address, plain).await? } else { plain };
-        let mut session = Self { stream: BufReader::new(first), capabilities: BTreeSet::new(), tag: 0, broken: false };
+        let mut session = Self {
+            stream: BufReader::new(first),
+            capabilities: BTreeSet::new(),
+            tag: 0,
+            broken: false,
+            doubtful: BTreeMap::new(),
+        };
         match wire::read(&mut session.stream, SMALL).await? {
             Response::Status { status: Status::Ok, .. } => {}
             Response::Status { status: Status::Bye, .. } => return Err(Fault::Unreachable),

@@ -121,7 +121,7 @@ async fn find(session: &mut Session, mailboxes: &[Mailbox], who: &Addressee) -> 
     let (mut found, mut unclear) = (Messages::default(), Vec::new());
     for mailbox in mailboxes {
         let opened = mailbox::open(session, mailbox, false).await?;
-        let hits = search(session, opened, who).await?;
+        let hits = search(session, mailbox, opened, who).await?;
         if hits.unclear > 0 {
             unclear.push((mailbox.name.as_str(), hits.unclear));
         }

@@ -18,6 +18,8 @@ pub(super) struct List {
     pub(super) found: Vec<String>,
     /// Whether all of the text is a list of addresses, so that whatever else it mentions is a name or a comment.
     pub(super) well_formed: bool,
+    /// Whether something in it is in a form that other programs may read in another way.
+    pub(super) odd: bool,
 }
 
 /// Reads an unfolded address list.
@@ -35,18 +37,11 @@ pub(super) fn decode(text: &str) -> String {
         out.push_str(if is_gap { "" } else { before });
         let length = word.char_indices().take_while(|(at, c)| *at < WORD_MAX && !c.is_whitespace()).last();
         let limit = length.map_or(0, |(at, c)| at + c.len_utf8());
-        match decode_word(&word[..limit]) {
-            Some((decoded, end)) => {
-                out.push_str(&decoded);
-                rest = &word[end..];
-                behind_word = true;
-            }
-            None => {
-                out.push_str("=?");
-                rest = &word[2..];
-                behind_word = false;
-            }
-        }
+        let decoded = decode_word(&word[..limit]);
+        behind_word = decoded.is_some();
+        let (text, end) = decoded.unwrap_or_else(|| ("=?".to_owned(), 2));
+        out.push_str(&text);
+        rest = &word[end..];
     }
     out + rest
 }
@@ -96,8 +91,13 @@ impl Token {
 pub(super) fn is_atext(c: char) -> bool {
     match c {
         _ if c.is_ascii() => c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c),
-        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => false,
-        '\u{feff}' | '\u{fffd}' => false,
+        '\u{ad}'
+        | '\u{61c}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}'
+        | '\u{fffd}' => false,
         _ => !c.is_whitespace() && !c.is_control(),
     }
 }
@@ -118,20 +118,20 @@ fn tokens(text: &str) -> Tokens {
         let rest = &text[at..];
         let (kind, length) = match c {
             ' ' | '\t' | '\r' | '\n' => (None, 1),
-            '(' => match comment(rest) {
-                Some(length) => (None, length),
-                None => {
+            '(' => {
+                let Some(length) = comment(rest) else {
                     tokens.unclosed_comment = true;
                     break;
-                }
-            },
-            '"' => match quoted(rest) {
-                Some((inner, length)) => (Some(Kind::Quoted(inner)), length),
-                None => {
+                };
+                (None, length)
+            }
+            '"' => {
+                let Some((inner, length)) = quoted(rest) else {
                     tokens.unclosed_quote = Some(at);
                     break;
-                }
-            },
+                };
+                (Some(Kind::Quoted(inner)), length)
+            }
             '[' => match rest.find([']', ',', '<', '>']).filter(|end| rest[*end..].starts_with(']')) {
                 Some(end) => (Some(Kind::Literal), end + 1),
                 None => (Some(Kind::Junk), 1),
@@ -191,7 +191,7 @@ struct Reader<'a> {
 fn read(text: &str, may_decode: bool) -> List {
     let tokens = tokens(text);
     let well_formed = tokens.unclosed_quote.is_none() && !tokens.unclosed_comment;
-    let mut reader = Reader { text, may_decode, list: List { found: Vec::new(), well_formed } };
+    let mut reader = Reader { text, may_decode, list: List { found: Vec::new(), well_formed, odd: false } };
     let (mut start, mut in_brackets, mut in_group) = (0, false, false);
     for (at, token) in tokens.all.iter().enumerate() {
         match token.kind {
@@ -200,6 +200,7 @@ fn read(text: &str, may_decode: bool) -> List {
             Kind::Sign(sign @ (',' | ';')) if !in_brackets => {
                 reader.element(&tokens.all[start..at]);
                 start = at + 1;
+                reader.list.odd |= sign == ';' && !in_group;
                 in_group &= sign == ',';
             }
             Kind::Sign(':') if !in_brackets => {
@@ -250,7 +251,10 @@ impl Reader<'_> {
             _ => tokens,
         };
         match address(mailbox) {
-            Some(address) if address.length == mailbox.len() => self.list.found.extend(address.spellings),
+            Some(address) if address.length == mailbox.len() => {
+                self.list.odd |= is_route || address.odd;
+                self.list.found.extend(address.spellings);
+            }
             // The bracket that is never closed may have swallowed a list.
             _ if mailbox.iter().any(|token| token.is('@')) => self.list.well_formed = false,
             _ => self.encoded(mailbox),
@@ -271,6 +275,7 @@ impl Reader<'_> {
             let may_end = tokens
                 .get(next)
                 .is_none_or(|after| after.is_word() && !tokens[next - 1].touches(after) && !tokens[next - 1].is('.'));
+            self.list.odd |= address.odd;
             if may_end {
                 self.list.found.extend(address.spellings);
             }
@@ -286,6 +291,7 @@ impl Reader<'_> {
             let inner = read(&decode(text), false);
             if inner.well_formed && !inner.found.is_empty() {
                 self.list.found.extend(inner.found);
+                self.list.odd = true;
                 return;
             }
         }
@@ -305,6 +311,8 @@ impl Reader<'_> {
 
 struct Address {
     spellings: Vec<String>,
+    /// Whether it is in a form that nobody needs.
+    odd: bool,
     /// How many tokens it has.
     length: usize,
 }
@@ -346,6 +354,8 @@ fn address(tokens: &[Token]) -> Option<Address> {
         }
         at += 1;
     }
+    let has_gap = tokens[..at].windows(2).any(|pair| !pair[0].touches(&pair[1]));
+    let odd = is_quoted || has_gap || domain.ends_with('.') || domain.ends_with('\'');
     let domain = domain.strip_suffix('.').unwrap_or(&domain);
     let (local, domain) = match (local.strip_prefix('\''), domain.strip_suffix('\'')) {
         (Some(local), Some(domain)) if !is_quoted => (local, domain),
@@ -360,5 +370,5 @@ fn address(tokens: &[Token]) -> Option<Address> {
         let escaped = local.replace('\\', "\\\\").replace('"', "\\\"");
         spellings.push(format!("\"{escaped}\"@{domain}"));
     }
-    Some(Address { spellings, length: at })
+    Some(Address { spellings, odd, length: at })
 }

@@ -92,7 +92,11 @@ fn undeclared(context: &Context<'_>, found: &Found, done: &mut Done) {
     if done.found == 0 {
         return;
     }
-    done.retained.push(Retained { collection: "*".to_owned(), records: done.found, reason: FIELD_NOT_DECLARED.to_owned() });
+    done.retained.push(Retained {
+        collection: "*".to_owned(),
+        records: done.found,
+        reason: FIELD_NOT_DECLARED.to_owned(),
+    });
     for (table, rows) in context.engine.declared.tables.iter().zip(&found.rows).filter(|(_, rows)| !rows.is_empty()) {
         let rows = rows.len() as u64;
         done.evidence.collections.push(CollectionEvidence {

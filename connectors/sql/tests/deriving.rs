@@ -126,7 +126,12 @@ async fn a_value_that_is_not_the_persons_alone_opens_nothing(lab: Lab) {
         "{CUSTOMERS_TOML}{SUBS_TOML}[[tables]]\nname = \"orders\"\nkey = \"id\"\nidentify = {{ email = \"email\" }}\nreferences = {{ customer_id = \"customers.id\" }}\non_delete = \"delete\""
     ));
     // Somebody else's row, that the id does not find, has the same address.
-    shop(&lab, "('C-1', 'info@x.example', NULL, 'Ann'), ('C-2', 'INFO@x.example', NULL, 'Bob')", "(1, 'info@x.example', 'Bob')").await;
+    shop(
+        &lab,
+        "('C-1', 'info@x.example', NULL, 'Ann'), ('C-2', 'INFO@x.example', NULL, 'Bob')",
+        "(1, 'info@x.example', 'Bob')",
+    )
+    .await;
     let erased = erase(&connector, &id).await;
     assert_eq!((erased.changed, &erased.retained[..]), (1, &[no_usable_identifier("subs")][..]), "{erased:?}");
     assert_eq!(names(&lab).await, ["1"]);
@@ -157,10 +162,12 @@ async fn a_value_that_is_not_the_persons_alone_opens_nothing(lab: Lab) {
 
 async fn a_doubtful_row_closes_the_table_again(lab: Lab) {
     lab.sql(CUSTOMERS).await;
-    lab.sql("CREATE TABLE leads (id INTEGER PRIMARY KEY, ref VARCHAR(40), email VARCHAR(254), phone VARCHAR(40))").await;
+    lab.sql("CREATE TABLE leads (id INTEGER PRIMARY KEY, ref VARCHAR(40), email VARCHAR(254), phone VARCHAR(40))")
+        .await;
     let leads = "[[tables]]\nname = \"leads\"\nkey = \"id\"\nidentify = { customer_id = \"ref\", email = \"email\" }\non_delete = \"delete\"";
     let phones = "[[tables]]\nname = \"leads\"\nkey = \"id\"\nidentify = { phone = \"phone\", email = \"email\" }\non_delete = \"delete\"";
-    let (by_ref, by_number) = (lab.connector(&format!("{CUSTOMERS_TOML}{leads}")), lab.connector(&format!("{CUSTOMERS_TOML}{phones}")));
+    let (by_ref, by_number) =
+        (lab.connector(&format!("{CUSTOMERS_TOML}{leads}")), lab.connector(&format!("{CUSTOMERS_TOML}{phones}")));
     let seed = async |customers: &str, leads: &str| {
         lab.sql("DELETE FROM customers; DELETE FROM leads").await;
         lab.sql(&format!("INSERT INTO customers VALUES {customers}; INSERT INTO leads VALUES {leads}")).await;
@@ -210,7 +217,12 @@ async fn a_table_that_refers_to_a_searched_one_counts_as_searched(lab: Lab) {
 }
 
 async fn what_hangs_on_an_opened_table_is_followed_and_nothing_is_derived_twice(lab: Lab) {
-    shop(&lab, "('C-1', 'ann@x.example', '0151 12345678', 'Ann')", "(1, 'ann@x.example', 'Ann'), (2, 'bob@x.example', 'Bob')").await;
+    shop(
+        &lab,
+        "('C-1', 'ann@x.example', '0151 12345678', 'Ann')",
+        "(1, 'ann@x.example', 'Ann'), (2, 'bob@x.example', 'Bob')",
+    )
+    .await;
     lab.sql(
         "ALTER TABLE subs ADD COLUMN ref VARCHAR(40); UPDATE subs SET ref = 'R-1' WHERE id = 1;
          CREATE TABLE clicks (id INTEGER PRIMARY KEY, sub_id INTEGER); INSERT INTO clicks VALUES (10, 1), (20, 2);
@@ -219,8 +231,10 @@ async fn what_hangs_on_an_opened_table_is_followed_and_nothing_is_derived_twice(
     .await;
     let customers = CUSTOMERS_TOML.replace(", customer_id = \"id\"", "");
     let subs = SUBS_TOML.replace("email = \"email\"", "email = \"email\", customer_id = \"ref\"");
-    let clicks = "[[tables]]\nname = \"clicks\"\nkey = \"id\"\nreferences = { sub_id = \"subs.id\" }\non_delete = \"delete\"\n";
-    let points = "[[tables]]\nname = \"points\"\nkey = \"id\"\nidentify = { customer_id = \"ref\" }\non_delete = \"delete\"\n";
+    let clicks =
+        "[[tables]]\nname = \"clicks\"\nkey = \"id\"\nreferences = { sub_id = \"subs.id\" }\non_delete = \"delete\"\n";
+    let points =
+        "[[tables]]\nname = \"points\"\nkey = \"id\"\nidentify = { customer_id = \"ref\" }\non_delete = \"delete\"\n";
     let connector = lab.connector(&format!("{customers}{subs}{clicks}{points}"));
     let erased = erase(&connector, &by_phone()).await;
     assert_eq!((erased.found, erased.changed), (3, 3), "{erased:?}");

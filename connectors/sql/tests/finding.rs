@@ -405,7 +405,10 @@ async fn two_rows_that_share_one_key_change_nothing(lab: Lab) {
     let tables = "[[tables]]\nname = \"people\"\nkey = \"id\"\nidentify = { email = \"email\" }\nfields = { name = \"name\" }\non_delete = ";
     // Whether the other row is somebody else's or the same person's.
     for other in ["bob@x.example", "ann@x.example"] {
-        lab.sql("DELETE FROM people; INSERT INTO people VALUES (1, 'ann@x.example', 'Ann'), (2, 'ann@x.example', 'Ann')").await;
+        lab.sql(
+            "DELETE FROM people; INSERT INTO people VALUES (1, 'ann@x.example', 'Ann'), (2, 'ann@x.example', 'Ann')",
+        )
+        .await;
         lab.sql(&format!("INSERT INTO {strangers} VALUES ('1', '{other}', 'Other')")).await;
         for on_delete in ["\"delete\"", "\"null\"\ncolumns = [\"name\"]", "\"hash\"\ncolumns = [\"name\"]"] {
             let connector = lab.connector(&format!("{tables}{on_delete}"));

@@ -124,7 +124,10 @@ async fn a_correction_changes_only_what_differs(lab: Lab) {
 async fn a_field_that_no_table_of_the_person_declares_is_itemised(lab: Lab) {
     lab.sql(TYPES).await;
     lab.sql(CUSTOMERS).await;
-    lab.sql("INSERT INTO customers VALUES ('C-1', 'carl@x.example', NULL, 'Carl'), ('C-2', 'bob@x.example', NULL, 'Bob')").await;
+    lab.sql(
+        "INSERT INTO customers VALUES ('C-1', 'carl@x.example', NULL, 'Carl'), ('C-2', 'bob@x.example', NULL, 'Bob')",
+    )
+    .await;
     let nickname = CUSTOMERS_TOML.replace("full_name = \"full_name\"", "nickname = \"full_name\"");
     let connector = lab.connector(&format!("{TYPES_TOML}{nickname}"));
     let journal = MemoryJournal::default();

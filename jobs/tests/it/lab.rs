@@ -57,7 +57,7 @@ impl Lab {
             max_connections: 4,
             connect_timeout: Duration::from_secs(30),
             master_key: [7; 32],
-            keep_closed: Duration::from_secs(30 * 86_400),
+            keep_closed: Duration::from_hours(30 * 24),
         };
         let store = Store::open(options, clock.clone(), Wake::local()).await.expect("opened");
         store.migrate().await.expect("a fresh database takes the schema");
@@ -246,7 +246,7 @@ pub(crate) async fn engine(store: Store) -> Engine {
         reach: Reach::default(),
         signer: Signer::from_seed(&seed),
         http: outbound::client(OutboundPolicy::parse(&["127.0.0.1"]).expect("a policy")).expect("a client"),
-        package_expires: Duration::from_secs(86_400),
+        package_expires: Duration::from_hours(24),
         version: "test",
     }
 }

@@ -16,7 +16,7 @@ async fn a_system_that_is_down_is_waited_for_shown_after_three_tries_and_used_on
     server.database("crm").await;
     server.sql("crm", SHOP).await;
     let definition = json!({
-        "settings": { "host": server.host(), "port": server.port(), "database": "crm", "username": server.user() },
+        "settings": { "host": server.host(), "port": server.port(), "database": "crm", "username": server.user(), "connect_timeout_seconds": 1 },
         "tables": tables(),
         "max_matches": 25,
     });

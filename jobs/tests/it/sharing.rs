@@ -51,7 +51,7 @@ async fn a_shutdown_in_the_middle_leaves_nothing_leased_and_nothing_lost() {
 async fn a_shutdown_of_idle_workers_takes_no_time() {
     let lab = Lab::new().await;
     let workers = lab.start("one");
-    tokio::time::timeout(Duration::from_secs(5), workers.shut_down(Duration::from_secs(60))).await.expect("at once");
+    tokio::time::timeout(Duration::from_secs(5), workers.shut_down(Duration::from_mins(1))).await.expect("at once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
