@@ -17,6 +17,8 @@ pub struct SystemFacts {
     pub verbs: Vec<Verb>,
     /// Identifier types by which it can be searched.
     pub identifiers: Vec<IdentifierType>,
+    /// Fields that a correction can change there.
+    pub fields: Vec<String>,
 }
 
 /// One step that the request needs.
@@ -35,7 +37,7 @@ pub struct PlannedStep {
 pub struct OutOfScope {
     /// The controller's name for the system.
     pub system: String,
-    /// Reason code: `not_requested`, `not_instructed` or `verb_unsupported`.
+    /// Reason code: `not_requested`, `not_instructed`, `verb_unsupported` or `field_not_declared`.
     pub reason: &'static str,
 }
 
@@ -52,11 +54,13 @@ pub struct FanOut {
 ///
 /// A system is left out if the request names others (`not_requested`), if the controller gave no instruction for this
 /// right (GDPR Art. 28(3)(a): `not_instructed`), or if the right has no meaning there (`verb_unsupported`: an archive of
-/// messages has no field to correct). A system that cannot be searched by any identifier given is *not* left out: it may
+/// messages has no field to correct) or none of the fields to correct is declared there (`field_not_declared`; `corrected`
+/// names them, and is empty for every other type). A system that cannot be searched by any identifier given is *not* left out: it may
 /// hold the person's data, so its step is itemised as `no_usable_identifier` and the request ends partially completed.
 pub fn fan_out(
     kind: RequestType,
     given: &[IdentifierType],
+    corrected: &[&str],
     systems: &[SystemFacts],
     requested: Option<&[String]>,
 ) -> FanOut {
@@ -69,6 +73,8 @@ pub fn fan_out(
             Some("not_instructed")
         } else if !system.verbs.contains(&verb) {
             Some("verb_unsupported")
+        } else if !corrected.is_empty() && !system.fields.iter().any(|field| corrected.contains(&field.as_str())) {
+            Some("field_not_declared")
         } else {
             None
         };
@@ -195,6 +201,7 @@ mod tests {
             allow: allow.to_vec(),
             verbs: verbs.to_vec(),
             identifiers: identifiers.to_vec(),
+            fields: vec!["full_name".into()],
         }
     }
 
@@ -283,11 +290,13 @@ mod tests {
             system("mail", &[Access, Correction], &[Verb::Export, Verb::Erase], &[Email]),
             system("books", &[Access], &[Verb::Export, Verb::Rectify], &[CustomerId]),
         ];
-        let plan = fan_out(Correction, &[Email], &systems, None);
+        let plan = fan_out(Correction, &[Email], &["full_name"], &systems, None);
         assert_eq!(plan.steps.len(), 1);
         let reasons: Vec<_> = plan.out_of_scope.iter().map(|o| (o.system.as_str(), o.reason)).collect();
         assert_eq!(reasons, [("mail", "verb_unsupported"), ("books", "not_instructed")]);
-        let plan = fan_out(Access, &[Email], &systems, Some(&["books".into()]));
+        let plan = fan_out(Correction, &[Email], &["shoe_size"], &systems, None);
+        assert_eq!(plan.out_of_scope[0].reason, "field_not_declared");
+        let plan = fan_out(Access, &[Email], &[], &systems, Some(&["books".into()]));
         assert_eq!(plan.steps[0].retained, Some("no_usable_identifier"));
         assert_eq!(plan.out_of_scope.len(), 2);
     }

@@ -169,7 +169,9 @@ pub(crate) async fn retry(
     let row = edge.store.dsr(&caller.controller_id, &id).await?.row;
     let facts: Vec<SystemFacts> =
         edge.store.systems(&caller.controller_id).await?.iter().map(SystemRow::facts).collect();
-    let plan = fan_out(row.kind, &row.identifier_types, &facts, None);
+    let fields = edge.store.corrected_fields(&caller.controller_id, &id).await?;
+    let corrected: Vec<&str> = fields.iter().map(String::as_str).collect();
+    let plan = fan_out(row.kind, &row.identifier_types, &corrected, &facts, None);
     decide(&edge, &caller, &id, Decision::Retry(plan)).await
 }
 

@@ -188,7 +188,14 @@ impl Named {
 
     fn plan(&self, given: &[IdentifierType], systems: &[SystemRow]) -> FanOut {
         let facts: Vec<SystemFacts> = systems.iter().map(SystemRow::facts).collect();
-        self.kind.map(|kind| fan_out(kind, given, &facts, self.systems.as_deref())).unwrap_or_default()
+        let Some(kind) = self.kind else { return FanOut::default() };
+        // A field that no system declares is a fault of its own, and must not hide the systems it is missing from.
+        let declared = |field: &&str| facts.iter().any(|system| system.fields.iter().any(|f| f == field));
+        let corrected: Vec<&str> = match kind {
+            RequestType::Correction => self.fields.iter().flatten().map(String::as_str).filter(declared).collect(),
+            _ => Vec::new(),
+        };
+        fan_out(kind, given, &corrected, &facts, self.systems.as_deref())
     }
 
     /// Faults that only the plan shows: fields that no system has, and named systems of which none can do it.
@@ -203,10 +210,14 @@ impl Named {
                 faults.push(Fault::new("/systems", detail));
             }
         }
-        if self.kind != Some(RequestType::Correction) || planned.is_empty() {
+        let fieldless = |system: &&SystemRow| {
+            plan.out_of_scope.iter().any(|o| o.system == system.name && o.reason == "field_not_declared")
+        };
+        let reached: Vec<&SystemRow> = systems.iter().filter(fieldless).chain(planned).collect();
+        if self.kind != Some(RequestType::Correction) || reached.is_empty() {
             return faults;
         }
-        let mut known: Vec<&str> = planned.iter().flat_map(|system| &system.fields).map(String::as_str).collect();
+        let mut known: Vec<&str> = reached.iter().flat_map(|system| &system.fields).map(String::as_str).collect();
         known.sort_unstable();
         known.dedup();
         for (i, field) in self.fields.iter().enumerate() {

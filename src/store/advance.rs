@@ -1,13 +1,14 @@
 //! Advancing a request asks the plan what is next and records it: events, stage, released steps, notices, in the caller's transaction.
 
 use crate::db::{Arg, Row, Tx, args};
-use crate::dsrs::{out_of_scope_json, retained_result};
+use crate::dsrs::out_of_scope_json;
+use crate::events::Events;
 use crate::events::NewEvent;
-use crate::queue::{Events, StepRow, places};
+use crate::work::places;
 use crate::{Error, Store, crash_point};
 use redress_domain::plan::{self, Action, FanOut, Policy, Situation};
 use redress_domain::stage::{Event, Stage};
-use redress_domain::step::{Phase, StepState};
+use redress_domain::step::StepState;
 use redress_domain::{ControllerId, DsrId, StepId, Verb};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -224,30 +225,7 @@ impl Store {
         fan_out: &FanOut,
         systems: &[crate::SystemRow],
     ) -> Result<(), Error> {
-        let mut steps = Vec::new();
-        for planned in &fan_out.steps {
-            let system = systems.iter().find(|s| s.id == planned.system_id).ok_or(Error::NotFound)?;
-            let (ms, bytes) = self.id_parts()?;
-            steps.push(StepRow {
-                id: StepId::from_parts(ms, bytes),
-                system_id: system.id.clone(),
-                system: system.name.clone(),
-                family: system.family.clone(),
-                connector: system.connector.clone(),
-                verb: planned.verb,
-                status: if planned.retained.is_some() { StepState::Retained } else { StepState::Queued },
-                phase: Phase::Act,
-                found: None,
-                changed: None,
-                result: planned.retained.map(retained_result),
-                proof: None,
-                attempts: 0,
-                next_attempt_at: None,
-                acted_at: None,
-                verified_at: None,
-                error: None,
-            });
-        }
+        let steps = self.planned_steps(fan_out, systems)?;
         if steps.is_empty() {
             return Err(Error::Conflict(
                 "there is still no connected system that is instructed for this type of request".into(),
@@ -445,59 +423,6 @@ impl Store {
             self.insert_notice(tx, &dsr.controller_id, &dsr.id, dsr.due_before, stage.as_str()).await?;
         }
         Ok(())
-    }
-
-    /// Destroys the personal data of requests that ended long enough ago: the key, what it sealed, packages and artifacts.
-    /// The audit log and the certificate stay. Returns how many.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn purge_due(&self, limit: i64) -> Result<u64, Error> {
-        let now = self.now_ms();
-        let rows = self
-            .db
-            .rows(
-                "-- purge_peek\nSELECT id, controller_id FROM dsrs WHERE purge_at <= $1 AND purged_at IS NULL ORDER BY purge_at LIMIT $2",
-                args![now, limit],
-            )
-            .await?;
-        for row in &rows {
-            let id = row.text("id")?;
-            let dsr_id = DsrId::parse(&id).map_err(|_| INCONSISTENT("id"))?;
-            let controller_id =
-                ControllerId::parse(&row.text("controller_id")?).map_err(|_| INCONSISTENT("controller_id"))?;
-            let mut tx = self.db.begin("purge").await?;
-            let purged = tx
-                .exec(
-                    "-- purge\nUPDATE dsrs SET wrapped_key = NULL, sealed = NULL, purged_at = $2 WHERE id = $1 AND purged_at IS NULL",
-                    args![id.as_str(), now],
-                )
-                .await?;
-            if purged == 0 {
-                continue;
-            }
-            for sql in [
-                "-- purge_receipts\nUPDATE steps SET receipt = NULL, q = NULL WHERE dsr_id = $1",
-                "-- purge_artifacts\nDELETE FROM artifacts WHERE dsr_id = $1",
-                "-- purge_chunks\nDELETE FROM package_chunks WHERE dsr_id = $1",
-                "-- purge_idempotency\nDELETE FROM idempotency WHERE dsr_id = $1",
-            ] {
-                tx.exec(sql, args![id.as_str()]).await?;
-            }
-            self.append_events(
-                &mut tx,
-                &controller_id,
-                "engine",
-                vec![NewEvent::new(Some(&dsr_id), "purged", json!({}))],
-            )
-            .await?;
-            crash_point("purge.before_commit");
-            self.commit(tx).await?;
-        }
-        if !rows.is_empty() {
-            self.db.forget().await?;
-        }
-        Ok(rows.len() as u64)
     }
 }
 

@@ -1,9 +1,10 @@
 //! An answer is what a request ends with: a package for access, a certificate for every type; the package is sealed in chunks.
 
 use crate::db::args;
+use crate::events::Events;
 use crate::events::NewEvent;
-use crate::queue::{Events, Lease};
 use crate::sealed::place;
+use crate::work::Lease;
 use crate::{Error, Key, Store, crash_point};
 use redress_domain::{ControllerId, DsrId, Personal};
 use serde_json::{Value, json};

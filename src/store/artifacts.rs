@@ -1,8 +1,8 @@
 //! An artifact is one piece of what an export found, sealed: some records of one collection, or one file.
 
 use crate::db::args;
-use crate::queue::Lease;
 use crate::sealed::place;
+use crate::work::Lease;
 use crate::{Error, Key, Store};
 use redress_domain::{ControllerId, DsrId, StepId};
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use redress_domain::{ControllerId, DsrId, EventId};
 use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// One event as it is shown and exported.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -203,5 +204,24 @@ impl Store {
             });
         }
         Ok(all)
+    }
+}
+
+/// Events of one transaction, gathered by controller so that each log is locked once, in one order, at the end.
+#[derive(Debug, Default)]
+pub(crate) struct Events(BTreeMap<ControllerId, Vec<NewEvent>>);
+
+impl Events {
+    pub(crate) fn push(&mut self, controller_id: &ControllerId, event: NewEvent) {
+        self.0.entry(controller_id.clone()).or_default().push(event);
+    }
+}
+
+impl Store {
+    pub(crate) async fn append_all(&self, tx: &mut Tx, actor: &str, events: Events) -> std::result::Result<(), Error> {
+        for (controller_id, events) in events.0 {
+            self.append_events(tx, &controller_id, actor, events).await?;
+        }
+        Ok(())
     }
 }

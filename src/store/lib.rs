@@ -12,12 +12,16 @@ mod crash;
 mod db;
 mod dsrs;
 mod events;
+mod finish;
 mod keys;
 mod migrate;
+mod purge;
 mod queue;
 mod sealed;
+mod submit;
 mod systems;
 mod wake;
+mod work;
 
 pub use advance::Decision;
 pub use answer::{NewPackage, PackageInfo};
@@ -28,10 +32,10 @@ pub use db::{Dialect, Tx};
 pub use dsrs::{DsrDetail, DsrFilter, DsrRow, NewDsr, Submitted};
 pub use events::{AuditEvent, canonical_json};
 pub use keys::{ApiKey, Caller, Role};
-pub use queue::{Finish, Lease, OpenWork, Result as StepResult, StepRow, WorkKind};
 pub use sealed::{Key, random};
 pub use systems::{SystemRow, SystemUpsert};
 pub use wake::{Wake, ping_redis};
+pub use work::{Finish, Lease, OpenWork, Result as StepResult, StepRow, WorkKind};
 
 use db::Db;
 use redress_domain::Clock;

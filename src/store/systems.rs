@@ -51,6 +51,7 @@ impl SystemRow {
             allow: self.allow.clone(),
             verbs: self.verbs.clone(),
             identifiers: self.identifiers.clone(),
+            fields: self.fields.clone(),
         }
     }
 }

@@ -33,7 +33,8 @@ async fn a_residue_is_not_explained_away_by_declaring_that_the_records_stay() {
     let kept = swap(&toml, CUSTOMERS, &CUSTOMERS.replace("\"delete\"", "\"keep\"\n  reason = \"tax_records\""));
     let kept = swap(&kept, ORDERS, "on_delete = \"keep\"\n  reason = \"tax_records\"");
     app.apply(&kept).await;
-    let view = api.until(&id, |status| !matches!(status, "needs_attention" | "in_progress" | "verifying"), PATIENCE).await;
+    let view =
+        api.until(&id, |status| !matches!(status, "needs_attention" | "in_progress" | "verifying"), PATIENCE).await;
     let view = if view["closed_at"].is_null() { api.closed(&id).await } else { view };
     assert_eq!(status_of(&view), "partially_completed", "{view:#}");
     assert_eq!(view["steps"][0]["status"], "retained");

@@ -180,7 +180,7 @@ impl Lab {
             deadlines: json!({ "effective": { "due_on": "2099-12-21", "binding": "contract" }, "table_version": "1" }),
             due_before: now + 30 * 86_400_000,
             policy: Policy::default(),
-            plan: fan_out(kind, &[IdentifierType::Email], &facts, None),
+            plan: fan_out(kind, &[IdentifierType::Email], &[], &facts, None),
             idempotency: None,
             actor: "key_test".into(),
         };

@@ -197,7 +197,7 @@ impl Lab {
     pub(crate) async fn plan(&self, controller: &ControllerId, kind: RequestType) -> FanOut {
         let systems = self.store.systems(controller).await.expect("read");
         let facts: Vec<_> = systems.iter().map(redress_store::SystemRow::facts).collect();
-        fan_out(kind, IdentifierType::ALL, &facts, None)
+        fan_out(kind, IdentifierType::ALL, &[], &facts, None)
     }
 
     pub(crate) async fn new_dsr(&self, controller: &ControllerId, wish: &Wish) -> NewDsr {
