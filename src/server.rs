@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// A caller who takes longer than this to send a request's headers is hung up on: half a header must not hold a connection.
-const HEADER_LIMIT: Duration = Duration::from_secs(10);
+/// A caller who takes longer than this to send a request's headers is hung up on: half a header must not hold a connection for
+/// ever. The same limit ends idle connections, so it is longer than common clients keep theirs (90 seconds): the client
+/// is then the one that hangs up, and never writes into a connection that is just being closed.
+const HEADER_LIMIT: Duration = Duration::from_secs(100);
 /// Room for the head of one request.
 const HEAD_BYTES: usize = 64 * 1024;
 
