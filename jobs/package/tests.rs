@@ -344,12 +344,3 @@ fn a_writer_that_fails_ends_the_package_with_that_error() {
     writer.record("crm", "contacts", record.as_object().expect("an object")).expect("only collected");
     assert!(writer.finish(None).is_err());
 }
-
-/// Writes the page of the package above to the file that `REDRESS_PAGE` names, for a look at it in a browser.
-#[test]
-#[ignore = "for a look at the page"]
-fn the_page_can_be_looked_at() {
-    #[expect(clippy::disallowed_methods, reason = "not configuration, a place to write to")]
-    let path = std::env::var("REDRESS_PAGE").expect("REDRESS_PAGE names a file");
-    std::fs::write(path, text(&package().0, "index.html")).expect("written");
-}
