@@ -24,6 +24,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0002_append_only.sqlite.sql"),
         postgres: include_str!("migrations/0002_append_only.postgres.sql"),
     },
+    Migration {
+        version: 3,
+        name: "clocks",
+        sqlite: include_str!("migrations/0003_clocks.sql"),
+        postgres: include_str!("migrations/0003_clocks.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {
