@@ -2,11 +2,11 @@
 
 use crate::config::Config;
 use crate::http::{self, Api};
+use crate::rules::RulesInUse;
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt as _;
-use redress_domain::regulation::RuleTable;
 use redress_domain::{Clock, SystemClock};
 use redress_jobs::certificate::Signer;
 use redress_jobs::outbound::{self, OutboundPolicy};
@@ -23,8 +23,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// The rules of the deadlines, as they are shipped.
-pub const RULES: &str = include_str!("../config/regulations.toml");
 /// Without a sign of life from its claimer for this long, a worker is not ready.
 const STALE: Duration = Duration::from_secs(30);
 
@@ -43,7 +41,7 @@ pub enum Role {
 pub struct App {
     config: Config,
     store: Store,
-    table: Arc<RuleTable>,
+    rules: RulesInUse,
     engine: Arc<Engine>,
 }
 
@@ -63,7 +61,8 @@ impl App {
     }
 
     async fn with_store(config: Config, store: Store) -> Result<Self> {
-        let table = Arc::new(RuleTable::parse(RULES).context("the shipped table of rules")?);
+        let rules = RulesInUse::load(&config)?;
+        rules.keep_table(&store).await.context("the table of regulations")?;
         let policy = OutboundPolicy::parse(&config.outbound.allow).context("outbound.allow")?;
         let days = u64::from(config.requests.package_expires_days);
         let engine = Arc::new(Engine {
@@ -74,12 +73,17 @@ impl App {
             version: env!("CARGO_PKG_VERSION"),
             store: store.clone(),
         });
-        Ok(Self { config, store, table, engine })
+        Ok(Self { config, store, rules, engine })
     }
 
     /// Every row.
     pub const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The rules that new requests are computed by.
+    pub const fn rules(&self) -> &RulesInUse {
+        &self.rules
     }
 
     /// The settings of this process.
@@ -122,7 +126,7 @@ impl App {
         let store = self.store.clone();
         Api {
             store: self.store.clone(),
-            table: self.table.clone(),
+            rules: self.rules.clone(),
             check_callback: Arc::new(move |url| policy.check_url(url).map(drop).map_err(|fault| fault.to_string())),
             check_host: Arc::new(move |host, port| for_hosts.check_host(host, port).map_err(|fault| fault.to_string())),
             check_system: Arc::new(move |system| {

@@ -43,6 +43,8 @@ pub struct Config {
     pub worker: Worker,
     /// How long things are kept.
     pub requests: Requests,
+    /// What dates are computed by.
+    pub deadlines: Deadlines,
     /// Where calls that callers ask for may go.
     pub outbound: Outbound,
     /// What is logged, and how.
@@ -123,6 +125,18 @@ pub struct Requests {
     pub package_expires_days: u32,
     /// How long personal data outlive the request's end.
     pub personal_data_kept_days_after_close: u32,
+}
+
+/// `[deadlines]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deadlines {
+    /// The table of regulations; none for the one built in.
+    #[serde(deserialize_with = "path_or_none")]
+    pub regulations_file: Option<PathBuf>,
+    /// The folder of holiday calendars; none for those built in.
+    #[serde(deserialize_with = "path_or_none")]
+    pub calendars_dir: Option<PathBuf>,
 }
 
 /// `[outbound]`

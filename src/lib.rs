@@ -12,5 +12,6 @@ pub mod connected;
 pub mod demo_seed;
 pub mod http;
 pub mod provision;
+pub mod rules;
 pub mod server;
 pub mod telemetry;

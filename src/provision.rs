@@ -7,6 +7,7 @@
 mod controller;
 mod reader;
 mod system;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -85,11 +86,16 @@ fn read(root: &Value, origin: &Origin<'_>) -> Result<ControllerFile, Vec<Fault>>
     let mut reader = Reader::new(root, "", &mut faults);
     let controller = reader.take("controller").cloned();
     let systems = reader.take("system").cloned();
+    let terms = reader.take("terms").cloned();
     reader.finish();
     if controller.is_none() {
         faults.push(Fault::new("/controller", "is missing; a file describes one [controller]"));
     }
-    let controller = controller.and_then(|value| controller::read(&value, "/controller", &mut faults));
+    let mut controller = controller.and_then(|value| controller::read(&value, "/controller", &mut faults));
+    let terms = terms.and_then(|value| terms::read(&value, "/terms", &mut faults));
+    if let Some(controller) = &mut controller {
+        controller.terms = terms;
+    }
     let mut found: Vec<SystemDef> = Vec::new();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     match &systems {

@@ -8,9 +8,10 @@ use crate::provision::{ControllerDef, ControllerFile, read_controller};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use redress_connectors::registry;
-use redress_domain::KeyId;
+use redress_domain::terms::Terms;
+use redress_domain::{ControllerId, KeyId};
 use redress_jobs::certificate::{PublicKey, verify_any};
-use redress_store::{Controller, ControllerPolicy, Dialect, NewController, Role, Store};
+use redress_store::{BookKind, Controller, ControllerPolicy, Dialect, NewController, Role, Store};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -29,6 +30,7 @@ fn wanted(def: &ControllerDef) -> NewController {
             cooling_off_hours: def.cooling_off_hours,
             package_expires_days: def.package_expires_days,
         },
+        terms: def.terms.clone(),
     }
 }
 
@@ -292,11 +294,22 @@ impl Apply {
         // Every file is read before any is applied: nothing is half applied.
         let files = self.files.iter().map(|path| ControllerFile::load(path, &env)).collect::<Result<Vec<_>, _>>()?;
         let app = App::open(config).await?;
+        for (file, path) in files.iter().zip(&self.files) {
+            app.rules().check_terms(file.controller.terms.as_deref()).with_context(|| path.display().to_string())?;
+        }
         for file in &files {
             apply(app.store(), file, self.dry_run).await?;
         }
         Ok(())
     }
+}
+
+/// Keeps what was agreed, so that changed terms under an old version are refused before they count.
+async fn keep_terms(store: &Store, controller_id: &ControllerId, terms: Option<&str>) -> Result<()> {
+    let Some(text) = terms else { return Ok(()) };
+    let version = serde_json::from_str::<Terms>(text)?.version;
+    store.keep_book(BookKind::Terms, controller_id.as_str(), &version, text).await?;
+    Ok(())
 }
 
 /// Applies one file; prints a line for each thing that changed.
@@ -310,11 +323,13 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
             && existing.timezone == wanted.timezone
             && existing.region == wanted.region
             && existing.contact == wanted.contact
-            && existing.policy == wanted.policy;
+            && existing.policy == wanted.policy
+            && existing.terms == wanted.terms;
         if !same {
             changed = true;
             println!("controller {}: {would}changed", wanted.name);
             if !dry_run {
+                keep_terms(store, &existing.id, wanted.terms.as_deref()).await?;
                 store.update_controller(&existing.id, &wanted, ACTOR).await?;
             }
         }

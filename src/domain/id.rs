@@ -99,6 +99,18 @@ id! {
     /// Names one event of the audit log.
     EventId, "evt"
 }
+id! {
+    /// Names one notice: that something of a request has to be looked at.
+    NoticeId, "ntc"
+}
+id! {
+    /// Names one message that carries notices; it stays the same at every attempt.
+    MessageId, "msg"
+}
+id! {
+    /// Names one route: whom notices are told, and how.
+    RouteId, "rte"
+}
 
 #[cfg(test)]
 mod tests {

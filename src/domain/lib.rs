@@ -2,23 +2,30 @@
 //!
 //! Read in this order: [`words`] (the field's terms), [`identifier`] and [`subject`] (who), [`submission`] (what the
 //! controller sent), [`regulation`] and [`deadline`] (by when), [`stage`] and [`step`] (where a request and its parts
-//! stand), [`plan`] (what to do next).
+//! stand), [`plan`] (what to do next), [`report`] (what it comes to).
 
+pub mod calendar;
 pub mod clock;
 pub mod deadline;
 pub mod id;
 pub mod identifier;
+pub mod notice;
 pub mod personal;
 pub mod plan;
 pub mod regulation;
+pub mod report;
+pub mod rules;
 pub mod stage;
 pub mod step;
 pub mod subject;
 pub mod submission;
+pub mod terms;
+pub mod vectors;
+pub mod watch;
 pub mod words;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use id::{ControllerId, DsrId, EventId, KeyId, StepId, SystemId};
+pub use id::{ControllerId, DsrId, EventId, KeyId, MessageId, NoticeId, RouteId, StepId, SystemId};
 pub use identifier::{Identifier, IdentifierType};
 pub use personal::Personal;
 pub use subject::{Correction, Subject};

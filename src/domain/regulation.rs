@@ -4,11 +4,17 @@
 //! The table is read strictly: an unknown key, spelling, zone or a second rule for the same request type is a fault of
 //! the file. Fields that no computation uses yet (notes, sources, other readings) are kept, because people see them.
 
+mod choice;
+mod raw;
+
+pub use choice::{Choice, ChoiceError, ChosenBy};
+pub use raw::{ExtensionBasis, NoticeWithin};
+
 use crate::RequestType;
 use crate::words::spelled;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use std::collections::BTreeSet;
 
 /// The one form of the table that this code reads.
@@ -27,7 +33,6 @@ pub struct RuleTable {
     #[serde(rename = "table_version")]
     pub version: String,
     /// The day on which the sources were read.
-    #[serde(deserialize_with = "text")]
     pub as_of: Date,
     /// What all rules share.
     pub conventions: Conventions,
@@ -118,7 +123,6 @@ pub struct Regulation {
     /// Whether it binds already.
     pub status: Status,
     /// Since when, or from when.
-    #[serde(default, deserialize_with = "optional_text")]
     pub effective: Option<Date>,
     /// How sure the research is.
     pub confidence: Confidence,
@@ -185,7 +189,7 @@ pub struct Rule {
 
 /// A length of time in days or months, never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawPeriod")]
+#[serde(try_from = "raw::RawPeriod")]
 pub struct Period {
     amount: u16,
     unit: Unit,
@@ -193,7 +197,7 @@ pub struct Period {
 
 /// How the time to answer may grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "RawExtension")]
+#[serde(try_from = "raw::RawExtension")]
 pub enum Extension {
     /// By a fixed time, counted from the start of the clock, if notice is given before the first due date.
     Fixed {
@@ -429,57 +433,6 @@ pub enum TableFault {
     },
 }
 
-/// Why no regulation could be chosen: the caller named something that the table does not hold.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ChoiceError {
-    /// No law has this id.
-    #[error("unknown regulation {id}; known are {}", known.join(", "))]
-    UnknownRegulation {
-        /// What was asked for.
-        id: String,
-        /// Every id of a law.
-        known: Vec<String>,
-    },
-    /// No law is listed for this place.
-    #[error("no regulation is known for the jurisdiction {jurisdiction}; known are {}", known.join(", "))]
-    UnknownJurisdiction {
-        /// What was asked for.
-        jurisdiction: String,
-        /// Every place that is listed.
-        known: Vec<String>,
-    },
-}
-
-/// The law that governs a request, and how it was found.
-#[derive(Debug, Clone, Copy)]
-pub struct Choice<'a> {
-    /// The law.
-    pub regulation: &'a Regulation,
-    /// What it was chosen by.
-    pub by: ChosenBy<'a>,
-}
-
-/// What a law was chosen by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChosenBy<'a> {
-    /// The request names it.
-    Id,
-    /// The request names this jurisdiction.
-    Jurisdiction(&'a str),
-    /// Nothing was named; the controller is established in this country.
-    Country(&'a str),
-}
-
-/// Members of the European Union, ISO 3166-1.
-const EU_MEMBERS: [&str; 27] = [
-    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV",
-    "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
-];
-/// States of the European Economic Area that are not members of the Union (EEA Joint Committee Decision 154/2018).
-const EEA_ONLY: [&str; 3] = ["IS", "LI", "NO"];
-/// Laws that bind some trades only (health care, consumer health data, data brokers): never concluded from a country.
-const SECTORAL: [&str; 3] = ["US-HIPAA", "US-WA-MHMDA", "US-CA-DELETE"];
-
 impl RuleTable {
     /// Reads a table, strictly.
     pub fn parse(text: &str) -> Result<Self, TableFault> {
@@ -523,78 +476,12 @@ impl RuleTable {
         let contract = self.regulation(DEFAULT_CONTRACT).filter(|found| found.role == Role::ProcessorContract)?;
         Some((contract, contract.rule_for(request_type)?))
     }
-
-    /// The law that governs a request: the one that is named, else that of the named jurisdiction, else that of the
-    /// controller's country, which may have none.
-    pub fn choose<'a>(
-        &'a self,
-        request_type: RequestType,
-        regulation: Option<&str>,
-        jurisdiction: Option<&'a str>,
-        controller_country: Option<&'a str>,
-    ) -> Result<Option<Choice<'a>>, ChoiceError> {
-        if let Some(id) = regulation {
-            let found = self.laws().find(|law| law.id == id);
-            let unknown = || {
-                let known = self.laws().map(|law| law.id.clone()).collect();
-                ChoiceError::UnknownRegulation { id: id.to_owned(), known }
-            };
-            return Ok(Some(Choice { regulation: found.ok_or_else(unknown)?, by: ChosenBy::Id }));
-        }
-        if let Some(place) = jurisdiction {
-            let found = self.law_of(place, request_type, true).or_else(|| {
-                // A part of a country without a law of its own is under the country's: `CA-ON` under Canada's.
-                self.law_of(place.split_once('-')?.0, request_type, false)
-            });
-            let unknown = || ChoiceError::UnknownJurisdiction {
-                jurisdiction: place.to_owned(),
-                known: self.known_jurisdictions(),
-            };
-            let by = ChosenBy::Jurisdiction(place);
-            return Ok(Some(Choice { regulation: found.ok_or_else(unknown)?, by }));
-        }
-        let Some(country) = controller_country else { return Ok(None) };
-        let found = self.law_of(country, request_type, false);
-        Ok(found.map(|regulation| Choice { regulation, by: ChosenBy::Country(country) }))
-    }
-
-    fn laws(&self) -> impl Iterator<Item = &Regulation> {
-        self.regulations.iter().filter(|regulation| regulation.role == Role::ControllerStatutory)
-    }
-
-    /// Of several laws in one place (South Africa has one for access, one for the rest), the first that has a rule for
-    /// the type; a law without one still is the law there.
-    fn law_of(&self, place: &str, request_type: RequestType, sectoral: bool) -> Option<&Regulation> {
-        let here = || self.laws().filter(|law| law.covers(place) && (sectoral || !SECTORAL.contains(&law.id.as_str())));
-        here().find(|law| law.rule_for(request_type).is_some()).or_else(|| here().next())
-    }
-
-    fn known_jurisdictions(&self) -> Vec<String> {
-        let mut known: BTreeSet<&str> = self.laws().flat_map(|law| &law.jurisdictions).map(String::as_str).collect();
-        if known.contains("EU") {
-            known.extend(EU_MEMBERS);
-        }
-        if known.contains("EEA") {
-            known.extend(EEA_ONLY);
-        }
-        known.into_iter().map(str::to_owned).collect()
-    }
 }
 
 impl Regulation {
     /// The rule for a request type, if this regulation has one.
     pub fn rule_for(&self, request_type: RequestType) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.request_types.iter().any(|name| name == request_type.as_str()))
-    }
-
-    /// Whether it is the law in a place (ISO 3166 in any case, `EU` or `EEA`). A law of a state does not cover the
-    /// country, nor the other way round.
-    pub fn covers(&self, place: &str) -> bool {
-        let lists = |name: &str| self.jurisdictions.iter().any(|listed| listed.eq_ignore_ascii_case(name));
-        let among = |members: &[&str]| members.iter().any(|member| member.eq_ignore_ascii_case(place));
-        lists(place)
-            || (lists("EU") && among(&EU_MEMBERS))
-            || (lists("EEA") && (among(&EU_MEMBERS) || among(&EEA_ONLY)))
     }
 
     /// Whether it binds on a day. A law in force has no earlier form in the table: its rules are used for every day.
@@ -701,84 +588,6 @@ impl Spellings {
         same("clock_starts", &self.clock_starts, ClockStart::ALL)?;
         same("confidence", &self.confidence, Confidence::ALL)
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPeriod {
-    amount: u16,
-    unit: Unit,
-}
-
-impl TryFrom<RawPeriod> for Period {
-    type Error = &'static str;
-
-    fn try_from(raw: RawPeriod) -> Result<Self, Self::Error> {
-        Period::new(raw.amount, raw.unit).ok_or("a period of zero")
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawExtension {
-    amount: Option<u16>,
-    unit: Option<Unit>,
-    max_times: Option<u8>,
-    basis: Option<ExtensionBasis>,
-    #[expect(dead_code, reason = "there is one value, and reading it checks it")]
-    notice_within: NoticeWithin,
-    open_ended: bool,
-}
-
-spelled! {
-    /// From where an extension counts.
-    ExtensionBasis {
-        /// The start of the clock, not the first due date.
-        FromClockStart = "from_clock_start",
-    }
-}
-
-spelled! {
-    /// By when an extension must be told.
-    NoticeWithin {
-        /// Up to and including the first due date.
-        InitialPeriod = "initial_period",
-    }
-}
-
-impl TryFrom<RawExtension> for Extension {
-    type Error = &'static str;
-
-    fn try_from(raw: RawExtension) -> Result<Self, Self::Error> {
-        match (raw.open_ended, raw.amount, raw.unit, raw.max_times, raw.basis) {
-            (true, None, None, None, None) => Ok(Extension::OpenEnded),
-            (false, Some(amount), Some(unit), Some(max_times), Some(ExtensionBasis::FromClockStart)) => {
-                let by = Period::new(amount, unit).ok_or("an extension of zero")?;
-                Ok(Extension::Fixed { by, max_times })
-            }
-            _ => Err("an extension is either open_ended or has amount, unit, max_times and basis"),
-        }
-    }
-}
-
-/// Reads a value from its text.
-pub(crate) fn text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: std::str::FromStr<Err: std::fmt::Display>,
-{
-    let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-    text.parse().map_err(serde::de::Error::custom)
-}
-
-/// Reads a value from its text, where there is one.
-pub(crate) fn optional_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: std::str::FromStr<Err: std::fmt::Display>,
-{
-    let text = Option::<std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-    text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
 }
 
 #[cfg(test)]

@@ -64,6 +64,10 @@ spelled! {
         ResidueFound = "residue_found",
         /// A person shall look at the result.
         ReviewBegan = "review_began",
+        /// Something is missing that only the controller or the person can give: nothing is done until it comes.
+        ControllerAsked = "controller_asked",
+        /// It came.
+        ControllerAnswered = "controller_answered",
         /// The answer is being made.
         DeliveryBegan = "delivery_began",
         /// The answer is there, and everything was done.
@@ -98,6 +102,11 @@ impl Stage {
             (S::Received | S::AwaitingApproval, E::CoolingOffBegan) => S::CoolingOff,
             (S::Received | S::AwaitingApproval | S::CoolingOff | S::AwaitingController, E::WorkBegan) => S::InProgress,
             (S::InProgress, E::VerificationBegan) => S::Verifying,
+            (S::Received | S::AwaitingApproval | S::CoolingOff | S::InProgress | S::Verifying, E::ControllerAsked) => {
+                S::AwaitingController
+            }
+            // From the start again: what was approved stays approved, and what was done stays done.
+            (S::AwaitingController, E::ControllerAnswered) => S::Received,
             (S::Verifying, E::ResidueFound) => S::InProgress,
             (S::InProgress | S::Verifying, E::ReviewBegan) => S::Review,
             (S::InProgress | S::Verifying | S::Review, E::DeliveryBegan) => S::Delivering,

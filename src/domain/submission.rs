@@ -10,6 +10,8 @@ pub struct RawSubmission {
     pub kind: Option<String>,
     /// `regulation`, an id of the rule table.
     pub regulation: Option<String>,
+    /// `regulations`, several ids where several laws govern.
+    pub regulations: Option<Vec<String>>,
     /// `jurisdiction`, ISO 3166 code of a country or state.
     pub jurisdiction: Option<String>,
     /// `reference`, the controller's own name for the request.
@@ -32,8 +34,8 @@ pub struct RawSubmission {
 pub struct Submission {
     /// The right that is used.
     pub kind: RequestType,
-    /// Id of a regulation, if the controller named one.
-    pub regulation: Option<String>,
+    /// Ids of the regulations that the controller named, each once; `regulation` and `regulations` together.
+    pub regulations: Vec<String>,
     /// ISO 3166 code, if the controller named one.
     pub jurisdiction: Option<String>,
     /// The controller's own name for the request.
@@ -58,6 +60,8 @@ pub const CORRECTIONS_MAX: usize = 50;
 pub const VALUE_MAX: usize = 4096;
 /// Longest reference, in bytes.
 pub const REFERENCE_MAX: usize = 200;
+/// Most regulations that one request is under.
+pub const REGULATIONS_MAX: usize = 8;
 /// Receipts before this instant are typing errors: no regulation in the table is older.
 const EARLIEST: &str = "2000-01-01T00:00:00Z";
 
@@ -78,6 +82,7 @@ impl Submission {
                 check_text(pointer, value, 64, &mut faults);
             }
         }
+        let regulations = parse_regulations(raw.regulation, raw.regulations, &mut faults);
         let identifiers = parse_identifiers(raw.identifiers, region, &mut faults);
         let corrections = match kind {
             Some(RequestType::Correction) => parse_corrections(raw.corrections, &mut faults),
@@ -97,7 +102,7 @@ impl Submission {
         match kind {
             Some(kind) if faults.is_empty() => Ok(Self {
                 kind,
-                regulation: raw.regulation,
+                regulations,
                 jurisdiction: raw.jurisdiction,
                 reference: raw.reference,
                 data_subject_received_at: received,
@@ -150,6 +155,24 @@ fn parse_received(text: &str, now: Timestamp, faults: &mut Vec<Fault>) -> Option
         return None;
     }
     Some(instant)
+}
+
+fn parse_regulations(one: Option<String>, several: Option<Vec<String>>, faults: &mut Vec<Fault>) -> Vec<String> {
+    if several.as_ref().is_some_and(Vec::is_empty) {
+        faults.push(Fault::new("/regulations", "is empty; name at least one regulation, or leave it out"));
+    }
+    if several.as_ref().is_some_and(|ids| ids.len() > REGULATIONS_MAX) {
+        faults.push(Fault::new("/regulations", format!("names more than {REGULATIONS_MAX} regulations")));
+        return Vec::new();
+    }
+    let mut all: Vec<String> = one.into_iter().collect();
+    for (i, id) in several.into_iter().flatten().enumerate() {
+        check_text(&format!("/regulations/{i}"), &id, 64, faults);
+        if !all.contains(&id) {
+            all.push(id);
+        }
+    }
+    all
 }
 
 fn check_text(pointer: &str, text: &str, max: usize, faults: &mut Vec<Fault>) {

@@ -51,11 +51,8 @@ pub(crate) async fn list(
     query.finish()?;
 
     let now = edge.store.now_ms();
-    let lenses: BTreeMap<ControllerId, (String, Lens)> = viewer
-        .controllers
-        .iter()
-        .map(|c| (c.id.clone(), (c.name.clone(), Lens::new(edge.table.clone(), c, now))))
-        .collect();
+    let lenses: BTreeMap<ControllerId, (String, Lens)> =
+        viewer.controllers.iter().map(|c| (c.id.clone(), (c.name.clone(), Lens::new(c, now)))).collect();
     let counts = counts(&edge, &viewer).await?;
     let mut rows = urgent(&edge, &viewer, status, now).await?;
     let room = (ROWS_MAX - rows.len()).min(ENDED_MAX);

@@ -13,6 +13,7 @@ pub(crate) fn submission(body: &Value) -> (RawSubmission, Vec<Fault>) {
     let Some(mut members) = Members::open(body, "", &mut faults) else { return (raw, faults) };
     raw.kind = members.text("type", &mut faults);
     raw.regulation = members.text("regulation", &mut faults);
+    raw.regulations = members.texts("regulations", &mut faults);
     raw.jurisdiction = members.text("jurisdiction", &mut faults);
     raw.reference = members.text("reference", &mut faults).map(Personal::from);
     raw.data_subject_received_at = members.text("data_subject_received_at", &mut faults);

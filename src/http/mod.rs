@@ -22,11 +22,11 @@ mod tests;
 mod view;
 mod wrap;
 
+use crate::rules::RulesInUse;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use futures::future::BoxFuture;
-use redress_domain::regulation::RuleTable;
 use redress_store::{Store, SystemRow};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ pub struct Api {
     /// Every row.
     pub store: Store,
     /// The rules of the deadlines.
-    pub table: Arc<RuleTable>,
+    pub rules: RulesInUse,
     /// The outbound policy for callback URLs.
     pub check_callback: CheckUrl,
     /// The outbound policy for the hosts of connected systems.

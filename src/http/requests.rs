@@ -26,7 +26,7 @@ const SCANNED_MAX: i64 = 5_000;
 /// The view of a controller at this moment.
 pub(crate) async fn lens(edge: &Edge, controller_id: &ControllerId) -> Result<Lens, Problem> {
     let controller = edge.store.controller(controller_id).await?;
-    Ok(Lens::new(edge.table.clone(), &controller, edge.store.now_ms()))
+    Ok(Lens::new(&controller, edge.store.now_ms()))
 }
 
 /// `GET /v1/requests`

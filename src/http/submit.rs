@@ -9,14 +9,14 @@ use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use redress_domain::deadline::{self, DeadlineError, DeadlineInput};
+use redress_domain::deadline::{self, ClockFacts, DeadlineError};
 use redress_domain::plan::{FanOut, Policy, SystemFacts, fan_out};
 use redress_domain::regulation::{ChoiceError, ChosenBy};
 use redress_domain::submission::{RawSubmission, Submission};
 use redress_domain::words::Fault;
 use redress_domain::{Identifier, IdentifierType, Personal, RequestType};
-use redress_store::{Controller, ControllerPolicy, NewDsr, Submitted, SystemRow};
-use serde_json::{Value, json};
+use redress_store::{Controller, ControllerPolicy, FrozenClock, NewDsr, Submitted, SystemRow};
+use serde_json::Value;
 
 /// Most known words that one fault lists.
 const LISTED_MAX: usize = 24;
@@ -47,8 +47,8 @@ pub(crate) async fn submit(
     body::add(&mut faults, named.faults_of_plan(&plan, &systems));
     let Some(submission) = submission.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(&faults)) };
 
-    let new = complete(&edge, caller.key_id.as_str(), submission, plan, &controller, idempotency)?;
-    let lens = Lens::new(edge.table.clone(), &controller, edge.store.now_ms());
+    let new = complete(&edge, caller.key_id.as_str(), submission, plan, &controller, idempotency).await?;
+    let lens = Lens::new(&controller, edge.store.now_ms());
     match edge.store.submit(new, |detail| lens.detail(detail)).await? {
         Submitted::New(id, answer) => {
             tracing::info!(dsr.id = %id, "Request {id} was accepted");
@@ -75,7 +75,7 @@ fn accepted(answer: &Value, replayed: bool) -> Response {
     response
 }
 
-fn complete(
+async fn complete(
     edge: &Edge,
     actor: &str,
     submission: Submission,
@@ -84,39 +84,66 @@ fn complete(
     idempotency: Option<(String, String)>,
 ) -> Result<NewDsr, Problem> {
     let now = edge.store.clock().now();
-    let input = DeadlineInput {
+    let facts = ClockFacts {
         request_type: submission.kind,
-        regulation: submission.regulation.as_deref(),
-        jurisdiction: submission.jurisdiction.as_deref(),
-        controller_country: controller.country.as_deref(),
-        controller_timezone: &controller.timezone,
+        regulations: submission.regulations.clone(),
+        jurisdiction: submission.jurisdiction.clone(),
+        controller_country: controller.country.clone(),
+        controller_timezone: controller.timezone.clone(),
         data_subject_received_at: submission.data_subject_received_at,
         instruction_received_at: now,
-        holidays: &[],
+        pauses: Vec::new(),
+        extension: None,
+        acknowledged_at: None,
     };
     let unusable = |error: &dyn std::fmt::Display| {
         tracing::error!(controller.id = %controller.id, error = %error, "No dates could be computed");
         Problem::internal()
     };
-    let dates = deadline::compute(&edge.table, &input).map_err(|error| unusable(&error))?;
-    let chosen = edge
-        .table
-        .choose(input.request_type, input.regulation, input.jurisdiction, input.controller_country)
-        .map_err(|error| unusable(&error))?;
+    let rules = edge.rules.for_controller(controller).map_err(|error| unusable(&error))?;
+    let dates = deadline::compute(&rules, &facts, now).map_err(|error| no_dates(&error, controller))?;
+    let chosen = deadline::choose(&rules, &facts).map_err(|error| unusable(&error))?;
     // A law that does not bind yet governs only what names it.
-    let governs =
-        chosen.filter(|c| dates.statutory.is_some() || c.by == ChosenBy::Id || c.regulation.effective.is_none());
+    let mut governing: Vec<String> = chosen
+        .iter()
+        .filter(|c| dates.statutory.is_some() || c.by == ChosenBy::Id || c.regulation.effective.is_none())
+        .map(|c| c.regulation.id.clone())
+        .collect();
+    // The law whose date is earliest stands first.
+    let first = dates.statutory.as_ref().map(|law| law.regulation.clone());
+    governing.sort_by_key(|id| Some(id) != first.as_ref());
+    let books = edge.rules.keep(&edge.store, controller, &dates).await?;
     Ok(NewDsr {
         controller_id: controller.id.clone(),
-        regulation: governs.map(|choice| choice.regulation.id.clone()),
-        due_before: dates.effective.due_before.as_millisecond(),
-        deadlines: json!(dates),
+        regulation: governing.first().cloned(),
+        deadlines: dates,
+        clock: FrozenClock { facts, books, regulations: governing },
         policy: policy(&controller.policy, submission.kind),
         plan,
         idempotency,
         actor: actor.to_owned(),
         submission,
     })
+}
+
+/// Why a request cannot be accepted now: without a date nobody could keep it.
+fn no_dates(error: &DeadlineError, controller: &Controller) -> Problem {
+    match error {
+        DeadlineError::NoCalendar { day, first, .. } if day < first => {
+            Problem::invalid(&[Fault::new("/data_subject_received_at", error.to_string())])
+        }
+        DeadlineError::NoCalendar { .. } | DeadlineError::UnknownCalendar { .. } => {
+            tracing::error!(controller.id = %controller.id, %error, "No dates could be computed");
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("no dates can be computed: {error}; the operator has to install it (deadlines.calendars_dir)"),
+            )
+        }
+        _ => {
+            tracing::error!(controller.id = %controller.id, %error, "No dates could be computed");
+            Problem::internal()
+        }
+    }
 }
 
 fn policy(policy: &ControllerPolicy, kind: RequestType) -> Policy {
@@ -132,6 +159,7 @@ fn policy(policy: &ControllerPolicy, kind: RequestType) -> Policy {
 struct Named {
     kind: Option<RequestType>,
     regulation: Option<String>,
+    regulations: Vec<String>,
     jurisdiction: Option<String>,
     systems: Option<Vec<String>>,
     callback_url: Option<Personal<String>>,
@@ -143,6 +171,7 @@ impl Named {
         Self {
             kind: raw.kind.as_deref().and_then(RequestType::parse),
             regulation: raw.regulation.clone(),
+            regulations: raw.regulations.clone().unwrap_or_default(),
             jurisdiction: raw.jurisdiction.clone(),
             systems: raw.systems.clone(),
             callback_url: raw.callback_url.clone(),
@@ -172,12 +201,17 @@ impl Named {
         // Which law is known does not depend on the type.
         let kind = self.kind.unwrap_or(RequestType::Access);
         let country = controller.country.as_deref();
-        let choose = |law: Option<&str>, place: Option<&str>| edge.table.choose(kind, law, place, country).err();
+        let choose =
+            |law: Option<&str>, place: Option<&str>| edge.rules.rules.table.choose(kind, law, place, country).err();
         let unknown = [
             choose(self.regulation.as_deref(), None).filter(|_| self.regulation.is_some()),
             choose(None, self.jurisdiction.as_deref()).filter(|_| self.jurisdiction.is_some()),
         ];
-        faults.extend(unknown.into_iter().flatten().map(|error| unknown_law(&DeadlineError::Choice(error))));
+        faults.extend(unknown.into_iter().flatten().map(|error| unknown_law(&error, None)));
+        for (i, id) in self.regulations.iter().enumerate() {
+            let pointer = format!("/regulations/{i}");
+            faults.extend(choose(Some(id), None).map(|error| unknown_law(&error, Some(pointer))));
+        }
         if let Some(url) = &self.callback_url
             && let Err(detail) = (edge.check_callback)(url.expose())
         {
@@ -234,14 +268,12 @@ impl Named {
 }
 
 /// The fault of a law or place that the table does not hold, with what was probably meant.
-fn unknown_law(error: &DeadlineError) -> Fault {
-    let (pointer, given, known) = match error {
-        DeadlineError::Choice(ChoiceError::UnknownRegulation { id, known }) => ("/regulation", id, known),
-        DeadlineError::Choice(ChoiceError::UnknownJurisdiction { jurisdiction, known }) => {
-            ("/jurisdiction", jurisdiction, known)
-        }
-        other => return Fault::new("", other.to_string()),
+fn unknown_law(error: &ChoiceError, pointer: Option<String>) -> Fault {
+    let (member, given, known) = match error {
+        ChoiceError::UnknownRegulation { id, known } => ("/regulation", id, known),
+        ChoiceError::UnknownJurisdiction { jurisdiction, known } => ("/jurisdiction", jurisdiction, known),
     };
+    let pointer = pointer.unwrap_or_else(|| member.to_owned());
     let near = crate::config::document::nearest(&given.to_ascii_uppercase(), known.iter().map(String::as_str));
     let hint = near.map(|word| format!("did you mean {word}? ")).unwrap_or_default();
     Fault::new(pointer, format!("is not known; {hint}{}", list(known.iter().map(String::as_str))))

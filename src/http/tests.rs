@@ -13,7 +13,6 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use base64::Engine as _;
 use futures::FutureExt as _;
-use redress_domain::regulation::RuleTable;
 use redress_domain::{ControllerId, IdentifierType, ManualClock, Personal, RequestType, Verb};
 use redress_store::{NewController, Options, Role, Store, SystemUpsert, Wake};
 use serde_json::{Value, json};
@@ -112,7 +111,7 @@ pub(super) async fn edge_with(change: impl FnOnce(Api) -> Api) -> Edge {
     let other = tenant(&store, "other").await;
     let api = Api {
         store: store.clone(),
-        table: Arc::new(RuleTable::parse(include_str!("../../config/regulations.toml")).unwrap()),
+        rules: crate::rules::RulesInUse::built_in().unwrap(),
         check_callback: Arc::new(|url| {
             if url.starts_with("https://") && !url.contains("127.0.0.1") { Ok(()) } else { Err("is not public".into()) }
         }),
@@ -144,6 +143,7 @@ async fn tenant(store: &Store, name: &str) -> Tenant {
         region: None,
         contact: None,
         policy: redress_store::ControllerPolicy::default(),
+        terms: None,
     };
     let id = store.create_controller(&new, "test").await.unwrap().id;
     let mut keys = Vec::new();

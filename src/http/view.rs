@@ -2,26 +2,23 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use redress_domain::deadline::{self, Band, Binding, Calendar, EffectiveDue};
-use redress_domain::regulation::RuleTable;
+use redress_domain::deadline::{self, Band, Milestones};
 use redress_domain::{Personal, RequestType};
 use redress_store::{Controller, DsrDetail, DsrRow, StepRow};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// What a view depends on besides the row.
 #[derive(Clone)]
 pub(crate) struct Lens {
-    table: Arc<RuleTable>,
     zone: TimeZone,
     now: i64,
 }
 
 impl Lens {
     /// The view of one controller at one moment.
-    pub(crate) fn new(table: Arc<RuleTable>, controller: &Controller, now: i64) -> Self {
-        Self { table, zone: deadline::zone(&controller.timezone).unwrap_or(TimeZone::UTC), now }
+    pub(crate) fn new(controller: &Controller, now: i64) -> Self {
+        Self { zone: deadline::zone(&controller.timezone).unwrap_or(TimeZone::UTC), now }
     }
 
     /// The controller's time zone.
@@ -31,21 +28,15 @@ impl Lens {
 
     /// How near the due date is, or was when the request ended.
     pub(crate) fn band(&self, row: &DsrRow) -> Option<Band> {
-        let due = EffectiveDue::deserialize(&row.deadlines["effective"]).ok()?;
-        let started_at = match due.binding {
-            Binding::Statutory => row.data_subject_received_at.unwrap_or(row.instruction_received_at),
-            Binding::Contract => row.instruction_received_at,
-        };
-        let (contract, _) = self.table.contract_rule(row.kind)?;
-        let calendar = Calendar { weekend: &contract.weekend, holidays: &[], extra_working_days: &[] };
-        let (started_at, at) = (instant(started_at)?, instant(row.closed_at.unwrap_or(self.now))?);
-        Some(deadline::band(&self.table.sla, &due, started_at, at, &self.zone, &calendar))
+        let milestones = Milestones::deserialize(&row.deadlines["milestones"]).ok()?;
+        Some(milestones.band(instant(row.closed_at.unwrap_or(self.now))?))
     }
 
     /// A request without its steps.
     pub(crate) fn summary(&self, row: &DsrRow) -> Value {
         let id = &row.id;
         let hands_over = matches!(row.kind, RequestType::Access | RequestType::Portability);
+        let facts = row.clock.as_ref().map(|clock| &clock.facts);
         let out_of_scope: Vec<Value> =
             row.out_of_scope.iter().map(|(system, reason)| json!({ "system": system, "reason": reason })).collect();
         json!({
@@ -54,12 +45,16 @@ impl Lens {
             "type": row.kind,
             "reference": row.reference.as_ref().map(Personal::expose),
             "regulation": row.regulation,
+            "regulations": row.clock.as_ref().map(|clock| &clock.regulations),
             "jurisdiction": row.jurisdiction,
             "instruction_received_at": time(row.instruction_received_at),
             "data_subject_received_at": row.data_subject_received_at.map(time),
             "deadlines": row.deadlines,
             "band": self.band(row),
             "clock": clock(row),
+            "pauses": facts.map_or_else(|| json!([]), |facts| json!(facts.pauses)),
+            "extension": facts.map(|facts| json!(facts.extension)),
+            "acknowledged_at": facts.and_then(|facts| facts.acknowledged_at),
             "closed_at": row.closed_at.map(time),
             "attention": row.attention,
             "out_of_scope": out_of_scope,
@@ -80,10 +75,10 @@ impl Lens {
     }
 }
 
-/// The clock of the effective deadline, which nothing pauses yet.
-fn clock(row: &DsrRow) -> &'static str {
+/// The clock of the effective deadline.
+fn clock(row: &DsrRow) -> &str {
     match row.closed_at {
-        None => "running",
+        None => &row.clock_state,
         Some(at) if at < row.due_before => "stopped(met)",
         Some(_) => "stopped(breached)",
     }

@@ -26,6 +26,8 @@ pub struct ControllerDef {
     pub review: Vec<RequestType>,
     /// How long an access package can be fetched, if not as long as elsewhere.
     pub package_expires_days: Option<u32>,
+    /// What was agreed with it about time, as JSON that was checked; stands beside `[controller]` as `[terms]`.
+    pub terms: Option<String>,
 }
 
 /// Reads a controller that was not described in a file but, for example, on the command line; every fault at once, as
@@ -82,6 +84,7 @@ pub(super) fn read(value: &Value, pointer: &str, faults: &mut Vec<Fault>) -> Opt
         cooling_off_hours,
         review,
         package_expires_days,
+        terms: None,
     })
 }
 

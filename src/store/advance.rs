@@ -178,7 +178,7 @@ impl Store {
                 log(event.as_str(), data);
                 // What runs right now may still finish and is recorded; what has not begun never will.
                 tx.exec(
-                    "-- cancel_steps\nUPDATE steps SET q = NULL, token = token + 1, attention = 0 WHERE dsr_id = $1 AND verb <> 'notify' AND (q IN ('ready', 'wait') OR q IS NULL)",
+                    "-- cancel_steps\nUPDATE steps SET q = NULL, token = token + 1, attention = 0 WHERE dsr_id = $1 AND verb <> 'notify' AND (q IN ('ready', 'wait', 'held') OR q IS NULL)",
                     args![id.as_str()],
                 )
                 .await?;
@@ -325,7 +325,10 @@ impl Store {
                     );
                     told.push(dsr.stage);
                     match event {
-                        Event::CoolingOffBegan => dsr.cooling_off_until = Some(now + dsr.policy.cooling_off_ms),
+                        Event::CoolingOffBegan => {
+                            let until = now + dsr.policy.cooling_off_ms;
+                            dsr.cooling_off_until = dsr.cooling_off_until.or(Some(until));
+                        }
                         Event::WorkBegan => self.release_steps(tx, &dsr.id).await?,
                         Event::Completed | Event::PartiallyCompleted => {
                             let stage = dsr.stage;
@@ -344,6 +347,9 @@ impl Store {
                 }
                 Action::Wait => break,
             }
+        }
+        if dsr.stage == Stage::AwaitingController {
+            self.hold_steps(tx, &dsr.id).await?;
         }
         let attention = if dsr.stage.is_final() { None } else { attention_of(steps, answer_stuck) };
         let status = if attention.is_some() { "needs_attention" } else { dsr.stage.as_str() };
@@ -364,6 +370,16 @@ impl Store {
         Ok(())
     }
 
+    /// Parks what could run: nothing is done while somebody is waited for.
+    async fn hold_steps(&self, tx: &mut Tx, dsr_id: &DsrId) -> Result<(), Error> {
+        tx.exec(
+            "-- hold_steps\nUPDATE steps SET q = 'held' WHERE dsr_id = $1 AND verb <> 'notify' AND q IN ('ready', 'wait')",
+            args![dsr_id.as_str()],
+        )
+        .await
+        .map(drop)
+    }
+
     async fn release_steps(&self, tx: &mut Tx, dsr_id: &DsrId) -> Result<(), Error> {
         let rows = tx
             .rows(
@@ -374,7 +390,10 @@ impl Store {
         for row in rows {
             tx.wakes.push(row.text("lane")?);
         }
-        Ok(())
+        // What was parked keeps its time.
+        tx.exec("-- unhold_steps\nUPDATE steps SET q = 'wait' WHERE dsr_id = $1 AND q = 'held'", args![dsr_id.as_str()])
+            .await
+            .map(drop)
     }
 
     async fn insert_answer(&self, tx: &mut Tx, dsr: &Locked) -> Result<(), Error> {

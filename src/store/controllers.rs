@@ -42,6 +42,8 @@ pub struct Controller {
     pub contact: Option<String>,
     /// What it wants.
     pub policy: ControllerPolicy,
+    /// What was agreed with it about time ([`redress_domain::terms::Terms`]), JSON; none if nothing was.
+    pub terms: Option<String>,
     /// Its place in time (Unix ms).
     pub created_at: i64,
 }
@@ -61,6 +63,8 @@ pub struct NewController {
     pub contact: Option<String>,
     /// See [`Controller::policy`].
     pub policy: ControllerPolicy,
+    /// See [`Controller::terms`].
+    pub terms: Option<String>,
 }
 
 fn read(row: &Row) -> Result<Controller, Error> {
@@ -73,6 +77,7 @@ fn read(row: &Row) -> Result<Controller, Error> {
         region: row.opt_text("region")?,
         contact: row.opt_text("contact")?,
         policy: serde_json::from_str(&row.text("policy")?).map_err(|_| inconsistent("policy"))?,
+        terms: row.opt_text("terms")?,
         created_at: row.int("created_at")?,
     })
 }
@@ -92,9 +97,9 @@ impl Store {
             .map_err(|_| Error::Inconsistent { table: "controllers", column: "policy" })?;
         let mut tx = self.db.begin("create controller").await?;
         tx.exec(
-            "-- create_controller\nINSERT INTO controllers (id, name, country, timezone, region, contact, policy, wrapped_key, webhook_secret, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            "-- create_controller\nINSERT INTO controllers (id, name, country, timezone, region, contact, policy, wrapped_key, webhook_secret, created_at, terms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             args![
-                id.as_str(), &new.name, new.country.clone(), &new.timezone, new.region.clone(), new.contact.clone(), policy, wrapped, webhook_secret, self.now_ms()
+                id.as_str(), &new.name, new.country.clone(), &new.timezone, new.region.clone(), new.contact.clone(), policy, wrapped, webhook_secret, self.now_ms(), new.terms.clone()
             ],
         )
         .await
@@ -116,7 +121,8 @@ impl Store {
             && old.timezone == new.timezone
             && old.region == new.region
             && old.contact == new.contact
-            && old.policy == new.policy;
+            && old.policy == new.policy
+            && old.terms == new.terms;
         if same {
             return Ok(false);
         }
@@ -124,8 +130,10 @@ impl Store {
             .map_err(|_| Error::Inconsistent { table: "controllers", column: "policy" })?;
         let mut tx = self.db.begin("update controller").await?;
         tx.exec(
-            "-- update_controller\nUPDATE controllers SET country = $2, timezone = $3, region = $4, contact = $5, policy = $6 WHERE id = $1",
-            args![id.as_str(), new.country.clone(), &new.timezone, new.region.clone(), new.contact.clone(), policy],
+            "-- update_controller\nUPDATE controllers SET country = $2, timezone = $3, region = $4, contact = $5, policy = $6, terms = $7 WHERE id = $1",
+            args![
+                id.as_str(), new.country.clone(), &new.timezone, new.region.clone(), new.contact.clone(), policy, new.terms.clone()
+            ],
         )
         .await?;
         self.append_events(&mut tx, id, actor, vec![NewEvent::new(None, "controller_updated", json!({}))]).await?;

@@ -1,9 +1,11 @@
 //! A data subject request as it is stored: what is personal in one sealed value, everything else in columns.
 
+use crate::clock::FrozenClock;
 use crate::db::{Arg, Row, args};
 use crate::sealed::place;
 use crate::work::{StepRow, read_step};
 use crate::{Error, Key, Store};
+use redress_domain::deadline::Deadlines;
 use redress_domain::plan::{FanOut, OutOfScope, Policy};
 use redress_domain::stage::Stage;
 use redress_domain::submission::Submission;
@@ -20,10 +22,10 @@ pub struct NewDsr {
     pub submission: Submission,
     /// The regulation that governs it.
     pub regulation: Option<String>,
-    /// The dates and why, as they are shown.
-    pub deadlines: Value,
-    /// The first instant that is too late (Unix ms).
-    pub due_before: i64,
+    /// The dates and why.
+    pub deadlines: Deadlines,
+    /// What the dates follow from.
+    pub clock: FrozenClock,
     /// What its controller wants.
     pub policy: Policy,
     /// Its frozen plan.
@@ -72,6 +74,10 @@ pub struct DsrRow {
     pub deadlines: Value,
     /// The first instant that is too late (Unix ms).
     pub due_before: i64,
+    /// What the dates follow from; none for a request of a release that kept no clocks.
+    pub clock: Option<FrozenClock>,
+    /// `not_started`, `running` or `paused`.
+    pub clock_state: String,
     /// Systems in which nothing is done, and why.
     pub out_of_scope: Vec<(String, String)>,
     /// Which types of identifiers it names.
@@ -386,6 +392,12 @@ impl Store {
             data_subject_received_at: row.opt_int("data_subject_received_at")?,
             deadlines: serde_json::from_str(&row.text("deadlines")?).map_err(|_| INCONSISTENT("deadlines"))?,
             due_before: row.int("due_before")?,
+            clock: row
+                .opt_text("clock")?
+                .map(|text| serde_json::from_str(&text))
+                .transpose()
+                .map_err(|_| INCONSISTENT("clock"))?,
+            clock_state: row.text("clock_state")?,
             out_of_scope: serde_json::from_str(&row.text("out_of_scope")?).map_err(|_| INCONSISTENT("out_of_scope"))?,
             identifier_types: kinds.iter().filter_map(|k| IdentifierType::parse(k)).collect(),
             closed_at: row.opt_int("closed_at")?,

@@ -7,6 +7,7 @@
 mod advance;
 mod answer;
 mod artifacts;
+mod clock;
 mod controllers;
 mod crash;
 mod db;
@@ -17,6 +18,7 @@ mod keys;
 mod migrate;
 mod purge;
 mod queue;
+mod reports;
 mod sealed;
 mod submit;
 mod systems;
@@ -26,12 +28,14 @@ mod work;
 pub use advance::Decision;
 pub use answer::{NewPackage, PackageInfo};
 pub use artifacts::{Artifact, ArtifactMeta};
+pub use clock::{BookKind, Books, ClockChange, ClockNote, ClockNow, FrozenClock};
 pub use controllers::{Controller, ControllerPolicy, NewController};
 pub use crash::crash_point;
 pub use db::{Dialect, Tx};
 pub use dsrs::{DsrDetail, DsrFilter, DsrRow, NewDsr, Submitted};
 pub use events::{AuditEvent, canonical_json};
 pub use keys::{ApiKey, Caller, Role};
+pub use reports::{ClosedDsr, OpenDsr, OpenStep, ReceivedDsr, StepTimes, SystemName};
 pub use sealed::{Key, random};
 pub use systems::{SystemRow, SystemUpsert};
 pub use wake::{Wake, ping_redis};
@@ -183,6 +187,7 @@ pub struct Store {
     wake: Wake,
     master: Arc<Key>,
     controller_keys: Arc<Mutex<HashMap<String, Arc<Key>>>>,
+    shelf: clock::SharedShelf,
     keep_closed_ms: i64,
 }
 
@@ -205,6 +210,7 @@ impl Store {
             wake,
             master: Arc::new(Key::new(options.master_key)),
             controller_keys: Arc::default(),
+            shelf: Arc::default(),
             keep_closed_ms: options.keep_closed.as_millis() as i64,
         })
     }

@@ -1,5 +1,6 @@
 //! Submitting makes a request durable with its plan, its first event and its answer, once for each idempotency key.
 
+use crate::clock::ClockColumns;
 use crate::db::args;
 use crate::dsrs::{
     DsrDetail, DsrRow, NewDsr, Submitted, key_place, out_of_scope_json, response_place, retained_result, seal_personal,
@@ -69,6 +70,8 @@ impl Store {
         let sealed = seal_personal(&key, &new.controller_id, &id, &new.submission)?;
         let systems = self.systems(&new.controller_id).await?;
         let s = &new.submission;
+        let columns = ClockColumns::of(&new.deadlines);
+        let due_before = columns.due_before;
         let row = DsrRow {
             id: id.clone(),
             controller_id: new.controller_id.clone(),
@@ -80,8 +83,10 @@ impl Store {
             attention: None,
             instruction_received_at: now,
             data_subject_received_at: s.data_subject_received_at.map(jiff::Timestamp::as_millisecond),
-            deadlines: new.deadlines.clone(),
-            due_before: new.due_before,
+            deadlines: json!(new.deadlines),
+            due_before: columns.due_before,
+            clock: Some(new.clock.clone()),
+            clock_state: columns.clock_state.to_owned(),
             out_of_scope: new.plan.out_of_scope.iter().map(|o| (o.system.clone(), o.reason.to_owned())).collect(),
             identifier_types: s.subject.identifiers.iter().map(Identifier::kind).collect(),
             closed_at: None,
@@ -96,15 +101,15 @@ impl Store {
 
         let mut tx = self.db.begin("submit").await?;
         tx.exec(
-            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, wake_at, has_callback, wrapped_key, sealed) VALUES ($1, $2, $3, $4, $5, 'received', 'received', $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15)",
+            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, wake_at, has_callback, wrapped_key, sealed, clock, clock_state, statutory_due_before, watch_at) VALUES ($1, $2, $3, $4, $5, 'received', 'received', $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15, $16, $17, $18, $6)",
             args![
                 id.as_str(), new.controller_id.as_str(), s.kind.as_str(), new.regulation.clone(), s.jurisdiction.clone(), now,
-                detail.row.data_subject_received_at, new.deadlines.to_string(), new.due_before, policy, out_of_scope_json(&new.plan.out_of_scope).to_string(),
-                json!(kinds).to_string(), s.callback_url.is_some(), wrapped, sealed
+                detail.row.data_subject_received_at, detail.row.deadlines.to_string(), due_before, policy, out_of_scope_json(&new.plan.out_of_scope).to_string(),
+                json!(kinds).to_string(), s.callback_url.is_some(), wrapped, sealed, json!(new.clock).to_string(), columns.clock_state, columns.statutory_due_before
             ],
         )
         .await?;
-        self.insert_steps(&mut tx, &new.controller_id, &id, new.due_before, &detail.steps).await?;
+        self.insert_steps(&mut tx, &new.controller_id, &id, due_before, &detail.steps).await?;
         if let Some((key_hash, body_hash)) = &new.idempotency {
             let text = serde_json::to_vec(&answer)
                 .map_err(|_| Error::Inconsistent { table: "idempotency", column: "response" })?;
@@ -117,10 +122,10 @@ impl Store {
         }
         let mut events = Events::default();
         events.push(&new.controller_id, NewEvent::new(Some(&id), "received", json!({
-            "type": s.kind, "regulation": new.regulation, "identifiers": kinds, "systems": detail.steps.len(), "due_before": new.due_before,
+            "type": s.kind, "regulation": new.regulation, "identifiers": kinds, "systems": detail.steps.len(), "due_before": due_before,
         })));
         if s.callback_url.is_some() {
-            self.insert_notice(&mut tx, &new.controller_id, &id, new.due_before, "received").await?;
+            self.insert_notice(&mut tx, &new.controller_id, &id, due_before, "received").await?;
         }
         self.append_all(&mut tx, &new.actor, events).await?;
         tx.wakes.push("advance".into());

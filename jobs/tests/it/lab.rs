@@ -1,6 +1,11 @@
 //! A lab is a store, workers, and SQLite files that play the connected systems; its clock goes, and can be set forward.
 
 use jiff::{SignedDuration, Timestamp};
+use redress_domain::calendar::CalendarSet;
+use redress_domain::deadline::{ClockFacts, Deadlines, compute};
+use redress_domain::regulation::RuleTable;
+use redress_domain::rules::Rules;
+use redress_store::{BookKind, Books, FrozenClock};
 use redress_connectors::{SystemSpec, registry};
 use redress_domain::plan::{Policy, fan_out};
 use redress_domain::submission::{RawSubmission, Submission};
@@ -68,6 +73,7 @@ impl Lab {
             region: None,
             contact: None,
             policy: ControllerPolicy::default(),
+            terms: None,
         };
         let ctl = store.create_controller(&new, "operator").await.expect("a fresh name").id;
         let engine = Arc::new(engine(store).await);
@@ -173,12 +179,13 @@ impl Lab {
         let systems = self.store().systems(&self.ctl).await.expect("read");
         let facts: Vec<_> = systems.iter().map(redress_store::SystemRow::facts).collect();
         let now = self.store().now_ms();
+        let (deadlines, clock) = dated(self.store(), kind, now + 30 * 86_400_000).await;
         let new = NewDsr {
             controller_id: self.ctl.clone(),
             submission: Submission::parse(raw, Some("DE"), self.clock.now()).expect("well formed"),
             regulation: Some("EU-GDPR".into()),
-            deadlines: json!({ "effective": { "due_on": "2099-12-21", "binding": "contract" }, "table_version": "1" }),
-            due_before: now + 30 * 86_400_000,
+            deadlines,
+            clock,
             policy: Policy::default(),
             plan: fan_out(kind, &[IdentifierType::Email], &[], &facts, None),
             idempotency: None,
@@ -266,3 +273,33 @@ pub(crate) fn options(owner: &str) -> WorkerOptions {
 }
 
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
+
+/// Dates of a request that is due before `due` (Unix ms), as the shipped table gives them otherwise.
+pub(crate) async fn dated(store: &Store, kind: RequestType, due: i64) -> (Deadlines, FrozenClock) {
+    const TABLE: &str = include_str!("../../../config/regulations.toml");
+    let table = RuleTable::parse(TABLE).expect("the shipped table");
+    let version = table.version.clone();
+    let rules = Rules::new(table, CalendarSet::default());
+    let now = store.clock().now();
+    let facts = ClockFacts {
+        request_type: kind,
+        regulations: vec!["EU-GDPR".into()],
+        jurisdiction: None,
+        controller_country: Some("DE".into()),
+        controller_timezone: "Europe/Berlin".into(),
+        data_subject_received_at: None,
+        instruction_received_at: now,
+        pauses: Vec::new(),
+        extension: None,
+        acknowledged_at: None,
+    };
+    let mut deadlines = compute(&rules, &facts, now).expect("dates");
+    let due = jiff::Timestamp::from_millisecond(due).expect("an instant");
+    deadlines.effective.due_before = due;
+    deadlines.milestones.overdue_at = due;
+    deadlines.milestones.critical_at = deadlines.milestones.critical_at.min(due);
+    deadlines.milestones.at_risk_at = deadlines.milestones.at_risk_at.min(due);
+    let regulations = store.keep_book(BookKind::Regulations, "", &version, TABLE).await.expect("kept");
+    let books = Books { regulations, calendars: Vec::new(), calendar_version: String::new(), terms: None };
+    (deadlines, FrozenClock { facts, books, regulations: vec!["EU-GDPR".into()] })
+}

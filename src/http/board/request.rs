@@ -31,7 +31,7 @@ pub(crate) async fn request(
     };
     let (controller, detail) = find(&edge, &viewer, &id).await?;
     let events = edge.store.events_of(&controller.id, &id).await?;
-    let lens = Lens::new(edge.table.clone(), controller, edge.store.now_ms());
+    let lens = Lens::new(controller, edge.store.now_ms());
     Ok(document("Request", false, &render(&controller.name, &lens, &detail, &events)))
 }
 

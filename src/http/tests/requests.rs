@@ -23,6 +23,7 @@ async fn policy(edge: &Edge, policy: ControllerPolicy) {
         region: None,
         contact: None,
         policy,
+        terms: None,
     };
     edge.store.update_controller(&edge.acme.id, &new, "test").await.unwrap();
 }

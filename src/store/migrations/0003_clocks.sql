@@ -22,6 +22,7 @@ ALTER TABLE dsrs ADD COLUMN clock_state TEXT NOT NULL DEFAULT 'running';
 ALTER TABLE dsrs ADD COLUMN statutory_due_before BIGINT;
 ALTER TABLE dsrs ADD COLUMN extended_at BIGINT;
 ALTER TABLE dsrs ADD COLUMN waiting_since BIGINT;
+ALTER TABLE dsrs ADD COLUMN attention_since BIGINT;
 ALTER TABLE dsrs ADD COLUMN watch_at BIGINT;
 ALTER TABLE dsrs ADD COLUMN band TEXT NOT NULL DEFAULT 'on_track';
 ALTER TABLE dsrs ADD COLUMN forecast TEXT;
@@ -30,17 +31,18 @@ ALTER TABLE dsrs ADD COLUMN forecast_late BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX dsrs_watch ON dsrs(watch_at) WHERE watch_at IS NOT NULL;
 CREATE INDEX dsrs_forecast_late ON dsrs(due_before) WHERE forecast_late = 1 AND closed_at IS NULL;
 CREATE INDEX dsrs_received ON dsrs(controller_id, instruction_received_at);
+CREATE INDEX dsrs_open ON dsrs(controller_id, id) WHERE closed_at IS NULL;
 CREATE INDEX dsrs_closed ON dsrs(controller_id, closed_at) WHERE closed_at IS NOT NULL;
 UPDATE dsrs SET watch_at = instruction_received_at WHERE closed_at IS NULL;
 
 -- A system that finishes by itself, days after it was asked, is asked that much earlier.
 ALTER TABLE systems ADD COLUMN completes_within_days BIGINT NOT NULL DEFAULT 0;
 
--- Since when a step has failed without a success in between; when its lease began.
+-- Since when a step has failed without a success in between, and when the watch looks at that; when its lease began.
 ALTER TABLE steps ADD COLUMN silent_since BIGINT;
-ALTER TABLE steps ADD COLUMN silence_told BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE steps ADD COLUMN silent_watch_at BIGINT;
 ALTER TABLE steps ADD COLUMN leased_at BIGINT;
-CREATE INDEX steps_silent ON steps(silent_since) WHERE silent_since IS NOT NULL AND silence_told = 0;
+CREATE INDEX steps_silent ON steps(silent_watch_at) WHERE silent_watch_at IS NOT NULL;
 
 -- How fast each system was, by hour: what was done, what failed, and for how long it was worked on.
 CREATE TABLE paces (
@@ -52,22 +54,26 @@ CREATE TABLE paces (
   PRIMARY KEY (system_id, hour)
 );
 
--- Whom the watch tells. Without a controller it is the operator's own. `target` is sealed: addresses and secret URLs.
+-- Whom the watch tells. Without a controller it is the operator's own, for the `controllers` it names or for all. Without
+-- `kinds` its role decides. `target` is sealed: addresses, secret URLs. `told_at` is when people were last told at once.
 CREATE TABLE notify_routes (
   id TEXT PRIMARY KEY,
   controller_id TEXT REFERENCES controllers(id),
+  controllers TEXT,
   name TEXT NOT NULL,
   role TEXT NOT NULL,
   channel TEXT NOT NULL,
-  kinds TEXT NOT NULL,
+  kinds TEXT,
   delivery TEXT NOT NULL,
+  timezone TEXT NOT NULL,
   target {blob} NOT NULL,
+  told_at BIGINT,
   created_at BIGINT NOT NULL,
   deleted_at BIGINT
 );
-CREATE INDEX notify_routes_controller ON notify_routes(controller_id) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX notify_routes_name ON notify_routes(COALESCE(controller_id, ''), name) WHERE deleted_at IS NULL;
 
--- What the watch saw, once each: `idem` names request, kind and occasion.
+-- What the watch saw, once each: `idem` names request, kind and occasion. What is superseded is told by a graver one.
 CREATE TABLE notices (
   id TEXT PRIMARY KEY,
   idem TEXT NOT NULL UNIQUE,
@@ -76,20 +82,25 @@ CREATE TABLE notices (
   kind TEXT NOT NULL,
   due_at BIGINT NOT NULL,
   noticed_at BIGINT NOT NULL,
+  superseded BIGINT NOT NULL,
   data TEXT NOT NULL
 );
 CREATE INDEX notices_dsr ON notices(dsr_id);
 
--- What is sent: one message a route with one or more notices. `q` as in steps: ready, wait, run, or NULL when it is over.
+-- What is sent: one message to one route with one or more notices. `q` as in steps: wait, run, or NULL when it is over. More
+-- notices join it while it is `open`, which ends when it is first sent. `reached` has a bit for each address that has it.
 CREATE TABLE messages (
   id TEXT PRIMARY KEY,
   route_id TEXT NOT NULL REFERENCES notify_routes(id),
   digest BIGINT NOT NULL,
+  open BIGINT NOT NULL,
+  notices BIGINT NOT NULL,
   q TEXT,
   not_before BIGINT NOT NULL,
   attempts BIGINT NOT NULL DEFAULT 0,
   failures BIGINT NOT NULL DEFAULT 0,
   deaths BIGINT NOT NULL DEFAULT 0,
+  reached BIGINT NOT NULL DEFAULT 0,
   lease_until BIGINT,
   token BIGINT NOT NULL DEFAULT 0,
   owner TEXT,
@@ -97,9 +108,11 @@ CREATE TABLE messages (
   sent_at BIGINT,
   created_at BIGINT NOT NULL
 );
+CREATE UNIQUE INDEX messages_open ON messages(route_id, digest) WHERE open = 1;
 CREATE INDEX messages_due ON messages(not_before) WHERE q = 'wait';
+CREATE INDEX messages_of_route ON messages(route_id, not_before) WHERE q = 'wait';
 CREATE INDEX messages_run ON messages(lease_until) WHERE q = 'run';
-CREATE UNIQUE INDEX messages_digest ON messages(route_id, not_before) WHERE digest = 1 AND q = 'wait';
+CREATE INDEX messages_lost ON messages(created_at) WHERE outcome <> 'sent';
 CREATE TABLE message_notices (
   message_id TEXT NOT NULL REFERENCES messages(id),
   notice_id TEXT NOT NULL REFERENCES notices(id),

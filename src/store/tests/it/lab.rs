@@ -1,11 +1,16 @@
 //! A lab is one empty database with a store on it, a clock that stands still, and a side door to look at the rows.
 
+use redress_domain::calendar::CalendarSet;
+use redress_domain::deadline::{ClockFacts, Deadlines, compute};
 use redress_domain::plan::{FanOut, Policy, fan_out};
+use redress_domain::regulation::RuleTable;
+use redress_domain::rules::Rules;
 use redress_domain::step::{Phase, StepState};
 use redress_domain::submission::{RawSubmission, Submission};
 use redress_domain::{
     Clock as _, ControllerId, DsrId, IdentifierType, ManualClock, Personal, RequestType, SystemId, Verb,
 };
+use redress_store::{BookKind, Books, FrozenClock};
 use redress_store::{
     ControllerPolicy, Dialect, DsrDetail, Error, Finish, Lease, NewController, NewDsr, NewPackage, Options, StepResult,
     Store, Submitted, SystemUpsert, Wake, WorkKind,
@@ -176,6 +181,7 @@ impl Lab {
             region: Some("eu".into()),
             contact: None,
             policy: ControllerPolicy::default(),
+            terms: None,
         };
         self.store.create_controller(&new, "operator").await.expect("a fresh name").id
     }
@@ -214,12 +220,13 @@ impl Lab {
             callback_url: wish.callback.then(|| Personal::from("https://hooks.canary.example/dsr")),
             ..RawSubmission::default()
         };
+        let (deadlines, clock) = dated(&self.store, wish.kind, wish.due).await;
         NewDsr {
             controller_id: controller.clone(),
             submission: Submission::parse(raw, Some("DE"), self.clock.now()).expect("well formed"),
             regulation: Some("EU-GDPR".into()),
-            deadlines: json!({ "effective": { "due_on": "2026-12-21", "binding": "contract" } }),
-            due_before: wish.due,
+            deadlines,
+            clock,
             policy: wish.policy,
             plan: self.plan(controller, wish.kind).await,
             idempotency: wish.key.clone(),
@@ -388,4 +395,34 @@ pub(crate) fn later(not_before: i64, failed: bool, attention: bool) -> StepResul
 
 pub(crate) fn attention() -> StepResult {
     StepResult::Attention { code: "credentials_refused".into(), detail: "set the password".into() }
+}
+
+/// Dates of a request that is due before `due` (Unix ms), as the shipped table gives them otherwise.
+pub(crate) async fn dated(store: &Store, kind: RequestType, due: i64) -> (Deadlines, FrozenClock) {
+    const TABLE: &str = include_str!("../../../../config/regulations.toml");
+    let table = RuleTable::parse(TABLE).expect("the shipped table");
+    let version = table.version.clone();
+    let rules = Rules::new(table, CalendarSet::default());
+    let now = store.clock().now();
+    let facts = ClockFacts {
+        request_type: kind,
+        regulations: vec!["EU-GDPR".into()],
+        jurisdiction: None,
+        controller_country: Some("DE".into()),
+        controller_timezone: "Europe/Berlin".into(),
+        data_subject_received_at: None,
+        instruction_received_at: now,
+        pauses: Vec::new(),
+        extension: None,
+        acknowledged_at: None,
+    };
+    let mut deadlines = compute(&rules, &facts, now).expect("dates");
+    let due = jiff::Timestamp::from_millisecond(due).expect("an instant");
+    deadlines.effective.due_before = due;
+    deadlines.milestones.overdue_at = due;
+    deadlines.milestones.critical_at = deadlines.milestones.critical_at.min(due);
+    deadlines.milestones.at_risk_at = deadlines.milestones.at_risk_at.min(due);
+    let regulations = store.keep_book(BookKind::Regulations, "", &version, TABLE).await.expect("kept");
+    let books = Books { regulations, calendars: Vec::new(), calendar_version: String::new(), terms: None };
+    (deadlines, FrozenClock { facts, books, regulations: vec!["EU-GDPR".into()] })
 }

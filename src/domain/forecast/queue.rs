@@ -1,0 +1,165 @@
+//! The queue of a system is worked off by the earliest due date; a turn is when one step of it is at work.
+//!
+//! [`turns`] does what the claimer does, with the one simplification that a system is one worker with the measured pace: whoever
+//! is due first among those that may begin goes next, and the second read goes right behind what it reads, unless the system
+//! first takes days by itself.
+
+use super::pace::Pace;
+use crate::Verb;
+use crate::step::{Phase, StepState};
+use crate::words::spelled;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+const DAY_MS: i64 = 86_400_000;
+/// A turn beyond this is not told apart from never (ms).
+const HORIZON_MS: i64 = 36_525 * DAY_MS;
+
+spelled! {
+    /// What the queue's own column says of a step.
+    Queued {
+        /// It may be claimed.
+        Ready = "ready",
+        /// Its time comes later.
+        Wait = "wait",
+        /// A worker has it.
+        Run = "run",
+        /// It is parked while its controller is awaited.
+        Held = "held",
+    }
+}
+
+/// A step as the queue knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct StepFacts {
+    /// What is done.
+    pub verb: Verb,
+    /// What came of it so far.
+    pub state: StepState,
+    /// Acting or verifying.
+    pub phase: Phase,
+    /// Whether it is in the queue.
+    pub queued: Option<Queued>,
+    /// Not before this moment (Unix ms).
+    pub not_before: i64,
+    /// When its lease began (Unix ms), if one holds it.
+    pub leased_at: Option<i64>,
+    /// When it acted, or an external system was asked (Unix ms).
+    pub acted_at: Option<i64>,
+    /// A person must look at it.
+    pub attention: bool,
+}
+
+/// What is left to do of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Job {
+    /// When it may begin (Unix ms).
+    pub release: i64,
+    /// A worker has it since `release`.
+    pub running: bool,
+    /// Somebody has to say something first: it takes no time from others until then.
+    pub aside: bool,
+    /// After its first call the system takes this long by itself (ms).
+    pub gap_ms: i64,
+    /// Calls after that.
+    pub more: u8,
+}
+
+impl StepFacts {
+    /// What is left to do; none if it is settled. `begins_at` is when the work on its request may begin, `aside` that a person
+    /// has to say something first.
+    pub fn job(&self, completes_within_days: i64, begins_at: i64, aside: bool, now: i64) -> Option<Job> {
+        if self.state.is_settled(self.verb) {
+            return None;
+        }
+        let read = u8::from(self.verb.must_be_verified());
+        let takes = completes_within_days.saturating_mul(DAY_MS);
+        let running = self.queued == Some(Queued::Run);
+        let (release, aside) = match self.queued {
+            Some(Queued::Run) => (self.leased_at.unwrap_or(now).min(now), false),
+            Some(Queued::Ready) => (now, false),
+            Some(Queued::Wait) => (self.not_before.max(now), false),
+            Some(Queued::Held) => (self.not_before.max(begins_at).max(now), true),
+            None => (begins_at.max(now), aside || self.attention),
+        };
+        let job = Job { release, running, aside, gap_ms: 0, more: 0 };
+        Some(match (self.phase, self.state) {
+            (Phase::Verify, _) => job,
+            // It was asked and does it by itself: what it promised counts, not when it is next looked at.
+            (Phase::Act, StepState::External) => {
+                let done_at = self.acted_at.map_or(release, |at| at.saturating_add(takes)).max(release);
+                Job { release: done_at, running: running && done_at <= now, more: read, ..job }
+            }
+            (Phase::Act, _) if takes > 0 => Job { gap_ms: takes, more: 1 + read, ..job },
+            (Phase::Act, _) => Job { more: read, ..job },
+        })
+    }
+}
+
+/// When a step is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Its first call begins (Unix ms).
+    pub begins_at: i64,
+    /// Its first call ends: it acted, or was asked to.
+    pub acts_at: i64,
+    /// Its last call ends.
+    pub ends_at: i64,
+    /// Other steps that are worked on before it begins.
+    pub steps_before: u64,
+    /// Calls that are made for them.
+    pub calls_before: u64,
+}
+
+/// The turn of each job of one system; the jobs are in the order of the queue, the earliest due first.
+pub fn turns(jobs: &[Job], pace: Pace, now: i64) -> Vec<Turn> {
+    let cost = pace.micros;
+    let mut at = started_at(jobs, cost, now);
+    let none = Turn { begins_at: 0, acts_at: 0, ends_at: 0, steps_before: 0, calls_before: 0 };
+    let mut all = vec![none; jobs.len()];
+    // What may not begin yet, by its time; what may, by its place, those first that a worker has already.
+    let mut later: BinaryHeap<Reverse<(i64, usize, bool)>> = BinaryHeap::with_capacity(jobs.len());
+    let mut ready: BinaryHeap<Reverse<(bool, usize, bool)>> = BinaryHeap::new();
+    later.extend(jobs.iter().enumerate().map(|(i, job)| {
+        let release = if job.running { at } else { job.release.saturating_mul(1_000) };
+        Reverse((release, i, false))
+    }));
+    let (mut steps, mut calls) = (0, 0);
+    let ms = |micros: i64| (micros / 1_000 + i64::from(micros % 1_000 > 0)).min(now.saturating_add(HORIZON_MS));
+    loop {
+        while later.peek().is_some_and(|Reverse((release, ..))| *release <= at) {
+            let Some(Reverse((_, i, rest))) = later.pop() else { break };
+            ready.push(Reverse((!jobs[i].running, i, rest)));
+        }
+        let Some(Reverse((_, i, rest))) = ready.pop() else {
+            let Some(Reverse((next, ..))) = later.peek() else { break };
+            at = *next;
+            continue;
+        };
+        let (job, turn) = (&jobs[i], &mut all[i]);
+        let made = if rest { i64::from(job.more) } else { 1 + if job.gap_ms == 0 { i64::from(job.more) } else { 0 } };
+        let done = at.saturating_add(cost.saturating_mul(made));
+        if !rest {
+            let acts = at.saturating_add(cost);
+            *turn = Turn { begins_at: ms(at), acts_at: ms(acts), ends_at: 0, steps_before: steps, calls_before: calls };
+            if job.gap_ms > 0 {
+                later.push(Reverse((acts.saturating_add(job.gap_ms.saturating_mul(1_000)), i, true)));
+            }
+            steps += u64::from(!job.aside);
+        }
+        turn.ends_at = ms(done);
+        if !job.aside {
+            calls += made.unsigned_abs();
+            at = done;
+        }
+    }
+    all
+}
+
+/// When what is running now was begun, in microseconds: at the latest moment that still lets all of it end now or later.
+fn started_at(jobs: &[Job], cost: i64, now: i64) -> i64 {
+    let running = jobs.iter().filter(|job| job.running);
+    let (count, since) = running.fold((0_i64, now), |(count, since), job| (count + 1, since.min(job.release)));
+    let now = now.saturating_mul(1_000);
+    now.saturating_sub(cost.saturating_mul(count)).max(since.saturating_mul(1_000))
+}

@@ -1,0 +1,468 @@
+//! What reports are counted from: columns without personal data, read page by page. Nothing sealed is read, let alone opened.
+//!
+//! A page is a statement of its own, so a report over many pages is not one instant of the database: a request that ends while the
+//! report is made is counted as open or as closed, or in both parts, and the next report has it right.
+
+use crate::db::{Arg, Dialect, Row, args};
+use crate::work::places;
+use crate::{Error, Store};
+use redress_domain::deadline::{Milestones, Pause};
+use redress_domain::regulation::PauseKind;
+use redress_domain::report::OpenClock;
+use redress_domain::stage::Stage;
+use redress_domain::{ControllerId, DsrId, RequestType, StepId, SystemId};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Requests that are read at a time.
+const PAGE: i64 = 1_000;
+/// The clock of a controller and ours may differ by this much (ms), and be right.
+const DAY_MS: i64 = 86_400_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// An open request as reports see it. Instants are Unix ms.
+#[derive(Debug, Clone)]
+pub struct OpenDsr {
+    /// Which.
+    pub id: DsrId,
+    /// Which right.
+    pub kind: RequestType,
+    /// Which regulation governs it, of several the one that is due first.
+    pub regulation: Option<String>,
+    /// Where it stands.
+    pub stage: Stage,
+    /// A person must do something.
+    pub needs_attention: bool,
+    /// When the person asked, as far as known; else when we were told.
+    pub received_at: i64,
+    /// The first instant that is too late.
+    pub due_before: i64,
+    /// The law's date has passed and is not moved by a pause.
+    pub past_statutory: bool,
+    /// How its clock stands.
+    pub clock: OpenClock,
+    /// Since when it stands still, where it does and that is recorded.
+    pub clock_stopped_at: Option<i64>,
+    /// When each band begins; none for a request from before bands were kept.
+    pub milestones: Option<Milestones>,
+    /// The band that the watch saw last.
+    pub band: String,
+    /// It was extended.
+    pub extended: bool,
+    /// It is expected to finish too late.
+    pub forecast_late: bool,
+    /// What is still to be done in connected systems.
+    pub steps: Vec<OpenStep>,
+}
+
+/// A step of an open request that is not settled.
+#[derive(Debug, Clone)]
+pub struct OpenStep {
+    /// Which.
+    pub id: StepId,
+    /// Where.
+    pub system_id: SystemId,
+    /// A person must do something.
+    pub needs_attention: bool,
+    /// The system carries it out itself and is asked again.
+    pub external: bool,
+    /// Since when it has failed or waited for a person (Unix ms), if it does.
+    pub stuck_since: Option<i64>,
+}
+
+/// A request that ended, as reports see it. Instants are Unix ms.
+#[derive(Debug, Clone)]
+pub struct ClosedDsr {
+    /// Which right.
+    pub kind: RequestType,
+    /// Which regulation governed it, of several the one that was due first.
+    pub regulation: Option<String>,
+    /// How it ended.
+    pub stage: Stage,
+    /// When the person asked, as far as known; else when we were told.
+    pub received_at: i64,
+    /// When it ended.
+    pub closed_at: i64,
+    /// The first instant that was too late.
+    pub due_before: i64,
+    /// The first instant that was too late for the law, if one set a date.
+    pub statutory_due_before: Option<i64>,
+    /// It was extended.
+    pub extended: bool,
+}
+
+/// Steps on one system of requests that ended, as many as took equally long.
+#[derive(Debug, Clone)]
+pub struct StepTimes {
+    /// On which system.
+    pub system_id: SystemId,
+    /// How long from the moment the work could begin to the effect being seen (ms, rounded down to a tenth of a second below a
+    /// minute, a second below an hour, a minute below a day, else an hour); none if nothing was done.
+    pub ms: Option<i64>,
+    /// How many.
+    pub steps: u64,
+    /// Of how many the request was answered.
+    pub answered: u64,
+    /// Of how many it was answered in time.
+    pub in_time: u64,
+}
+
+/// A connected system as reports name it; one that is no longer connected still has a history.
+#[derive(Debug, Clone)]
+pub struct SystemName {
+    /// Its id.
+    pub id: SystemId,
+    /// The controller's name for it.
+    pub name: String,
+    /// `crm`, `marketing`, `email`, `database`, …
+    pub family: String,
+    /// Which connector reaches it.
+    pub connector: String,
+    /// It has been disconnected.
+    pub disconnected: bool,
+}
+
+/// A request under one regulation, by when it was received. Instants are Unix ms.
+#[derive(Debug, Clone)]
+pub struct ReceivedDsr {
+    /// Which right.
+    pub kind: RequestType,
+    /// Where it stands, or how it ended.
+    pub stage: Stage,
+    /// When the person asked, as far as known; else when we were told.
+    pub received_at: i64,
+    /// When it ended.
+    pub closed_at: Option<i64>,
+    /// The reason code, if it was refused and one was given.
+    pub denial: Option<String>,
+}
+
+/// What a report wants to know of `dsrs.clock`; none of the rest.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ClockForm {
+    facts: PausesForm,
+    regulations: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PausesForm {
+    pauses: Vec<Pause>,
+}
+
+const DSRS: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "dsrs", column };
+const STEPS: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "steps", column };
+
+/// A member of a JSON column as text, or NULL.
+fn member(dialect: Dialect, column: &str, path: &[&str]) -> String {
+    match dialect {
+        Dialect::Sqlite => format!("({column} ->> '$.{}')", path.join(".")),
+        Dialect::Postgres => format!("(CAST({column} AS json) #>> '{{{}}}')", path.join(",")),
+    }
+}
+
+fn kind(row: &Row) -> Result<RequestType, Error> {
+    RequestType::parse(&row.text("kind")?).ok_or(DSRS("kind"))
+}
+
+fn stage(row: &Row) -> Result<Stage, Error> {
+    Stage::parse(&row.text("stage")?).ok_or(DSRS("stage"))
+}
+
+fn dsr_id(row: &Row, column: &'static str) -> Result<DsrId, Error> {
+    DsrId::parse(&row.text(column)?).map_err(|_| DSRS("id"))
+}
+
+fn system_id(row: &Row) -> Result<SystemId, Error> {
+    SystemId::parse(&row.text("system_id")?).map_err(|_| STEPS("system_id"))
+}
+
+fn clock_form(row: &Row) -> Result<ClockForm, Error> {
+    row.opt_text("clock")?
+        .map_or(Ok(ClockForm::default()), |text| serde_json::from_str(&text))
+        .map_err(|_| DSRS("clock"))
+}
+
+/// How the clock stands, and since when it stands still.
+fn clock(row: &Row) -> Result<(OpenClock, Option<i64>), Error> {
+    let state = row.text("clock_state")?;
+    if state == "running" {
+        return Ok((OpenClock::Running, None));
+    }
+    let mut open = clock_form(row)?.facts.pauses;
+    open.retain(|pause| pause.to.is_none());
+    // Of several things that are awaited the first one counts.
+    let first: Option<(i64, PauseKind)> = open.iter().map(|p| (p.from.as_millisecond(), p.kind)).min();
+    let since = first.map(|(at, _)| at);
+    match state.as_str() {
+        "not_started" => Ok((OpenClock::NotStarted, since)),
+        "paused" => Ok((OpenClock::Paused(first.map(|(_, kind)| kind)), since)),
+        _ => Err(DSRS("clock_state")),
+    }
+}
+
+fn open_dsr(row: &Row, steps: Vec<OpenStep>) -> Result<OpenDsr, Error> {
+    let (clock, clock_stopped_at) = clock(row)?;
+    let milestones = row.opt_text("milestones")?;
+    Ok(OpenDsr {
+        id: dsr_id(row, "id")?,
+        kind: kind(row)?,
+        regulation: row.opt_text("regulation")?,
+        stage: stage(row)?,
+        needs_attention: row.text("status")? == "needs_attention",
+        received_at: row.int("received_at")?,
+        due_before: row.int("due_before")?,
+        past_statutory: row.opt_text("statutory_clock")?.is_some_and(|state| state == "running"),
+        clock,
+        clock_stopped_at,
+        milestones: milestones.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| DSRS("deadlines"))?,
+        band: row.text("band")?,
+        extended: row.opt_int("extended_at")?.is_some(),
+        forecast_late: row.int("forecast_late")? != 0,
+        steps,
+    })
+}
+
+impl Store {
+    /// Shows every open request of a controller to `visit`, in no particular order, with what is still to be done for it.
+    ///
+    /// # Errors
+    /// The database is away, or a row is inconsistent.
+    pub async fn each_open_dsr(
+        &self,
+        controller_id: &ControllerId,
+        mut visit: impl FnMut(OpenDsr) + Send,
+    ) -> Result<(), Error> {
+        let dialect = self.db.dialect();
+        // A member is cut out of the JSON where it decides something, and only there.
+        let sql = format!(
+            "-- report_open\nSELECT id, kind, regulation, stage, status, COALESCE(data_subject_received_at, instruction_received_at) AS received_at, due_before, clock_state, CASE WHEN clock_state = 'running' THEN NULL ELSE clock END AS clock, CASE WHEN statutory_due_before <= $4 THEN COALESCE({}, 'running') END AS statutory_clock, {} AS milestones, band, extended_at, forecast_late FROM dsrs WHERE controller_id = $1 AND closed_at IS NULL AND id > $2 ORDER BY id LIMIT $3",
+            member(dialect, "deadlines", &["statutory", "clock"]),
+            member(dialect, "deadlines", &["milestones"]),
+        );
+        let now = self.now_ms();
+        let mut after = String::new();
+        loop {
+            let rows = self.db.rows(&sql, args![controller_id.as_str(), after.as_str(), PAGE, now]).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            let last = last.text("id")?;
+            let mut steps = self.open_steps(controller_id, &after, &last).await?;
+            for row in &rows {
+                let own = steps.remove(row.text("id")?.as_str()).unwrap_or_default();
+                visit(open_dsr(row, own)?);
+            }
+            after = last;
+        }
+    }
+
+    /// The unsettled steps of the open requests after `after` up to and including `last`.
+    async fn open_steps(
+        &self,
+        controller_id: &ControllerId,
+        after: &str,
+        last: &str,
+    ) -> Result<BTreeMap<String, Vec<OpenStep>>, Error> {
+        let rows = self
+            .db
+            .rows(
+                "-- report_open_steps\nSELECT st.id, st.dsr_id, st.system_id, st.attention, st.state, CASE WHEN st.attention = 1 OR st.failures > 0 THEN COALESCE(st.silent_since, st.acted_at, st.created_at) END AS stuck_since FROM dsrs d JOIN steps st ON st.dsr_id = d.id WHERE d.controller_id = $1 AND d.closed_at IS NULL AND d.id > $2 AND d.id <= $3 AND st.system_id IS NOT NULL AND st.state NOT IN ('nothing_found', 'retained', 'verified') AND NOT (st.state = 'done' AND st.q IS NULL AND st.attention = 0)",
+                args![controller_id.as_str(), after, last],
+            )
+            .await?;
+        let mut all: BTreeMap<String, Vec<OpenStep>> = BTreeMap::new();
+        for row in &rows {
+            all.entry(row.text("dsr_id")?).or_default().push(OpenStep {
+                id: StepId::parse(&row.text("id")?).map_err(|_| STEPS("id"))?,
+                system_id: system_id(row)?,
+                needs_attention: row.int("attention")? != 0,
+                external: row.text("state")? == "external",
+                stuck_since: row.opt_int("stuck_since")?,
+            });
+        }
+        Ok(all)
+    }
+
+    /// Shows every request of a controller that ended at or after `from` and before `to` (Unix ms) to `visit`.
+    ///
+    /// # Errors
+    /// The database is away, or a row is inconsistent.
+    pub async fn each_closed_dsr(
+        &self,
+        controller_id: &ControllerId,
+        from: i64,
+        to: i64,
+        mut visit: impl FnMut(ClosedDsr) + Send,
+    ) -> Result<(), Error> {
+        let (mut from, mut after) = (from, String::new());
+        loop {
+            let rows = self
+                .db
+                .rows(
+                    "-- report_closed\nSELECT id, kind, regulation, stage, COALESCE(data_subject_received_at, instruction_received_at) AS received_at, closed_at, due_before, statutory_due_before, extended_at FROM dsrs WHERE controller_id = $1 AND closed_at IS NOT NULL AND closed_at >= $2 AND closed_at < $3 AND (closed_at > $2 OR id > $4) ORDER BY closed_at, id LIMIT $5",
+                    args![controller_id.as_str(), from, to, after.as_str(), PAGE],
+                )
+                .await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            (from, after) = (last.int("closed_at")?, last.text("id")?);
+            for row in &rows {
+                visit(ClosedDsr {
+                    kind: kind(row)?,
+                    regulation: row.opt_text("regulation")?,
+                    stage: stage(row)?,
+                    received_at: row.int("received_at")?,
+                    closed_at: row.int("closed_at")?,
+                    due_before: row.int("due_before")?,
+                    statutory_due_before: row.opt_int("statutory_due_before")?,
+                    extended: row.opt_int("extended_at")?.is_some(),
+                });
+            }
+        }
+    }
+
+    /// How long the steps of the requests took that ended at or after `from` and before `to` (Unix ms), counted in the database.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn step_times(&self, controller_id: &ControllerId, from: i64, to: i64) -> Result<Vec<StepTimes>, Error> {
+        // Work can begin when nobody is waited for any more: after an approval, after the cooling-off.
+        let took =
+            "COALESCE(st.verified_at, st.acted_at) - COALESCE(d.cooling_off_until, d.approved_at, st.created_at)";
+        let rows = self
+            .db
+            .rows(
+                &format!(
+                    "-- report_step_times\nSELECT system_id, CASE WHEN took < 0 THEN 0 WHEN took < 60000 THEN took / 100 * 100 WHEN took < 3600000 THEN took / 1000 * 1000 WHEN took < 86400000 THEN took / 60000 * 60000 ELSE took / 3600000 * 3600000 END AS ms, COUNT(*) AS n, COUNT(CASE WHEN stage IN ('completed', 'partially_completed', 'rejected') THEN 1 END) AS answered, COUNT(CASE WHEN stage IN ('completed', 'partially_completed', 'rejected') AND closed_at < due_before THEN 1 END) AS in_time FROM (SELECT st.system_id, {took} AS took, d.stage, d.closed_at, d.due_before FROM dsrs d JOIN steps st ON st.dsr_id = d.id WHERE d.controller_id = $1 AND d.closed_at IS NOT NULL AND d.closed_at >= $2 AND d.closed_at < $3 AND st.system_id IS NOT NULL) AS times GROUP BY 1, 2"
+                ),
+                args![controller_id.as_str(), from, to],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(StepTimes {
+                    system_id: system_id(row)?,
+                    ms: row.opt_int("ms")?,
+                    steps: row.int("n")?.unsigned_abs(),
+                    answered: row.int("answered")?.unsigned_abs(),
+                    in_time: row.int("in_time")?.unsigned_abs(),
+                })
+            })
+            .collect()
+    }
+
+    /// How many tries succeeded and how many failed on each system in the hours that touch the time from `from` to `to` (Unix ms).
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn tries(
+        &self,
+        controller_id: &ControllerId,
+        from: i64,
+        to: i64,
+    ) -> Result<BTreeMap<SystemId, (u64, u64)>, Error> {
+        let rows = self
+            .db
+            .rows(
+                "-- report_tries\nSELECT p.system_id, CAST(SUM(p.done) AS BIGINT) AS done, CAST(SUM(p.failed) AS BIGINT) AS failed FROM paces p JOIN systems sy ON sy.id = p.system_id WHERE sy.controller_id = $1 AND p.hour >= $2 AND p.hour < $3 GROUP BY p.system_id",
+                args![controller_id.as_str(), from.div_euclid(HOUR_MS), to.div_euclid(HOUR_MS) + 1],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| Ok((system_id(row)?, (row.int("done")?.unsigned_abs(), row.int("failed")?.unsigned_abs()))))
+            .collect()
+    }
+
+    /// Every system that a controller has or had, by name.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn system_names(&self, controller_id: &ControllerId) -> Result<Vec<SystemName>, Error> {
+        let rows = self
+            .db
+            .rows(
+                "-- report_systems\nSELECT id AS system_id, name, family, connector, deleted_at FROM systems WHERE controller_id = $1 ORDER BY name, id",
+                args![controller_id.as_str()],
+            )
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(SystemName {
+                    id: system_id(row)?,
+                    name: row.text("name")?,
+                    family: row.text("family")?,
+                    connector: row.text("connector")?,
+                    disconnected: row.opt_int("deleted_at")?.is_some(),
+                })
+            })
+            .collect()
+    }
+
+    /// Shows every request that a regulation governs, alone or with others, and that was received at or after `from` and before
+    /// `to` (Unix ms), to `visit`.
+    ///
+    /// # Errors
+    /// The database is away, or a row is inconsistent.
+    pub async fn each_received_dsr(
+        &self,
+        controller_id: &ControllerId,
+        regulation: &str,
+        from: i64,
+        to: i64,
+        mut visit: impl FnMut(ReceivedDsr) + Send,
+    ) -> Result<(), Error> {
+        // We are never told before the person asks, so that a request of this time was not told of before it; clocks may differ.
+        let (mut told_from, mut after) = (from - DAY_MS, String::new());
+        let named = format!("%\"{regulation}\"%");
+        loop {
+            let rows = self
+                .db
+                .rows(
+                    "-- report_received\nSELECT id, kind, regulation, clock, stage, instruction_received_at, COALESCE(data_subject_received_at, instruction_received_at) AS received_at, closed_at FROM dsrs WHERE controller_id = $1 AND instruction_received_at >= $2 AND (instruction_received_at > $2 OR id > $3) AND COALESCE(data_subject_received_at, instruction_received_at) >= $4 AND COALESCE(data_subject_received_at, instruction_received_at) < $5 AND (regulation = $6 OR clock LIKE $7) ORDER BY instruction_received_at, id LIMIT $8",
+                    args![controller_id.as_str(), told_from, after.as_str(), from, to, regulation, named.as_str(), PAGE],
+                )
+                .await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            (told_from, after) = (last.int("instruction_received_at")?, last.text("id")?);
+            let mut denials = self.denials(controller_id, &rows).await?;
+            for row in &rows {
+                let governs = row.opt_text("regulation")?.as_deref() == Some(regulation)
+                    || clock_form(row)?.regulations.iter().any(|id| id == regulation);
+                if governs {
+                    visit(ReceivedDsr {
+                        kind: kind(row)?,
+                        stage: stage(row)?,
+                        received_at: row.int("received_at")?,
+                        closed_at: row.opt_int("closed_at")?,
+                        denial: denials.remove(row.text("id")?.as_str()),
+                    });
+                }
+            }
+        }
+    }
+
+    /// The reason codes of the refusals among these rows, by request; the last one counts.
+    async fn denials(&self, controller_id: &ControllerId, rows: &[Row]) -> Result<BTreeMap<String, String>, Error> {
+        let mut arguments: Vec<Arg> = args![controller_id.as_str()];
+        for row in rows {
+            if stage(row)? == Stage::Rejected {
+                arguments.push(row.text("id")?.into());
+            }
+        }
+        let mut all = BTreeMap::new();
+        if arguments.len() > 1 {
+            let sql = format!(
+                "-- report_denials\nSELECT dsr_id, data FROM events WHERE controller_id = $1 AND kind = 'rejected' AND dsr_id IN ({}) ORDER BY seq",
+                places(2, arguments.len() - 1)
+            );
+            for row in self.db.rows(&sql, arguments).await? {
+                let data: Value = serde_json::from_str(&row.text("data")?)
+                    .map_err(|_| Error::Inconsistent { table: "events", column: "data" })?;
+                if let Some(reason) = data["reason"].as_str() {
+                    all.insert(row.text("dsr_id")?, reason.to_owned());
+                }
+            }
+        }
+        Ok(all)
+    }
+}
