@@ -133,6 +133,7 @@ impl App {
                 let engine = engine.clone();
                 async move { Self::check_system(&engine, &system).await }.boxed()
             }),
+            processor: self.config.processor.clone(),
             signing_key: self.signing_key(),
             body_limit: self.config.http.body_limit_bytes,
             request_timeout: Duration::from_secs(self.config.http.request_timeout_seconds),

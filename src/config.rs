@@ -45,6 +45,8 @@ pub struct Config {
     pub requests: Requests,
     /// What dates are computed by.
     pub deadlines: Deadlines,
+    /// Who we are, for the record of processing.
+    pub processor: Processor,
     /// Where calls that callers ask for may go.
     pub outbound: Outbound,
     /// What is logged, and how.
@@ -137,6 +139,29 @@ pub struct Deadlines {
     /// The folder of holiday calendars; none for those built in.
     #[serde(deserialize_with = "path_or_none")]
     pub calendars_dir: Option<PathBuf>,
+}
+
+/// `[processor]`: Art. 30(2)(a) and (d) GDPR.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Processor {
+    /// Its name.
+    #[serde(deserialize_with = "text_or_none")]
+    pub name: Option<String>,
+    /// How it is reached about data protection.
+    #[serde(deserialize_with = "text_or_none")]
+    pub contact: Option<String>,
+    /// Its postal address.
+    #[serde(deserialize_with = "text_or_none")]
+    pub address: Option<String>,
+    /// Its data protection officer, with contact details.
+    #[serde(deserialize_with = "text_or_none")]
+    pub dpo: Option<String>,
+    /// Its representative in the Union, with contact details.
+    #[serde(deserialize_with = "text_or_none")]
+    pub representative: Option<String>,
+    /// Its technical and organizational measures, beside those of this software.
+    pub security_measures: Vec<String>,
 }
 
 /// `[outbound]`

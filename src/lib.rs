@@ -12,6 +12,7 @@ pub mod connected;
 pub mod demo_seed;
 pub mod http;
 pub mod provision;
+mod report;
 pub mod rules;
 pub mod server;
 pub mod telemetry;

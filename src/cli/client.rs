@@ -295,11 +295,11 @@ impl List {
 #[derive(Debug, Args)]
 pub(crate) struct Act {
     #[command(flatten)]
-    connection: Connection,
+    pub(super) connection: Connection,
     /// The request, `dsr_…`.
-    id: String,
+    pub(super) id: String,
     #[command(flatten)]
-    output: Json,
+    pub(super) output: Json,
 }
 
 impl Act {
@@ -383,7 +383,7 @@ fn line(view: &Value) -> String {
     )
 }
 
-fn print(view: &Value, json: bool) {
+pub(super) fn print(view: &Value, json: bool) {
     if json {
         println!("{view}");
         return;

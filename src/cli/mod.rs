@@ -1,8 +1,11 @@
 //! The command line: operators set an installation up, controllers' engineers use the API from a terminal.
 
 mod client;
+mod clocks;
+mod deadline;
 mod demo;
 mod operator;
+mod report;
 
 use crate::app::{self, App, Role};
 use crate::config::{Config, Environment};
@@ -53,6 +56,9 @@ enum Command {
     Connector(operator::ConnectorCommand),
     /// Check a certificate, a package or an audit export offline.
     Verify(operator::Verify),
+    /// Reports on deadlines, on the CCPA's metrics, and the record of processing.
+    #[command(subcommand)]
+    Report(report::ReportCommand),
     /// Submit a request.
     Submit(Box<client::Submit>),
     /// Show a request with its steps.
@@ -67,6 +73,18 @@ enum Command {
     Retry(client::Act),
     /// Refuse a request, with a reason code.
     Reject(client::Reject),
+    /// Stop a request's clock and its work while something is awaited.
+    Pause(clocks::Pause),
+    /// Let a paused request go on.
+    Resume(clocks::Resume),
+    /// Record that the person was told of an extension, with the reasons.
+    Extend(clocks::Extend),
+    /// Record that receipt was acknowledged to the person.
+    Acknowledge(clocks::Acknowledge),
+    /// Compute the dates of a request and say why.
+    Deadline(Box<deadline::Deadline>),
+    /// Compute the dates of open requests again, by the rules of today; every change is logged.
+    Recompute(clocks::Recompute),
     /// Fetch the package of an access request.
     Package(client::Fetch),
     /// Fetch the certificate of a request.
@@ -130,6 +148,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Apply(apply) => apply.run(settings()?, &environment).await,
         Command::Connector(command) => command.run(settings).await,
         Command::Verify(verify) => verify.run(),
+        Command::Report(command) => command.run(settings()?).await,
         Command::Submit(submit) => submit.run(&environment).await,
         Command::Show(show) => show.run(&environment).await,
         Command::List(list) => list.run(&environment).await,
@@ -137,6 +156,12 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Withdraw(act) => act.run(&environment, "withdraw").await,
         Command::Retry(act) => act.run(&environment, "retry").await,
         Command::Reject(reject) => reject.run(&environment).await,
+        Command::Pause(pause) => pause.run(&environment).await,
+        Command::Resume(resume) => resume.run(&environment).await,
+        Command::Extend(extend) => extend.run(&environment).await,
+        Command::Acknowledge(acknowledge) => acknowledge.run(&environment).await,
+        Command::Deadline(deadline) => deadline.run(quiet),
+        Command::Recompute(recompute) => recompute.run(settings()?).await,
         Command::Package(fetch) => fetch.run(&environment, "package").await,
         Command::Certificate(fetch) => fetch.run(&environment, "certificate").await,
         Command::Audit(connection) => client::audit(&connection, &environment).await,

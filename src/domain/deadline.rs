@@ -6,12 +6,14 @@
 //! planned by the effective date: the earlier of the contract's and the law's less a buffer for the controller.
 
 mod calendar;
+mod change;
 mod clock;
 mod effective;
 mod milestones;
 mod trace;
 
 pub use calendar::Calendar;
+pub use change::{Change, Refusal};
 pub use clock::{ClockDates, ClockInput, ClockState, ExtensionNotice, Pause, run};
 pub use effective::{Bound, effective};
 pub use milestones::{Band, Milestones};
@@ -20,7 +22,7 @@ pub(crate) use clock::day_start;
 
 use crate::RequestType;
 use crate::calendar::WorkingDays;
-use crate::regulation::{Choice, ChoiceError, ChosenBy, Period, Regulation, Rule};
+use crate::regulation::{Choice, ChoiceError, ChosenBy, Extension, Period, Regulation, Rule};
 use crate::rules::{Place, Rules};
 use crate::words::spelled;
 use jiff::Timestamp;
@@ -144,6 +146,9 @@ pub struct StatutoryDue {
     /// The last day to tell the person of an extension, where the rule knows one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_notice_by: Option<Date>,
+    /// The notice of an extension must name the new date itself. Left out of the JSON when it is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extension_names_date: bool,
     /// A target of policy until the controller's counsel confirms it as a date of the law. Left out of the JSON when it is false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub policy_target: bool,
@@ -393,6 +398,7 @@ impl Law<'_> {
             paused_days: self.dates.excluded.len(),
             extended: self.dates.extension_valid,
             extension_notice_by: self.dates.extension_notice_by,
+            extension_names_date: self.rule.extension == Some(Extension::OpenEnded),
             policy_target: self.rule.is_policy_target(),
         }
     }

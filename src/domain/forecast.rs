@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 
 /// Making the answer and telling it takes a moment (ms).
 const ANSWER_MS: i64 = 60_000;
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 86_400_000;
 /// For so long every call must have failed before a system counts as failing (ms), and at least so often.
 const FAILING_MS: i64 = 900_000;
 const FAILURES: i64 = 3;
@@ -131,7 +133,7 @@ spelled! {
 }
 
 /// When a request will end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forecast {
     /// When it ends (Unix ms); if it is blocked: when it would, were the blocker gone now.
     pub ends_at: i64,
@@ -139,10 +141,10 @@ pub struct Forecast {
     pub late: bool,
     /// What has to happen first.
     pub blocked: Option<Blocker>,
-    /// The step that ends last, by its place in [`Backlog::entries`].
-    pub last: Option<usize>,
-    /// Its turn.
-    pub turn: Option<Turn>,
+    /// The step that ends last, by its place in [`Backlog::entries`], and its turn.
+    pub last: Option<(usize, Turn)>,
+    /// The steps that end too late, the last one included.
+    pub late_steps: Vec<(usize, Turn)>,
     /// How much it is worth.
     pub confidence: Confidence,
 }
@@ -220,7 +222,6 @@ impl Lane {
 
 impl Entry {
     /// A step of a request at its place in the queue; none if it is settled.
-    #[expect(clippy::too_many_arguments, reason = "a step, its place, and the moment")]
     pub fn of(
         request: Option<usize>,
         lane: usize,
@@ -243,44 +244,40 @@ impl Backlog {
         for (i, entry) in self.entries.iter().enumerate() {
             places[entry.lane].push(i);
         }
-        let mut turn_of: Vec<Option<Turn>> = vec![None; self.entries.len()];
+        let mut own: Vec<Vec<(usize, Turn)>> = vec![Vec::new(); self.requests.len()];
         for (lane, place) in self.lanes.iter().zip(&mut places) {
             place.sort_by(|a, b| self.entries[*a].key.cmp(&self.entries[*b].key));
             let jobs: Vec<Job> = place.iter().map(|i| self.entries[*i].job).collect();
             for (i, turn) in place.iter().zip(turns(&jobs, lane.pace, now)) {
-                turn_of[*i] = Some(turn);
+                if let Some(request) = self.entries[*i].request {
+                    own[request].push((*i, turn));
+                }
             }
         }
-        let mut own: Vec<Vec<usize>> = vec![Vec::new(); self.requests.len()];
-        for (i, entry) in self.entries.iter().enumerate() {
-            if let Some(request) = entry.request {
-                own[request].push(i);
-            }
-        }
-        self.requests.iter().zip(own).map(|(request, own)| self.forecast(request, &own, &turn_of, now)).collect()
+        self.requests.iter().zip(own).map(|(request, own)| self.forecast(request, &own, now)).collect()
     }
 
-    fn forecast(&self, request: &Request, own: &[usize], turn_of: &[Option<Turn>], now: i64) -> Forecast {
-        let ends = |i: &usize| turn_of[*i].map_or(now, |turn| turn.ends_at);
-        let last = own.iter().copied().max_by_key(ends);
-        let steps_end = last.as_ref().map_or(now, ends);
+    fn forecast(&self, request: &Request, own: &[(usize, Turn)], now: i64) -> Forecast {
+        let lane_of = |i: usize| &self.lanes[self.entries[i].lane];
+        let last = own.iter().copied().max_by_key(|(_, turn)| turn.ends_at);
+        let steps_end = last.map_or(now, |(_, turn)| turn.ends_at);
         let (begins_at, _) = request.begins_at(now);
         let ends_at = steps_end.max(begins_at).max(now).saturating_add(ANSWER_MS);
-        let stuck = || own.iter().any(|i| self.entries[*i].attention).then_some(Blocker::Attention);
-        let system = || own.iter().find_map(|i| self.lanes[self.entries[*i].lane].blocker(now));
+        let stuck = || own.iter().any(|(i, _)| self.entries[*i].attention).then_some(Blocker::Attention);
+        let system = || own.iter().find_map(|(i, _)| lane_of(*i).blocker(now));
         let blocked = request.waits_for().or_else(stuck).or_else(system);
-        let assumed = own.iter().any(|i| {
-            let pace = self.lanes[self.entries[*i].lane].pace;
-            // A guess about a system that ends long before the last one does no harm.
-            pace.basis == Basis::Assumed && (last == Some(*i) || ends(i) - now > (steps_end - now) / 2)
-        });
+        // A guess about a system that ends long before the last one does no harm.
+        let counts = |turn: &Turn| turn.ends_at - now >= (steps_end - now) / 2;
+        let assumed = own.iter().any(|(i, turn)| lane_of(*i).pace.basis == Basis::Assumed && counts(turn));
         let confidence = match blocked {
             Some(_) => Confidence::Blocked,
             None if assumed => Confidence::Assumed,
             None => Confidence::Measured,
         };
         let late = !request.moving && ends_at >= request.due_before;
-        Forecast { ends_at, late, blocked, last, turn: last.and_then(|i| turn_of[i]), confidence }
+        let too_late = |(_, turn): &&(usize, Turn)| late && turn.ends_at + ANSWER_MS >= request.due_before;
+        let late_steps = own.iter().filter(too_late).copied().collect();
+        Forecast { ends_at, late, blocked, last, late_steps, confidence }
     }
 
     /// What is kept of a forecast. `before` is what was kept last.
@@ -302,7 +299,7 @@ impl Backlog {
             late: forecast.late,
             late_by_days: forecast.late.then(|| days_begun(-left)),
             late_since: forecast.late.then(|| before.and_then(|b| b.late_since).unwrap_or(computed_at)),
-            bottleneck: forecast.last.map(|i| self.lanes[self.entries[i].lane].name.clone()),
+            bottleneck: forecast.last.map(|(i, _)| self.lanes[self.entries[i].lane].name.clone()),
             blocked_by: forecast.blocked,
             act_by: (waits && left > 0).then(|| instant(now + left)).flatten(),
             confidence: forecast.confidence,
@@ -314,23 +311,27 @@ impl Backlog {
 
 /// Days, a day that has begun counted whole; at least one.
 fn days_begun(ms: i64) -> i64 {
-    const DAY_MS: i64 = 86_400_000;
     (ms / DAY_MS + i64::from(ms % DAY_MS > 0)).max(1)
 }
 
 impl Forecast {
     /// Whether this says something else than what was kept: another flag, blocker or bottleneck, or another end by more than an
     /// hour and more than a tenth of the time that was left.
-    pub fn differs(&self, backlog: &Backlog, before: &Foreseen) -> bool {
-        let name = self.last.map(|i| backlog.lanes[backlog.entries[i].lane].name.as_str());
-        let ends_at = self.blocked.is_none().then_some(self.ends_at);
-        let moved = match (ends_at, before.finishes_at) {
-            (Some(new), Some(old)) => {
-                let left = old.as_millisecond() - before.computed_at.as_millisecond();
-                (new - old.as_millisecond()).abs() > (left / 10).max(3_600_000)
-            }
-            (new, old) => new.is_some() != old.is_some(),
+    pub fn differs(&self, backlog: &Backlog, due_before: i64, before: &Foreseen, now: i64) -> bool {
+        if (self.late, self.blocked, self.confidence) != (before.late, before.blocked_by, before.confidence) {
+            return true;
+        }
+        let name = self.last.map(|(i, _)| backlog.lanes[backlog.entries[i].lane].name.as_str());
+        let moved = |new: i64, old: Timestamp| {
+            let left = old.as_millisecond() - before.computed_at.as_millisecond();
+            (new - old.as_millisecond()).abs() > (left / 10).max(HOUR_MS)
         };
-        moved || (self.late, self.blocked, self.confidence) != (before.late, before.blocked_by, before.confidence) || name != before.bottleneck.as_deref()
+        // While it is blocked its end moves with the present, and what stays is until when it can be unblocked.
+        let moved = match (before.finishes_at, before.act_by) {
+            (Some(old), _) => moved(self.ends_at, old),
+            (None, Some(old)) => moved(now + due_before - self.ends_at, old),
+            (None, None) => false,
+        };
+        moved || name != before.bottleneck.as_deref()
     }
 }

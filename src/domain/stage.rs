@@ -35,6 +35,11 @@ spelled! {
 }
 
 impl Stage {
+    /// Whether nothing happens until a person has decided or answered.
+    pub const fn waits_for_somebody(self) -> bool {
+        matches!(self, Stage::AwaitingController | Stage::AwaitingApproval | Stage::Review)
+    }
+
     /// Whether nothing can follow any more.
     pub const fn is_final(self) -> bool {
         matches!(

@@ -8,12 +8,14 @@ mod audit;
 mod auth;
 mod board;
 mod body;
+mod clocks;
 mod idempotency;
 mod json;
 mod keys;
 mod operations;
 mod path;
 mod problem;
+mod reports;
 mod requests;
 mod submit;
 mod systems;
@@ -22,6 +24,7 @@ mod tests;
 mod view;
 mod wrap;
 
+use crate::config::Processor;
 use crate::rules::RulesInUse;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
@@ -60,6 +63,8 @@ pub struct Api {
     pub check_host: CheckHost,
     /// Signs in to a system and compares what is declared with what is there.
     pub check_system: CheckSystem,
+    /// Who processes here, for the record of processing.
+    pub processor: Processor,
     /// The key that signs certificates: `key_id`, `algorithm`, `public_key`.
     pub signing_key: Value,
     /// The longest body that is taken, in bytes.
@@ -105,6 +110,10 @@ fn routes() -> Vec<Route> {
         post "/v1/requests/{id}/reject" => requests::reject;
         post "/v1/requests/{id}/retry" => requests::retry;
         post "/v1/requests/{id}/withdraw" => requests::withdraw;
+        post "/v1/requests/{id}/pause" => clocks::pause;
+        post "/v1/requests/{id}/resume" => clocks::resume;
+        post "/v1/requests/{id}/extend" => clocks::extend;
+        post "/v1/requests/{id}/acknowledge" => clocks::acknowledge;
         get "/v1/requests/{id}/package" => answers::package;
         get "/v1/requests/{id}/certificate" => answers::certificate;
         get "/v1/systems" => systems::list;
@@ -118,6 +127,9 @@ fn routes() -> Vec<Route> {
         post "/v1/keys" => keys::create;
         delete "/v1/keys/{id}" => keys::revoke;
         get "/v1/audit" => audit::export;
+        get "/v1/reports/sla" => reports::sla;
+        get "/v1/reports/ccpa-7102" => reports::ccpa_7102;
+        get "/v1/reports/processing-record" => reports::processing_record;
     });
     all
 }

@@ -79,9 +79,11 @@ pub(crate) async fn list(
     Ok(Json(json!({ "requests": requests, "next_cursor": next_cursor })))
 }
 
-async fn shown(edge: &Edge, controller_id: &ControllerId, id: &DsrId) -> Result<Json<Value>, Problem> {
+pub(crate) async fn shown(edge: &Edge, controller_id: &ControllerId, id: &DsrId) -> Result<Json<Value>, Problem> {
     let detail = edge.store.dsr(controller_id, id).await?;
-    Ok(Json(lens(edge, controller_id).await?.detail(&detail)))
+    let mut view = lens(edge, controller_id).await?.detail(&detail);
+    super::clocks::with_notes(&mut view, &edge.store.clock_notes(controller_id, id).await?);
+    Ok(Json(view))
 }
 
 /// `GET /v1/requests/{id}`

@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod openapi;
+mod reports;
 mod requests;
 mod submission;
 mod systems;
@@ -126,6 +127,7 @@ pub(super) async fn edge_with(change: impl FnOnce(Api) -> Api) -> Edge {
             }
             .boxed()
         }),
+        processor: crate::config::Processor::default(),
         signing_key: json!({ "key_id": "k1", "algorithm": "Ed25519", "public_key": "AAAA" }),
         body_limit: 65_536,
         request_timeout: Duration::from_secs(30),

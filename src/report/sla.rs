@@ -13,11 +13,9 @@ use figures::{COLUMNS, columns, figures_json};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use redress_domain::deadline::{Band, zone};
-use redress_domain::report::{
-    ClosedCase, Figures, OpenCase, OpenClock, day_start, days_between, local_date,
-};
 use redress_domain::RequestType;
+use redress_domain::deadline::{Band, zone};
+use redress_domain::report::{ClosedCase, Figures, OpenCase, OpenClock, day_start, days_between, local_date};
 use redress_store::{ClosedDsr, Controller, Error, OpenDsr, Store};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -66,7 +64,8 @@ pub(crate) async fn sla(store: &Store, controllers: &[Controller], asked: Asked)
                 systems::count_open(&mut of_systems, &dsr, case.band);
             })
             .await?;
-        let (start, end) = (day_start(from, &moment.zone), day_start(to.saturating_add(jiff::Span::new().days(1)), &moment.zone));
+        let (start, end) =
+            (day_start(from, &moment.zone), day_start(to.saturating_add(jiff::Span::new().days(1)), &moment.zone));
         store
             .each_closed_dsr(&controller.id, start, end, |dsr| {
                 let case = moment.closed(&dsr);
@@ -92,7 +91,11 @@ pub(crate) async fn sla(store: &Store, controllers: &[Controller], asked: Asked)
     });
     let tables = vec![
         slices.table(from, to),
-        Table { name: "systems", columns: systems::COLUMNS.to_vec(), rows: systems.iter().map(SystemFigures::row).collect() },
+        Table {
+            name: "systems",
+            columns: systems::COLUMNS.to_vec(),
+            rows: systems.iter().map(SystemFigures::row).collect(),
+        },
     ];
     Ok(Report { file: format!("sla-{from}-{to}"), json, tables })
 }

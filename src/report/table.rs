@@ -90,7 +90,11 @@ impl Cell {
             Cell::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => Cow::Owned(format!("'{text}")),
             _ => Cow::Borrowed(self.shown()),
         };
-        if text.contains([',', '"', '\r', '\n']) { Cow::Owned(format!("\"{}\"", text.replace('"', "\"\""))) } else { text }
+        if text.contains([',', '"', '\r', '\n']) {
+            Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
+        } else {
+            text
+        }
     }
 }
 
@@ -155,7 +159,10 @@ mod tests {
 
     #[test]
     fn a_field_is_quoted_only_if_it_must_be() {
-        assert_eq!(csv(cells!["a,b", "say \"x\"", "two\nlines", "plain text", ""]), "\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",plain text,\r\n");
+        assert_eq!(
+            csv(cells!["a,b", "say \"x\"", "two\nlines", "plain text", ""]),
+            "\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",plain text,\r\n"
+        );
     }
 
     #[test]
@@ -177,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_wide_table_is_turned_on_a_terminal() {
-        let wide = |n: usize| Table { name: "t", columns: vec!["column"; n], rows: vec![vec![Cell::from(1_u64); n]; 2] };
+        let wide =
+            |n: usize| Table { name: "t", columns: vec!["column"; n], rows: vec![vec![Cell::from(1_u64); n]; 2] };
         assert_eq!(wide(2).text().lines().count(), 1 + 3);
         assert_eq!(wide(30).text().lines().count(), 1 + 30 + 1);
         assert_eq!(Table { name: "t", columns: vec!["a"], rows: Vec::new() }.text(), "t\n  (none)\n");

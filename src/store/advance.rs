@@ -354,8 +354,11 @@ impl Store {
         let attention = if dsr.stage.is_final() { None } else { attention_of(steps, answer_stuck) };
         let status = if attention.is_some() { "needs_attention" } else { dsr.stage.as_str() };
         tx.exec(
-            "-- advanced\nUPDATE dsrs SET stage = $2, status = $3, attention = $4, cooling_off_until = $5, wake_at = $6, version = version + 1 WHERE id = $1",
-            args![dsr.id.as_str(), dsr.stage.as_str(), status, attention, dsr.cooling_off_until, wake_at],
+            // What begins here, a wait for somebody or a need for attention, is for the watch to see at once.
+            "-- advanced\nUPDATE dsrs SET stage = $2, status = $3, attention = $4, cooling_off_until = $5, wake_at = $6, waiting_since = CASE WHEN $7 = 0 THEN NULL WHEN stage = $2 THEN COALESCE(waiting_since, $8) ELSE $8 END, attention_since = CASE WHEN $4 IS NULL THEN NULL ELSE COALESCE(attention_since, $8) END, watch_at = CASE WHEN ($7 = 1 AND (stage <> $2 OR waiting_since IS NULL)) OR ($4 IS NOT NULL AND attention_since IS NULL) THEN $8 ELSE watch_at END, version = version + 1 WHERE id = $1",
+            args![
+                dsr.id.as_str(), dsr.stage.as_str(), status, attention, dsr.cooling_off_until, wake_at, dsr.stage.waits_for_somebody(), now
+            ],
         )
         .await?;
         if dsr.has_callback {
@@ -434,7 +437,7 @@ impl Store {
     async fn end(&self, tx: &mut Tx, dsr: &Locked, stage: Stage) -> Result<(), Error> {
         let now = self.now_ms();
         tx.exec(
-            "-- close\nUPDATE dsrs SET stage = $2, status = $2, closed_at = $3, attention = NULL, purge_at = $4, wake_at = NULL WHERE id = $1 AND closed_at IS NULL",
+            "-- close\nUPDATE dsrs SET stage = $2, status = $2, closed_at = $3, attention = NULL, purge_at = $4, wake_at = NULL, watch_at = CASE WHEN watch_at <= $3 THEN watch_at ELSE NULL END WHERE id = $1 AND closed_at IS NULL",
             args![dsr.id.as_str(), stage.as_str(), now, now + self.keep_closed_ms],
         )
         .await?;

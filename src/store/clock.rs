@@ -313,13 +313,12 @@ impl Store {
         if let Some(event) = change.stage_event {
             let stage = now.stage.after(event).map_err(|illegal| Error::Conflict(illegal.to_string()))?;
             events.push(controller_id, NewEvent::new(Some(id), event.as_str(), json!({ "stage": stage })));
-            tx.exec("-- clock_stage\nUPDATE dsrs SET stage = $2 WHERE id = $1", args![id.as_str(), stage.as_str()])
+            tx.exec("-- clock_stage\nUPDATE dsrs SET stage = $2, waiting_since = NULL WHERE id = $1", args![id.as_str(), stage.as_str()])
                 .await?;
         }
         self.advance_all(&mut tx, vec![id.clone()], &mut events).await?;
         self.append_all(&mut tx, actor, events).await?;
         tx.wakes.push("advance".into());
-        crate::crash_point("clock.before_commit");
         self.commit(tx).await?;
         Ok(())
     }

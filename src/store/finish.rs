@@ -3,6 +3,8 @@
 
 use crate::db::{Arg, Row, Tx, args};
 use crate::events::{Events, NewEvent};
+use crate::paces::Paces;
+use crate::watch::SILENCE_MIN_MS;
 use crate::work::{Finish, INCONSISTENT, Lease, OpenWork, Result, WorkKind, places, receipt_place};
 use crate::{Error, Key, Store, crash_point};
 use redress_domain::stage::Stage;
@@ -112,10 +114,12 @@ impl Store {
         let mut events = Events::default();
         let mut dropped = 0;
         let mut changed = Vec::new();
+        let mut paces = Paces::at(self.now_ms());
         for (finish, key) in batch.iter().zip(keys) {
             let working = stages.get(finish.lease.dsr_id.as_str()).is_some_and(|s| s.is_working());
             if self.finish_one(&mut tx, finish, key.as_deref(), working, &mut events).await? {
                 crash_point("queue.between_finishes");
+                paces.add(finish);
                 // What was told, or not, moves no request.
                 if finish.lease.kind != WorkKind::Notify {
                     changed.push(finish.lease.dsr_id.clone());
@@ -127,6 +131,7 @@ impl Store {
         }
         self.advance_all(&mut tx, changed, &mut events).await?;
         crash_point("queue.before_events");
+        self.record_paces(&mut tx, paces).await?;
         self.append_all(&mut tx, "engine", events).await?;
         crash_point("queue.before_finish_commit");
         self.commit(tx).await?;
@@ -212,7 +217,7 @@ impl Store {
                 })));
                 let verified_at = (*state == StepState::NothingFound).then_some(now);
                 tx.exec(
-                    "-- finish_acted\nUPDATE steps SET state = $3, phase = $4, q = $5, not_before = $6, found = $7, changed = $8, retained = $9, result = $10, receipt = COALESCE($11, receipt), acted_at = $12, verified_at = $13, failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_acted\nUPDATE steps SET state = $3, phase = $4, q = $5, not_before = $6, found = $7, changed = $8, retained = $9, result = $10, receipt = COALESCE($11, receipt), acted_at = $12, verified_at = $13, failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, silent_since = NULL, silent_watch_at = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![
                         id, token, state.as_str(), phase.as_str(), q, verify_at.unwrap_or(now), *found as i64, *changed as i64, *retained as i64, result.to_string(), receipt, now, verified_at
                     ],
@@ -222,7 +227,7 @@ impl Store {
             Result::Verified { proof } => {
                 pending.push(event("step_verified", json!({ "step": lease.step_id, "system": system, "verb": verb })));
                 tx.exec(
-                    "-- finish_verified\nUPDATE steps SET state = CASE WHEN retained > 0 THEN 'retained' ELSE 'verified' END, q = NULL, proof = $3, verified_at = $4, failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_verified\nUPDATE steps SET state = CASE WHEN retained > 0 THEN 'retained' ELSE 'verified' END, q = NULL, proof = $3, verified_at = $4, failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, silent_since = NULL, silent_watch_at = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![id, token, proof.to_string(), now],
                 )
                 .await?
@@ -237,7 +242,7 @@ impl Store {
                     "the system answered that it was done, but a second read still finds {remaining} record(s); find out what keeps or restores them, then retry the request"
                 );
                 tx.exec(
-                    "-- finish_residue\nUPDATE steps SET residues = residues + 1, deaths = 0, proof = $3, q = CASE WHEN residues + 1 >= $4 OR $6 = 0 THEN NULL ELSE 'ready' END, state = CASE WHEN residues + 1 >= $4 THEN state ELSE 'queued' END, phase = CASE WHEN residues + 1 >= $4 THEN phase ELSE 'act' END, attention = CASE WHEN residues + 1 >= $4 AND $6 = 1 THEN 1 ELSE 0 END, error_code = 'residue', error_detail = $5, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_residue\nUPDATE steps SET residues = residues + 1, deaths = 0, proof = $3, q = CASE WHEN residues + 1 >= $4 OR $6 = 0 THEN NULL ELSE 'ready' END, state = CASE WHEN residues + 1 >= $4 THEN state ELSE 'queued' END, phase = CASE WHEN residues + 1 >= $4 THEN phase ELSE 'act' END, attention = CASE WHEN residues + 1 >= $4 AND $6 = 1 THEN 1 ELSE 0 END, error_code = 'residue', error_detail = $5, silent_since = NULL, silent_watch_at = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![id, token, proof.to_string(), i64::from(RESIDUE_TRIES), detail, alive],
                 )
                 .await?
@@ -245,8 +250,8 @@ impl Store {
             Result::External { receipt, check_at } => {
                 let receipt = seal(receipt)?;
                 tx.exec(
-                    "-- finish_external\nUPDATE steps SET state = 'external', q = $3, not_before = $4, receipt = COALESCE($5, receipt), failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
-                    args![id, token, alive.then_some("wait"), *check_at, receipt],
+                    "-- finish_external\nUPDATE steps SET state = 'external', acted_at = CASE WHEN state = 'external' THEN acted_at ELSE $6 END, q = $3, not_before = $4, receipt = COALESCE($5, receipt), failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, silent_since = NULL, silent_watch_at = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    args![id, token, alive.then_some("wait"), *check_at, receipt, now],
                 )
                 .await?
             }
@@ -259,8 +264,10 @@ impl Store {
                 }
                 // In its second read a step stays done; before that it is waiting.
                 tx.exec(
-                    "-- finish_later\nUPDATE steps SET state = CASE WHEN phase = 'act' THEN 'waiting' ELSE state END, q = $3, not_before = $4, failures = failures + $5, deaths = 0, attention = $6, error_code = $7, error_detail = $8, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
-                    args![id, token, alive.then_some("wait"), *not_before, *failed, *attention && alive, code, detail],
+                    "-- finish_later\nUPDATE steps SET state = CASE WHEN phase = 'act' THEN 'waiting' ELSE state END, q = $3, not_before = $4, failures = failures + $5, deaths = 0, attention = $6, error_code = $7, error_detail = $8, silent_since = CASE WHEN $5 = 1 AND system_id IS NOT NULL THEN COALESCE(silent_since, $9) ELSE silent_since END, silent_watch_at = CASE WHEN $5 = 1 AND system_id IS NOT NULL AND silent_since IS NULL THEN $10 ELSE silent_watch_at END, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    args![
+                        id, token, alive.then_some("wait"), *not_before, *failed, *attention && alive, code, detail, now, now + SILENCE_MIN_MS
+                    ],
                 )
                 .await?
             }

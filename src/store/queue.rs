@@ -49,8 +49,8 @@ impl Store {
             // Picked first and once: a plan that ran the inner query again would take more than the batch.
             let rows = tx
                 .rows(
-                    &format!("-- claim\nWITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'ready' AND lane = $3 AND verb = $4 AND phase = $5 AND {alike} ORDER BY due_at, id LIMIT $6 {{skip_locked}}) UPDATE steps SET q = 'run', owner = $1, token = token + 1, attempts = attempts + CASE WHEN phase = 'act' THEN 1 ELSE 0 END, lease_until = {{now}} + $2 WHERE id IN (SELECT id FROM picked) RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload"),
-                    args![owner, lease_ms, lane.as_str(), next.text("verb")?, next.text("phase")?, batch as i64, SUSPECT],
+                    &format!("-- claim\nWITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'ready' AND lane = $3 AND verb = $4 AND phase = $5 AND {alike} ORDER BY due_at, id LIMIT $6 {{skip_locked}}) UPDATE steps SET q = 'run', owner = $1, token = token + 1, attempts = attempts + CASE WHEN phase = 'act' THEN 1 ELSE 0 END, lease_until = {{now}} + $2, leased_at = $8 WHERE id IN (SELECT id FROM picked) RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload, not_before, leased_at"),
+                    args![owner, lease_ms, lane.as_str(), next.text("verb")?, next.text("phase")?, batch as i64, SUSPECT, self.now_ms()],
                 )
                 .await?;
             crash_point("queue.before_claim_commit");
@@ -203,7 +203,7 @@ impl Store {
         self.lock_stages(&mut tx, &dsr_ids).await?;
         let rows = tx
             .rows(
-                &format!("-- expire_leases\nUPDATE steps SET q = CASE WHEN deaths + 1 >= $1 OR {OVER} THEN NULL ELSE 'ready' END, deaths = deaths + 1, token = token + 1, lease_until = NULL, attention = CASE WHEN {OVER} THEN 0 WHEN deaths + 1 >= $1 THEN 1 ELSE attention END, error_code = CASE WHEN deaths + 1 >= $1 THEN 'quarantined' ELSE error_code END, error_detail = CASE WHEN deaths + 1 >= $1 THEN 'the worker died or stalled three times over this step, so it is not tried again by itself; look at the workers'' logs, then retry the request' ELSE error_detail END WHERE id IN ({}) AND q = 'run' AND lease_until < {{now}} RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload, deaths", places(2, due.len())),
+                &format!("-- expire_leases\nUPDATE steps SET q = CASE WHEN deaths + 1 >= $1 OR {OVER} THEN NULL ELSE 'ready' END, deaths = deaths + 1, token = token + 1, lease_until = NULL, attention = CASE WHEN {OVER} THEN 0 WHEN deaths + 1 >= $1 THEN 1 ELSE attention END, error_code = CASE WHEN deaths + 1 >= $1 THEN 'quarantined' ELSE error_code END, error_detail = CASE WHEN deaths + 1 >= $1 THEN 'the worker died or stalled three times over this step, so it is not tried again by itself; look at the workers'' logs, then retry the request' ELSE error_detail END WHERE id IN ({}) AND q = 'run' AND lease_until < {{now}} RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload, not_before, leased_at, deaths", places(2, due.len())),
                 arguments,
             )
             .await?;

@@ -3,8 +3,13 @@
 //! A page is a statement of its own, so a report over many pages is not one instant of the database: a request that ends while the
 //! report is made is counted as open or as closed, or in both parts, and the next report has it right.
 
-use crate::db::{Arg, Dialect, Row, args};
-use crate::work::places;
+mod received;
+mod systems;
+
+pub use received::ReceivedDsr;
+pub use systems::{StepTimes, SystemName};
+
+use crate::db::{Dialect, Row, args};
 use crate::{Error, Store};
 use redress_domain::deadline::{Milestones, Pause};
 use redress_domain::regulation::PauseKind;
@@ -12,14 +17,10 @@ use redress_domain::report::OpenClock;
 use redress_domain::stage::Stage;
 use redress_domain::{ControllerId, DsrId, RequestType, StepId, SystemId};
 use serde::Deserialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Requests that are read at a time.
 const PAGE: i64 = 1_000;
-/// The clock of a controller and ours may differ by this much (ms), and be right.
-const DAY_MS: i64 = 86_400_000;
-const HOUR_MS: i64 = 3_600_000;
 
 /// An open request as reports see it. Instants are Unix ms.
 #[derive(Debug, Clone)]
@@ -90,52 +91,6 @@ pub struct ClosedDsr {
     pub statutory_due_before: Option<i64>,
     /// It was extended.
     pub extended: bool,
-}
-
-/// Steps on one system of requests that ended, as many as took equally long.
-#[derive(Debug, Clone)]
-pub struct StepTimes {
-    /// On which system.
-    pub system_id: SystemId,
-    /// How long from the moment the work could begin to the effect being seen (ms, rounded down to a tenth of a second below a
-    /// minute, a second below an hour, a minute below a day, else an hour); none if nothing was done.
-    pub ms: Option<i64>,
-    /// How many.
-    pub steps: u64,
-    /// Of how many the request was answered.
-    pub answered: u64,
-    /// Of how many it was answered in time.
-    pub in_time: u64,
-}
-
-/// A connected system as reports name it; one that is no longer connected still has a history.
-#[derive(Debug, Clone)]
-pub struct SystemName {
-    /// Its id.
-    pub id: SystemId,
-    /// The controller's name for it.
-    pub name: String,
-    /// `crm`, `marketing`, `email`, `database`, …
-    pub family: String,
-    /// Which connector reaches it.
-    pub connector: String,
-    /// It has been disconnected.
-    pub disconnected: bool,
-}
-
-/// A request under one regulation, by when it was received. Instants are Unix ms.
-#[derive(Debug, Clone)]
-pub struct ReceivedDsr {
-    /// Which right.
-    pub kind: RequestType,
-    /// Where it stands, or how it ended.
-    pub stage: Stage,
-    /// When the person asked, as far as known; else when we were told.
-    pub received_at: i64,
-    /// When it ended.
-    pub closed_at: Option<i64>,
-    /// The reason code, if it was refused and one was given.
-    pub denial: Option<String>,
 }
 
 /// What a report wants to know of `dsrs.clock`; none of the rest.
@@ -319,150 +274,5 @@ impl Store {
                 });
             }
         }
-    }
-
-    /// How long the steps of the requests took that ended at or after `from` and before `to` (Unix ms), counted in the database.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn step_times(&self, controller_id: &ControllerId, from: i64, to: i64) -> Result<Vec<StepTimes>, Error> {
-        // Work can begin when nobody is waited for any more: after an approval, after the cooling-off.
-        let took =
-            "COALESCE(st.verified_at, st.acted_at) - COALESCE(d.cooling_off_until, d.approved_at, st.created_at)";
-        let rows = self
-            .db
-            .rows(
-                &format!(
-                    "-- report_step_times\nSELECT system_id, CASE WHEN took < 0 THEN 0 WHEN took < 60000 THEN took / 100 * 100 WHEN took < 3600000 THEN took / 1000 * 1000 WHEN took < 86400000 THEN took / 60000 * 60000 ELSE took / 3600000 * 3600000 END AS ms, COUNT(*) AS n, COUNT(CASE WHEN stage IN ('completed', 'partially_completed', 'rejected') THEN 1 END) AS answered, COUNT(CASE WHEN stage IN ('completed', 'partially_completed', 'rejected') AND closed_at < due_before THEN 1 END) AS in_time FROM (SELECT st.system_id, {took} AS took, d.stage, d.closed_at, d.due_before FROM dsrs d JOIN steps st ON st.dsr_id = d.id WHERE d.controller_id = $1 AND d.closed_at IS NOT NULL AND d.closed_at >= $2 AND d.closed_at < $3 AND st.system_id IS NOT NULL) AS times GROUP BY 1, 2"
-                ),
-                args![controller_id.as_str(), from, to],
-            )
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(StepTimes {
-                    system_id: system_id(row)?,
-                    ms: row.opt_int("ms")?,
-                    steps: row.int("n")?.unsigned_abs(),
-                    answered: row.int("answered")?.unsigned_abs(),
-                    in_time: row.int("in_time")?.unsigned_abs(),
-                })
-            })
-            .collect()
-    }
-
-    /// How many tries succeeded and how many failed on each system in the hours that touch the time from `from` to `to` (Unix ms).
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn tries(
-        &self,
-        controller_id: &ControllerId,
-        from: i64,
-        to: i64,
-    ) -> Result<BTreeMap<SystemId, (u64, u64)>, Error> {
-        let rows = self
-            .db
-            .rows(
-                "-- report_tries\nSELECT p.system_id, CAST(SUM(p.done) AS BIGINT) AS done, CAST(SUM(p.failed) AS BIGINT) AS failed FROM paces p JOIN systems sy ON sy.id = p.system_id WHERE sy.controller_id = $1 AND p.hour >= $2 AND p.hour < $3 GROUP BY p.system_id",
-                args![controller_id.as_str(), from.div_euclid(HOUR_MS), to.div_euclid(HOUR_MS) + 1],
-            )
-            .await?;
-        rows.iter()
-            .map(|row| Ok((system_id(row)?, (row.int("done")?.unsigned_abs(), row.int("failed")?.unsigned_abs()))))
-            .collect()
-    }
-
-    /// Every system that a controller has or had, by name.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn system_names(&self, controller_id: &ControllerId) -> Result<Vec<SystemName>, Error> {
-        let rows = self
-            .db
-            .rows(
-                "-- report_systems\nSELECT id AS system_id, name, family, connector, deleted_at FROM systems WHERE controller_id = $1 ORDER BY name, id",
-                args![controller_id.as_str()],
-            )
-            .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(SystemName {
-                    id: system_id(row)?,
-                    name: row.text("name")?,
-                    family: row.text("family")?,
-                    connector: row.text("connector")?,
-                    disconnected: row.opt_int("deleted_at")?.is_some(),
-                })
-            })
-            .collect()
-    }
-
-    /// Shows every request that a regulation governs, alone or with others, and that was received at or after `from` and before
-    /// `to` (Unix ms), to `visit`.
-    ///
-    /// # Errors
-    /// The database is away, or a row is inconsistent.
-    pub async fn each_received_dsr(
-        &self,
-        controller_id: &ControllerId,
-        regulation: &str,
-        from: i64,
-        to: i64,
-        mut visit: impl FnMut(ReceivedDsr) + Send,
-    ) -> Result<(), Error> {
-        // We are never told before the person asks, so that a request of this time was not told of before it; clocks may differ.
-        let (mut told_from, mut after) = (from - DAY_MS, String::new());
-        let named = format!("%\"{regulation}\"%");
-        loop {
-            let rows = self
-                .db
-                .rows(
-                    "-- report_received\nSELECT id, kind, regulation, clock, stage, instruction_received_at, COALESCE(data_subject_received_at, instruction_received_at) AS received_at, closed_at FROM dsrs WHERE controller_id = $1 AND instruction_received_at >= $2 AND (instruction_received_at > $2 OR id > $3) AND COALESCE(data_subject_received_at, instruction_received_at) >= $4 AND COALESCE(data_subject_received_at, instruction_received_at) < $5 AND (regulation = $6 OR clock LIKE $7) ORDER BY instruction_received_at, id LIMIT $8",
-                    args![controller_id.as_str(), told_from, after.as_str(), from, to, regulation, named.as_str(), PAGE],
-                )
-                .await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            (told_from, after) = (last.int("instruction_received_at")?, last.text("id")?);
-            let mut denials = self.denials(controller_id, &rows).await?;
-            for row in &rows {
-                let governs = row.opt_text("regulation")?.as_deref() == Some(regulation)
-                    || clock_form(row)?.regulations.iter().any(|id| id == regulation);
-                if governs {
-                    visit(ReceivedDsr {
-                        kind: kind(row)?,
-                        stage: stage(row)?,
-                        received_at: row.int("received_at")?,
-                        closed_at: row.opt_int("closed_at")?,
-                        denial: denials.remove(row.text("id")?.as_str()),
-                    });
-                }
-            }
-        }
-    }
-
-    /// The reason codes of the refusals among these rows, by request; the last one counts.
-    async fn denials(&self, controller_id: &ControllerId, rows: &[Row]) -> Result<BTreeMap<String, String>, Error> {
-        let mut arguments: Vec<Arg> = args![controller_id.as_str()];
-        for row in rows {
-            if stage(row)? == Stage::Rejected {
-                arguments.push(row.text("id")?.into());
-            }
-        }
-        let mut all = BTreeMap::new();
-        if arguments.len() > 1 {
-            let sql = format!(
-                "-- report_denials\nSELECT dsr_id, data FROM events WHERE controller_id = $1 AND kind = 'rejected' AND dsr_id IN ({}) ORDER BY seq",
-                places(2, arguments.len() - 1)
-            );
-            for row in self.db.rows(&sql, arguments).await? {
-                let data: Value = serde_json::from_str(&row.text("data")?)
-                    .map_err(|_| Error::Inconsistent { table: "events", column: "data" })?;
-                if let Some(reason) = data["reason"].as_str() {
-                    all.insert(row.text("dsr_id")?, reason.to_owned());
-                }
-            }
-        }
-        Ok(all)
     }
 }

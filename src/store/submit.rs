@@ -6,6 +6,7 @@ use crate::dsrs::{
     DsrDetail, DsrRow, NewDsr, Submitted, key_place, out_of_scope_json, response_place, retained_result, seal_personal,
 };
 use crate::events::{Events, NewEvent};
+use crate::watch::first_look;
 use crate::work::{StepRow, places};
 use crate::{Error, Store, SystemRow, crash_point};
 use redress_domain::plan::FanOut;
@@ -101,11 +102,11 @@ impl Store {
 
         let mut tx = self.db.begin("submit").await?;
         tx.exec(
-            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, wake_at, has_callback, wrapped_key, sealed, clock, clock_state, statutory_due_before, watch_at) VALUES ($1, $2, $3, $4, $5, 'received', 'received', $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15, $16, $17, $18, $6)",
+            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, wake_at, has_callback, wrapped_key, sealed, clock, clock_state, statutory_due_before, watch_at) VALUES ($1, $2, $3, $4, $5, 'received', 'received', $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15, $16, $17, $18, $19)",
             args![
                 id.as_str(), new.controller_id.as_str(), s.kind.as_str(), new.regulation.clone(), s.jurisdiction.clone(), now,
                 detail.row.data_subject_received_at, detail.row.deadlines.to_string(), due_before, policy, out_of_scope_json(&new.plan.out_of_scope).to_string(),
-                json!(kinds).to_string(), s.callback_url.is_some(), wrapped, sealed, json!(new.clock).to_string(), columns.clock_state, columns.statutory_due_before
+                json!(kinds).to_string(), s.callback_url.is_some(), wrapped, sealed, json!(new.clock).to_string(), columns.clock_state, columns.statutory_due_before, first_look(&new.deadlines, now)
             ],
         )
         .await?;

@@ -5,19 +5,22 @@
 //! a sweep that dies, runs twice or beside another one tells nothing twice and forgets nothing: what was not committed is
 //! found again by the same columns.
 
+use crate::clock::{Books, ClockColumns, FrozenClock};
 use crate::db::{Arg, Row, Tx, args};
 use crate::events::{Events, NewEvent};
 use crate::messages::Tell;
 use crate::work::places;
 use crate::{Error, Store, crash_point};
-use jiff::Timestamp;
-use redress_domain::deadline::{Band, Milestones};
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+use redress_domain::deadline::{Band, ClockState, Deadlines, Milestones, compute};
 use redress_domain::notice::{DueNotice, NoticeKind, Occasion};
+use redress_domain::rules::Rules;
 use redress_domain::watch::{Seen, WAITING_REMINDERS, Waiting, Watched, look};
 use redress_domain::{ControllerId, DsrId, NoticeId};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Where somebody is, as far as their working days depend on it.
@@ -37,34 +40,8 @@ pub(crate) struct Home {
     pub(crate) place: Arc<WatchPlace>,
 }
 
-/// What the watch is given of a request besides its dates.
-#[derive(Debug, Clone)]
-pub struct WatchFacts {
-    /// Its id.
-    pub dsr_id: DsrId,
-    /// Whose it is.
-    pub controller_id: ControllerId,
-    /// Where that one is.
-    pub place: Arc<WatchPlace>,
-    /// Which right is used.
-    pub kind: String,
-    /// Which regulation governs it.
-    pub regulation: Option<String>,
-    /// As submitted.
-    pub jurisdiction: Option<String>,
-    /// What its dates depend on, as it is stored.
-    pub clock: Option<String>,
-    /// Whether its clock runs.
-    pub clock_state: String,
-    /// The dates and why, as they are stored.
-    pub deadlines: String,
-}
-
 /// Answers what only the rules know. It must not take long: a transaction is open meanwhile.
 pub trait Lookout: Send + Sync {
-    /// The deadlines as of now, for a request whose clock is paused; none if they are as they were.
-    fn deadlines_now(&self, facts: &WatchFacts, now: Timestamp) -> Option<Value>;
-
     /// The first instant of the `count`th working day after an instant; the instant itself for none.
     fn business_days_after(&self, place: &WatchPlace, at: Timestamp, count: u8) -> Timestamp;
 
@@ -121,59 +98,26 @@ const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { t
 struct Dates {
     effective: Effective,
     #[serde(default)]
-    contract: Option<Side>,
-    #[serde(default)]
-    statutory: Option<Side>,
-    #[serde(default)]
     milestones: Option<Milestones>,
 }
 
 #[derive(Deserialize)]
 struct Effective {
     #[serde(default)]
-    due_on: Option<String>,
-    #[serde(default)]
-    due_before: Option<Timestamp>,
-    #[serde(default)]
-    binding: Option<String>,
+    due_on: Option<Date>,
 }
 
-#[derive(Deserialize)]
-struct Side {
-    #[serde(default)]
-    due_before: Option<Timestamp>,
-    #[serde(default)]
-    clock: Option<String>,
-}
-
-impl Dates {
-    /// Whether the date that governs is one of a clock that is paused, and so moves from day to day.
-    fn are_moving(&self) -> bool {
-        let side = if self.effective.binding.as_deref() == Some("statutory") { &self.statutory } else { &self.contract };
-        side.as_ref().and_then(|side| side.clock.as_deref()) == Some("paused")
-    }
-
-    /// Requests from before there were milestones have only a due date.
-    fn milestones(&self, due_before: Timestamp) -> Milestones {
-        self.milestones.unwrap_or(Milestones {
-            at_risk_at: due_before,
-            critical_at: due_before,
-            overdue_at: due_before,
-            extension_decision_at: None,
-            acknowledgement_warning_at: None,
-        })
-    }
-}
+/// An open pause counts if the date is another one should it last so long: weekends and holidays can hide less.
+const PAUSE_SHOWS_AFTER: SignedDuration = SignedDuration::from_hours(24 * 14);
 
 pub(crate) fn instant(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(if ms > 0 { Timestamp::MAX } else { Timestamp::MIN })
 }
 
 /// When the watch looks at a new request for the first time (Unix ms).
-pub(crate) fn first_look(deadlines: &Value, due_before: i64, now: i64) -> i64 {
-    let Ok(dates) = Dates::deserialize(deadlines) else { return now };
+pub(crate) fn first_look(deadlines: &Deadlines, now: i64) -> i64 {
     let watched = Watched {
-        milestones: dates.milestones(instant(due_before)),
+        milestones: deadlines.milestones,
         moving: false,
         band: Band::OnTrack,
         waiting: None,
@@ -182,14 +126,27 @@ pub(crate) fn first_look(deadlines: &Value, due_before: i64, now: i64) -> i64 {
         closed_at: None,
     };
     let seen = look(&watched, instant(now));
-    if seen.notices.is_empty() { seen.next_at.map_or(now, Timestamp::as_millisecond) } else { now }
+    // A clock that does not run yet may have another date tomorrow.
+    match seen.next_at {
+        Some(at) if seen.notices.is_empty() && deadlines.clock == ClockState::Running => at.as_millisecond(),
+        _ => now,
+    }
 }
 
 /// A request as the watch sees it, locked.
 struct Locked {
-    facts: WatchFacts,
-    dates: Dates,
+    dsr_id: DsrId,
+    controller_id: ControllerId,
+    place: Arc<WatchPlace>,
+    kind: String,
+    regulation: Option<String>,
+    milestones: Milestones,
+    due_on: Option<Date>,
     due_before: i64,
+    statutory_due_before: Option<i64>,
+    /// What the dates of a paused clock follow from.
+    paused: Option<FrozenClock>,
+    moving: bool,
     waiting_since: Option<i64>,
     attention_since: Option<i64>,
     forecast_late_since: Option<i64>,
@@ -200,41 +157,56 @@ struct Locked {
 fn read(row: &Row, homes: &BTreeMap<String, Home>) -> Result<Locked, Error> {
     let controller = row.text("controller_id")?;
     let place = homes.get(&controller).ok_or(INCONSISTENT("controller_id"))?.place.clone();
-    let deadlines = row.text("deadlines")?;
+    let dates: Dates = serde_json::from_str(&row.text("deadlines")?).map_err(|_| INCONSISTENT("deadlines"))?;
+    let due_before = row.int("due_before")?;
+    let closed_at = row.opt_int("closed_at")?;
     let forecast_late = row.int("forecast_late")? != 0;
     Ok(Locked {
-        dates: serde_json::from_str(&deadlines).map_err(|_| INCONSISTENT("deadlines"))?,
-        due_before: row.int("due_before")?,
+        dsr_id: DsrId::parse(&row.text("id")?).map_err(|_| INCONSISTENT("id"))?,
+        controller_id: ControllerId::parse(&controller).map_err(|_| INCONSISTENT("controller_id"))?,
+        place,
+        kind: row.text("kind")?,
+        regulation: row.opt_text("regulation")?,
+        // Requests from before there were milestones have only a due date.
+        milestones: dates.milestones.unwrap_or(Milestones {
+            at_risk_at: instant(due_before),
+            critical_at: instant(due_before),
+            overdue_at: instant(due_before),
+            extension_decision_at: None,
+            acknowledgement_warning_at: None,
+        }),
+        due_on: dates.effective.due_on,
+        due_before,
+        statutory_due_before: row.opt_int("statutory_due_before")?,
+        paused: if closed_at.is_none() { paused_clock(row)? } else { None },
+        moving: false,
         waiting_since: row.opt_int("waiting_since")?,
         attention_since: row.opt_int("attention_since")?,
         forecast_late_since: row.opt_int("forecast_at")?.filter(|_| forecast_late),
         band: Band::parse(&row.text("band")?).ok_or(INCONSISTENT("band"))?,
-        closed_at: row.opt_int("closed_at")?,
-        facts: WatchFacts {
-            dsr_id: DsrId::parse(&row.text("id")?).map_err(|_| INCONSISTENT("id"))?,
-            controller_id: ControllerId::parse(&controller).map_err(|_| INCONSISTENT("controller_id"))?,
-            place,
-            kind: row.text("kind")?,
-            regulation: row.opt_text("regulation")?,
-            jurisdiction: row.opt_text("jurisdiction")?,
-            clock: row.opt_text("clock")?,
-            clock_state: row.text("clock_state")?,
-            deadlines,
-        },
+        closed_at,
     })
+}
+
+/// The clock of a request that does not run.
+fn paused_clock(row: &Row) -> Result<Option<FrozenClock>, Error> {
+    if row.text("clock_state")? == ClockState::Running.as_str() {
+        return Ok(None);
+    }
+    let clock = row.opt_text("clock")?;
+    clock.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| INCONSISTENT("clock"))
 }
 
 impl Locked {
     fn look(&self, lookout: &dyn Lookout, now: i64) -> Seen {
-        let moving = self.closed_at.is_none() && self.dates.are_moving();
         let waiting = self.waiting_since.map(|since| {
             let since = instant(since);
-            let at = |days: u8| lookout.business_days_after(&self.facts.place, since, days);
+            let at = |days: u8| lookout.business_days_after(&self.place, since, days);
             Waiting { since, reminders: WAITING_REMINDERS.iter().map(|days| (*days, at(*days))).collect() }
         });
         let watched = Watched {
-            milestones: self.dates.milestones(instant(self.due_before)),
-            moving,
+            milestones: self.milestones,
+            moving: self.moving,
             band: self.band,
             waiting,
             forecast_late_since: self.forecast_late_since.map(instant),
@@ -247,7 +219,7 @@ impl Locked {
     /// What a notice of this request needs to be told later, when the request may be another one.
     fn data(&self, band: Band, notice: &DueNotice, system: Option<&str>) -> Value {
         let mut data = json!({
-            "type": self.facts.kind, "regulation": self.facts.regulation, "due_on": self.dates.effective.due_on,
+            "type": self.kind, "regulation": self.regulation, "due_on": self.due_on,
             "due_before": self.due_before, "band": band, "endangers": notice.endangers,
         });
         match &notice.occasion {
@@ -273,7 +245,7 @@ struct Candidate {
     data: Value,
 }
 
-const COLUMNS: &str = "id, controller_id, kind, regulation, jurisdiction, deadlines, due_before, clock, clock_state, waiting_since, attention_since, band, forecast_late, forecast_at, closed_at";
+const COLUMNS: &str = "id, controller_id, kind, regulation, deadlines, due_before, statutory_due_before, clock, clock_state, waiting_since, attention_since, band, forecast_late, forecast_at, closed_at";
 
 impl Store {
     /// Looks at every request and step whose instant has come, at most so many of each in one transaction. Without any it
@@ -302,6 +274,7 @@ impl Store {
     }
 
     async fn watch_requests(&self, lookout: &dyn Lookout, options: SweepOptions, now: i64) -> Result<Swept, Error> {
+        let rules = self.rules_of_paused(options, now).await?;
         let mut tx = self.db.begin("watch").await?;
         let rows = tx
             .rows(
@@ -316,7 +289,7 @@ impl Store {
             let id = row.text("id")?;
             let (band, next_at) = match read(row, &homes) {
                 Ok(mut locked) => {
-                    self.refresh(&mut tx, lookout, &mut locked, now).await?;
+                    self.refresh(&mut tx, &rules, &mut locked, now).await?;
                     let seen = locked.look(lookout, now);
                     for notice in seen.notices {
                         candidates.push(self.candidate(&locked, seen.band, notice, None)?);
@@ -346,28 +319,63 @@ impl Store {
         Ok(swept)
     }
 
-    /// A paused clock's dates are those of today.
-    async fn refresh(&self, tx: &mut Tx, lookout: &dyn Lookout, locked: &mut Locked, now: i64) -> Result<(), Error> {
-        if locked.facts.clock_state != "paused" || locked.closed_at.is_some() {
+    /// The rules by which the paused clocks among the due requests run. They are read before the transaction: it has its
+    /// connection, and this needs another.
+    async fn rules_of_paused(&self, options: SweepOptions, now: i64) -> Result<HashMap<Books, Rules>, Error> {
+        let rows = self
+            .db
+            .rows(
+                "-- watch_paused\nSELECT clock, clock_state FROM dsrs WHERE watch_at <= $1 AND clock_state <> 'running' ORDER BY watch_at LIMIT $2",
+                args![now, options.limit],
+            )
+            .await?;
+        let mut rules = HashMap::new();
+        for row in rows {
+            if let Ok(Some(clock)) = paused_clock(&row)
+                && !rules.contains_key(&clock.books)
+                && let Ok(found) = self.frozen_rules(&clock.books).await
+            {
+                rules.insert(clock.books, found);
+            }
+        }
+        Ok(rules)
+    }
+
+    /// The dates of a clock that does not run are those of today.
+    async fn refresh(
+        &self,
+        tx: &mut Tx,
+        rules: &HashMap<Books, Rules>,
+        locked: &mut Locked,
+        now: i64,
+    ) -> Result<(), Error> {
+        let Some(clock) = locked.paused.take() else { return Ok(()) };
+        let Some(rules) = rules.get(&clock.books) else { return Ok(()) };
+        let as_of = instant(now);
+        let (Ok(deadlines), Ok(later)) = (
+            compute(rules, &clock.facts, as_of),
+            compute(rules, &clock.facts, as_of.saturating_add(PAUSE_SHOWS_AFTER).unwrap_or(as_of)),
+        ) else {
+            tracing::error!(dsr.id = %locked.dsr_id, "the dates of {} cannot be computed any more", locked.dsr_id);
+            return Ok(());
+        };
+        locked.moving = later.effective.due_before != deadlines.effective.due_before;
+        let columns = ClockColumns::of(&deadlines);
+        let moved = columns.due_before - locked.due_before;
+        (locked.milestones, locked.due_before) = (deadlines.milestones, columns.due_before);
+        locked.due_on = Some(deadlines.effective.due_on);
+        if moved == 0 && columns.statutory_due_before == locked.statutory_due_before {
             return Ok(());
         }
-        let Some(deadlines) = lookout.deadlines_now(&locked.facts, instant(now)) else { return Ok(()) };
-        let Ok(dates) = Dates::deserialize(&deadlines) else { return Ok(()) };
-        locked.due_before = dates.effective.due_before.map_or(locked.due_before, Timestamp::as_millisecond);
-        let statutory = dates.statutory.as_ref().and_then(|side| side.due_before).map(Timestamp::as_millisecond);
-        let id = locked.facts.dsr_id.as_str();
+        let id = locked.dsr_id.as_str();
         tx.exec(
-            "-- dates_moved\nUPDATE dsrs SET deadlines = $2, due_before = $3, statutory_due_before = COALESCE($4, statutory_due_before) WHERE id = $1",
-            args![id, deadlines.to_string(), locked.due_before, statutory],
+            "-- dates_moved\nUPDATE dsrs SET deadlines = $2, due_before = $3, statutory_due_before = $4, clock_state = $5 WHERE id = $1",
+            args![id, json!(deadlines).to_string(), columns.due_before, columns.statutory_due_before, columns.clock_state],
         )
         .await?;
-        tx.exec(
-            "-- steps_moved\nUPDATE steps SET due_at = $2 WHERE dsr_id = $1 AND q IS NOT NULL AND due_at <> $2",
-            args![id, locked.due_before],
-        )
-        .await?;
-        locked.dates = dates;
-        Ok(())
+        tx.exec("-- steps_moved\nUPDATE steps SET due_at = due_at + $2 WHERE dsr_id = $1", args![id, moved])
+            .await
+            .map(drop)
     }
 
     /// Systems that have only failed for days are told once for each step that waits for them.
@@ -417,7 +425,7 @@ impl Store {
             let again = match (requests.get(&step.text("dsr_id")?), step.opt_int("silent_since")?) {
                 (None, _) => Some(now + UNREADABLE_AGAIN_MS),
                 (Some(request), Some(since)) if request.closed_at.is_none() => {
-                    let silent_at = lookout.silent_at(&request.facts.place, instant(since));
+                    let silent_at = lookout.silent_at(&request.place, instant(since));
                     if silent_at <= instant(now) {
                         let notice = DueNotice {
                             kind: NoticeKind::ConnectorSilent,
@@ -487,9 +495,9 @@ impl Store {
         let (ms, bytes) = self.id_parts()?;
         Ok(Candidate {
             id: NoticeId::from_parts(ms, bytes),
-            idem: format!("{}:{}:{}", request.facts.dsr_id, notice.kind, notice.occasion),
-            controller_id: request.facts.controller_id.clone(),
-            dsr_id: request.facts.dsr_id.clone(),
+            idem: format!("{}:{}:{}", request.dsr_id, notice.kind, notice.occasion),
+            controller_id: request.controller_id.clone(),
+            dsr_id: request.dsr_id.clone(),
             data: request.data(band, &notice, system),
             notice,
         })

@@ -61,6 +61,8 @@ pub struct Lease {
     pub failures: u32,
     /// What is to be told, for [`WorkKind::Notify`].
     pub payload: Option<String>,
+    /// Since when it is at work, or stood ready right before that (Unix ms): what the pace of its system is measured by.
+    pub busy_from: i64,
 }
 
 /// A lease with what is needed to do the work: personal data in clear.
@@ -219,6 +221,7 @@ pub(crate) fn read_lease(row: &Row) -> std::result::Result<Lease, Error> {
         token: row.int("token")?,
         failures: row.int("failures")?.clamp(0, 1_000) as u32,
         payload: row.opt_text("payload")?,
+        busy_from: crate::paces::busy_from(row)?,
     })
 }
 

@@ -83,11 +83,6 @@ impl Pace {
     pub const fn is_limited(self) -> bool {
         self.micros > self.unlimited
     }
-
-    /// Calls in 24 hours of work.
-    pub const fn a_day(self) -> i64 {
-        86_400_000_000 / self.micros
-    }
 }
 
 /// Microseconds between two permissions.

@@ -109,13 +109,15 @@ pub struct Turn {
     pub steps_before: u64,
     /// Calls that are made for them.
     pub calls_before: u64,
+    /// Calls that are made until it ends, its own included.
+    pub calls_until: u64,
 }
 
 /// The turn of each job of one system; the jobs are in the order of the queue, the earliest due first.
 pub fn turns(jobs: &[Job], pace: Pace, now: i64) -> Vec<Turn> {
     let cost = pace.micros;
     let mut at = started_at(jobs, cost, now);
-    let none = Turn { begins_at: 0, acts_at: 0, ends_at: 0, steps_before: 0, calls_before: 0 };
+    let none = Turn { begins_at: 0, acts_at: 0, ends_at: 0, steps_before: 0, calls_before: 0, calls_until: 0 };
     let mut all = vec![none; jobs.len()];
     // What may not begin yet, by its time; what may, by its place, those first that a worker has already.
     let mut later: BinaryHeap<Reverse<(i64, usize, bool)>> = BinaryHeap::with_capacity(jobs.len());
@@ -141,13 +143,13 @@ pub fn turns(jobs: &[Job], pace: Pace, now: i64) -> Vec<Turn> {
         let done = at.saturating_add(cost.saturating_mul(made));
         if !rest {
             let acts = at.saturating_add(cost);
-            *turn = Turn { begins_at: ms(at), acts_at: ms(acts), ends_at: 0, steps_before: steps, calls_before: calls };
+            *turn = Turn { begins_at: ms(at), acts_at: ms(acts), steps_before: steps, calls_before: calls, ..none };
             if job.gap_ms > 0 {
                 later.push(Reverse((acts.saturating_add(job.gap_ms.saturating_mul(1_000)), i, true)));
             }
             steps += u64::from(!job.aside);
         }
-        turn.ends_at = ms(done);
+        (turn.ends_at, turn.calls_until) = (ms(done), calls + made.unsigned_abs());
         if !job.aside {
             calls += made.unsigned_abs();
             at = done;

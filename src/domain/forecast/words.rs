@@ -26,8 +26,8 @@ pub(super) fn because(
     }
     told.way(&mut all);
     all.push(told.due());
-    if let Some(remedy) = told.remedy() {
-        all.push(remedy);
+    if now < told.request.due_before {
+        all.extend(forecast.late_steps.iter().filter_map(|(i, turn)| told.remedy(&backlog.entries[*i], turn)));
     }
     all
 }
@@ -82,17 +82,16 @@ impl Telling<'_> {
         if begins_at > self.now {
             all.push(format!("Until {} it can be withdrawn, and nothing is done before.", self.when(begins_at)));
         }
-        let last = self.forecast.last.map(|i| &self.backlog.entries[i]);
-        let Some((entry, turn)) = last.zip(self.forecast.turn) else {
+        let Some((entry, turn)) = self.forecast.last.map(|(i, turn)| (&self.backlog.entries[i], turn)) else {
             all.push("No step is left; only its answer has to be made.".into());
             return;
         };
         let lane = &self.backlog.lanes[entry.lane];
-        let (name, days) = (&lane.name, lane.completes_within_days);
-        if let Some(asked_at) = entry.asked_at {
-            let asked = self.when(asked_at);
-            let done = self.when(entry.job.release);
-            all.push(format!("{name} was asked on {asked} and finishes within {} after that: {done}.", counted(days, "day")));
+        let (name, within) = (&lane.name, counted(lane.completes_within_days, "day"));
+        let done_by_itself = if let Some(asked_at) = entry.asked_at {
+            let (asked, done) = (self.when(asked_at), self.when(entry.job.release));
+            all.push(format!("{name} was asked on {asked} and finishes within {within} after that: {done}."));
+            entry.job.release
         } else {
             let wait = if entry.job.release > self.now.max(begins_at) {
                 format!("not before {}; ", self.when(entry.job.release))
@@ -102,10 +101,19 @@ impl Telling<'_> {
             let (verb, at) = if entry.job.gap_ms > 0 { ("asked", turn.acts_at) } else { ("done", turn.ends_at) };
             let (before, pace) = (before(&turn), pace(name, lane.pace));
             all.push(format!("{name}: {wait}{before}; {pace}, so this step is {verb} on {}.", self.when(at)));
-            if entry.job.gap_ms > 0 {
-                let done = self.when(turn.ends_at);
-                all.push(format!("{name} finishes within {} after that: {done}.", counted(days, "day")));
+            if entry.job.gap_ms == 0 {
+                turn.ends_at
+            } else {
+                let done = turn.acts_at + entry.job.gap_ms;
+                all.push(format!("{name} finishes within {within} after that: {}.", self.when(done)));
+                done
             }
+        };
+        if turn.ends_at - done_by_itself >= HOUR_MS {
+            let seen = self.when(turn.ends_at);
+            all.push(format!(
+                "To see that it did, {name} is asked again and read; with those due before it, that is on {seen}."
+            ));
         }
         if self.request.policy.review && !self.request.reviewed && self.forecast.blocked != Some(Blocker::Review) {
             all.push("Then a person has to look at the result, which is taken to happen at once.".into());
@@ -128,30 +136,23 @@ impl Telling<'_> {
         format!("It is due before {} ({zone}): {outcome}.", self.moment(due))
     }
 
-    /// What would make a late request end in time.
-    fn remedy(&self) -> Option<String> {
-        if !self.forecast.late || self.now >= self.request.due_before {
-            return None;
-        }
-        let entry = &self.backlog.entries[self.forecast.last?];
-        let (lane, turn) = (&self.backlog.lanes[entry.lane], self.forecast.turn?);
+    /// What would bring a late step in time.
+    fn remedy(&self, entry: &Entry, turn: &Turn) -> Option<String> {
+        let lane = &self.backlog.lanes[entry.lane];
         let name = &lane.name;
         let left = self.request.due_before - ANSWER_MS - entry.job.gap_ms - entry.job.release.max(self.now);
         if left <= 0 {
-            return Some(format!("Nothing in {name} can be fast enough: what it has to wait for ends too late by itself."));
+            return Some(format!(
+                "No speed of {name} brings it in time: what it has to wait for takes too long by itself."
+            ));
         }
-        let calls = turn.calls_before as i64 + 1 + i64::from(entry.job.more);
-        // Strictly before, and rounded against us.
-        let need = (left * 1_000 - 1_000) / calls;
-        if need < 1 {
-            return None;
-        }
+        // Rounded against us: ending with the due date would be too late.
+        let need = (left * 1_000 - 1_000) / turn.calls_until.max(1) as i64;
         if lane.pace.is_limited() && lane.pace.unlimited <= need {
-            let rate = at_least(1_000_000.0 / (need as f64_of) / (lane.batch.max(1) as f64_of));
-            return Some(format!("It would end in time with a rate_per_second of {name} of at least {rate}."));
+            let rate = rate_for(need, lane.batch);
+            return Some(format!("With a rate_per_second of {rate} {name} would be in time."));
         }
-        let wanted = Pace { micros: need, ..lane.pace };
-        Some(format!("It would end in time if {name} did {}.", rate(wanted)))
+        (need > 0).then(|| format!("With {} {name} would be in time.", rate(need, true)))
     }
 
     fn when(&self, ms: i64) -> String {
@@ -166,4 +167,78 @@ impl Telling<'_> {
         let at = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX);
         at.to_zoned(self.zone.clone()).strftime(format).to_string()
     }
+}
+
+/// What comes before a turn.
+fn before(turn: &Turn) -> String {
+    let steps = turn.steps_before;
+    let are = if steps == 1 { "is" } else { "are" };
+    let calls = if turn.calls_before == steps {
+        String::new()
+    } else {
+        format!(", {} in all", counted(turn.calls_before as i64, "call"))
+    };
+    match steps {
+        0 => "no other step is due before this one".into(),
+        _ => format!("{} {are} due before this one{calls}", counted(steps as i64, "step")),
+    }
+}
+
+/// How fast a system is, and how that is known.
+fn pace(name: &str, pace: Pace) -> String {
+    let rate = rate(pace.micros, false);
+    match pace.basis {
+        _ if pace.is_limited() => format!("its rate_per_second allows {rate}"),
+        Basis::LastDay => format!("in the last 24 hours it did {rate} while it had work"),
+        Basis::LastWeek => format!("in the last 7 days it did {rate} while it had work"),
+        Basis::Assumed => format!("{name} was not measured yet and is taken to do {rate}"),
+    }
+}
+
+/// How many calls of so many microseconds fit into a span that suits them, rounded up or down.
+fn rate(micros: i64, up: bool) -> String {
+    let calls = |seconds: i64| {
+        let span = seconds * 1_000_000;
+        span / micros + i64::from(up && span % micros > 0)
+    };
+    match calls(86_400) {
+        0 => format!("one call in {}", counted(micros / 86_400_000_000, "day")),
+        a_day @ 1..10_000 => format!("{} a day", counted(a_day, "call")),
+        10_000..500_000 => format!("{} an hour", counted(calls(3_600), "call")),
+        _ => format!("{} a second", counted(calls(1), "call")),
+    }
+}
+
+/// The smallest rate of batches, told in two digits, with which a call takes no longer than so many microseconds.
+#[expect(clippy::cast_precision_loss, reason = "two digits are told, rounded up")]
+fn rate_for(micros: i64, batch: usize) -> String {
+    let exact = 1_000_000.0 / micros as f64 / batch.max(1) as f64;
+    let digits = (1.0 - exact.log10().floor()).max(0.0) as usize;
+    let unit = 10_f64.powi(digits as i32);
+    format!("{:.digits$}", (exact * unit).ceil() / unit)
+}
+
+/// A time as people say it.
+fn length(ms: i64) -> String {
+    match ms {
+        ..HOUR_MS => "less than an hour".into(),
+        HOUR_MS..DAY_MS => counted(ms / HOUR_MS, "hour"),
+        _ => counted(ms / DAY_MS, "day"),
+    }
+}
+
+fn counted(n: i64, what: &str) -> String {
+    format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
+fn grouped(n: i64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && digit != '-' && (digits.len() - i).is_multiple_of(3) && !out.ends_with('-') {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
 }

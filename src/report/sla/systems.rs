@@ -94,9 +94,10 @@ impl SystemFigures {
 
     pub(super) fn json(&self) -> Value {
         let (median, p95) = self.seconds();
-        let oldest = self.oldest_stuck.as_ref().map(|(since, step, dsr)| {
-            json!({ "step": step, "request": dsr, "since": time(*since) })
-        });
+        let oldest = self
+            .oldest_stuck
+            .as_ref()
+            .map(|(since, step, dsr)| json!({ "step": step, "request": dsr, "since": time(*since) }));
         json!({
             "controller": self.controller,
             "system": self.system.name,

@@ -25,6 +25,7 @@ ALTER TABLE dsrs ADD COLUMN waiting_since BIGINT;
 ALTER TABLE dsrs ADD COLUMN attention_since BIGINT;
 ALTER TABLE dsrs ADD COLUMN watch_at BIGINT;
 ALTER TABLE dsrs ADD COLUMN band TEXT NOT NULL DEFAULT 'on_track';
+-- `forecast_at` is since when it has been expected to end late, or else when the forecast was written.
 ALTER TABLE dsrs ADD COLUMN forecast TEXT;
 ALTER TABLE dsrs ADD COLUMN forecast_at BIGINT;
 ALTER TABLE dsrs ADD COLUMN forecast_late BIGINT NOT NULL DEFAULT 0;
@@ -37,6 +38,7 @@ UPDATE dsrs SET watch_at = instruction_received_at WHERE closed_at IS NULL;
 
 -- A system that finishes by itself, days after it was asked, is asked that much earlier.
 ALTER TABLE systems ADD COLUMN completes_within_days BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE systems ADD COLUMN paused_at BIGINT;
 
 -- Since when a step has failed without a success in between, and when the watch looks at that; when its lease began.
 ALTER TABLE steps ADD COLUMN silent_since BIGINT;
@@ -44,15 +46,20 @@ ALTER TABLE steps ADD COLUMN silent_watch_at BIGINT;
 ALTER TABLE steps ADD COLUMN leased_at BIGINT;
 CREATE INDEX steps_silent ON steps(silent_watch_at) WHERE silent_watch_at IS NOT NULL;
 
--- How fast each system was, by hour: what was done, what failed, and for how long it was worked on.
+-- How fast each system was, by the hour in which its calls ended: what was answered, what failed, and for how long it was at
+-- work, no moment counted twice: until `busy_until`. `done_at` is its last success, `failing_since` its first failure after that.
 CREATE TABLE paces (
   system_id TEXT NOT NULL REFERENCES systems(id),
   hour BIGINT NOT NULL,
   done BIGINT NOT NULL,
   failed BIGINT NOT NULL,
   busy_ms BIGINT NOT NULL,
+  busy_until BIGINT NOT NULL,
+  done_at BIGINT,
+  failing_since BIGINT,
   PRIMARY KEY (system_id, hour)
 );
+CREATE INDEX steps_wait_lane ON steps(lane, due_at, id) WHERE q = 'wait';
 
 -- Whom the watch tells. Without a controller it is the operator's own, for the `controllers` it names or for all. Without
 -- `kinds` its role decides. `target` is sealed: addresses, secret URLs. `told_at` is when people were last told at once.
