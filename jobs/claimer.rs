@@ -6,6 +6,7 @@
 
 use crate::backend::{Batch, Feed, LeaseBackend};
 use crate::engine::{Engine, jitter};
+use crate::message::Sender;
 use apalis::layers::WorkerBuilderExt as _;
 use apalis_core::task::data::Data;
 use apalis_core::worker::builder::WorkerBuilder;
@@ -15,10 +16,10 @@ use futures::future::BoxFuture;
 use redress_domain::StepId;
 use redress_store::{Store, WorkKind};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,8 @@ pub struct WorkerOptions {
     pub renew: Duration,
     /// How often lost leases, due purges and forgotten requests are looked for.
     pub sweep: Duration,
+    /// How often the fleet makes a forecast of every open request.
+    pub forecast: Duration,
     /// How long running batches may go on after the shutdown began.
     pub grace: Duration,
 }
@@ -85,6 +88,8 @@ pub struct Workers {
     progress: Arc<AtomicI64>,
     store: Store,
     owner: String,
+    /// Messages that are being sent.
+    sending: Arc<AtomicUsize>,
 }
 
 impl Workers {
@@ -108,9 +113,22 @@ impl Workers {
         tasks.spawn(claimer.run());
         tasks.spawn(renew(engine.clone(), options.clone(), stop.clone(), board.clone()));
         tasks.spawn(sweep(engine.clone(), options.clone(), stop.clone()));
+        tasks.spawn(crate::forecast::run(engine.clone(), options.clone(), stop.clone()));
+        let (noticed, sending) = (Arc::<Notify>::default(), Arc::<AtomicUsize>::default());
+        tasks.spawn(crate::watch::run(engine.clone(), noticed.clone(), stop.clone()));
+        let sender = Sender {
+            engine: engine.clone(),
+            owner: options.owner.clone(),
+            lease: options.lease,
+            renew: options.renew,
+            wake: noticed,
+            in_flight: sending.clone(),
+            stop: stop.clone(),
+        };
+        tasks.spawn(sender.run());
         let (store, owner) = (engine.store.clone(), options.owner.clone());
         tasks.spawn(supervise(engine, feed, options.owner, stop.clone()));
-        Self { stop, tasks, board, progress, store, owner }
+        Self { stop, tasks, board, progress, store, owner, sending }
     }
 
     /// When the claimer last looked for work and the database answered (Unix ms): the readiness of a worker.
@@ -128,12 +146,17 @@ impl Workers {
     pub async fn shut_down(mut self, grace: Duration) {
         self.stop.cancel();
         let ended = tokio::time::timeout(grace, async {
-            while !self.board.lock().expect("never held across a panic").leases.is_empty() {
+            while !self.board.lock().expect("never held across a panic").leases.is_empty()
+                || self.sending.load(Ordering::Relaxed) > 0
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
         .await;
         self.tasks.shutdown().await;
+        if tokio::time::timeout(HAND_BACK, self.store.hand_back_messages(&self.owner)).await.is_err() {
+            tracing::warn!("messages could not be handed back; they are sent when their leases run out");
+        }
         // Even if everything has ended: the claimer may have leased something in the same moment.
         match tokio::time::timeout(HAND_BACK, self.store.hand_back(&self.owner)).await {
             Ok(Ok(0)) => {}

@@ -16,6 +16,10 @@ pub struct Engine {
     pub signer: Signer,
     /// The client for webhooks: no redirects, no private addresses unless allowed.
     pub http: crate::outbound::Client,
+    /// Tells people and programs what the watch has seen.
+    pub messenger: crate::message::Messenger,
+    /// The working days and mornings that the watch goes by.
+    pub watch: crate::watch::Watch,
     /// How long a package is handed out, unless its controller wants another time.
     pub package_expires: Duration,
     /// The version of this binary.

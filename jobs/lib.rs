@@ -2,7 +2,7 @@
 //!
 //! A job is a nudge, the row is the truth, every wait is a column. The [`claimer`] leases due rows from the store and feeds
 //! them to an apalis worker through our own [`backend`]; [`run_step`] is the only place that calls a connector, [`answer`]
-//! makes packages and certificates, [`notify`] tells controllers. [`outcome`] says, purely, what an answer of a connector
+//! makes packages and certificates, [`notify`] tells controllers, [`forecast`] foresees when requests end. [`outcome`] says, purely, what an answer of a connector
 //! means for the row. `Ok` means recorded; whoever lost the lease records nothing.
 
 pub mod answer;
@@ -10,12 +10,15 @@ pub mod backend;
 pub mod certificate;
 pub mod claimer;
 pub mod engine;
+pub mod forecast;
+pub mod message;
 pub mod notify;
 pub mod outbound;
 pub mod outcome;
 pub mod package;
 pub mod reach;
 pub mod run_step;
+pub mod watch;
 pub mod webhook;
 
 pub use claimer::{WorkerOptions, Workers};

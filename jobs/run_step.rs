@@ -6,7 +6,7 @@ use crate::reach::OutOfReach;
 use async_trait::async_trait;
 use redress_connectors::{Connector, ExportSink, Journal, Lost, Outcome, Problem, Receipt, Trouble, Verdict, Work};
 use redress_domain::Verb;
-use redress_domain::step::Phase;
+use redress_domain::step::{Phase, RATE_LIMITED};
 use redress_store::{ArtifactMeta, Error, Finish, Key, Lease, OpenWork, StepResult, Store, crash_point};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -77,7 +77,7 @@ async fn work(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) -> Result<Ve
             not_before: store.now_ms() + wait.as_millis() as i64 + 1,
             failed: false,
             attention: false,
-            code: "rate_limited".into(),
+            code: RATE_LIMITED.into(),
             detail: "the controller's limit for this system is used up; it is tried again by itself".into(),
         };
         return Ok(leases.into_iter().map(|lease| Finish { lease, result: later.clone() }).collect());

@@ -9,8 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt as _;
 use redress_domain::{Clock, SystemClock};
 use redress_jobs::certificate::Signer;
+use redress_jobs::message::{Mailer, Messenger};
 use redress_jobs::outbound::{self, OutboundPolicy};
 use redress_jobs::reach::{OutOfReach, Reach};
+use redress_jobs::watch::Watch;
 use redress_jobs::{Engine, WorkerOptions, Workers};
 use redress_store::{Dialect, Options, Store, SystemRow, Wake};
 use serde_json::{Value, json};
@@ -65,7 +67,11 @@ impl App {
         rules.keep_table(&store).await.context("the table of regulations")?;
         let policy = OutboundPolicy::parse(&config.outbound.allow).context("outbound.allow")?;
         let days = u64::from(config.requests.package_expires_days);
+        let mailer = config.smtp.settings().map(|smtp| Mailer::new(&smtp)).transpose().context("smtp")?;
+        let apart = Duration::from_secs(config.watch.apart_seconds);
         let engine = Arc::new(Engine {
+            messenger: Messenger::new(mailer, config.public_url()).context("the client for notices")?,
+            watch: Watch::new(rules.rules.clone(), config.watch.digest_hour, apart),
             signer: Signer::from_seed(&store.signing_seed().await.context("the signing key")?),
             http: outbound::client(policy).context("the client for webhooks")?,
             reach: Reach::default(),
@@ -135,6 +141,7 @@ impl App {
             }),
             processor: self.config.processor.clone(),
             signing_key: self.signing_key(),
+            batch: self.config.worker.batch,
             body_limit: self.config.http.body_limit_bytes,
             request_timeout: Duration::from_secs(self.config.http.request_timeout_seconds),
             board_open: self.config.http.listen.ip().is_loopback(),
@@ -164,6 +171,7 @@ impl App {
             lease: Duration::from_secs(worker.lease_seconds),
             renew: Duration::from_secs(worker.renew_seconds),
             sweep: Duration::from_secs(worker.sweep_interval_seconds),
+            forecast: Duration::from_secs(worker.forecast_interval_seconds),
             grace: Duration::from_secs(worker.shutdown_grace_seconds),
         })
     }

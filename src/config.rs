@@ -13,6 +13,7 @@ mod tests;
 pub use environment::Environment;
 
 use redress_domain::Personal;
+use redress_jobs::message::{Smtp, StartTls};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::fmt;
@@ -49,6 +50,10 @@ pub struct Config {
     pub processor: Processor,
     /// Where calls that callers ask for may go.
     pub outbound: Outbound,
+    /// How people are told what the watch has seen.
+    pub watch: Watch,
+    /// How mail is sent.
+    pub smtp: SmtpKeys,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -117,6 +122,8 @@ pub struct Worker {
     pub shutdown_grace_seconds: u64,
     /// How often everything that is due is looked for anew.
     pub sweep_interval_seconds: u64,
+    /// How often the fleet foresees when each open request ends.
+    pub forecast_interval_seconds: u64,
 }
 
 /// `[requests]`
@@ -171,6 +178,40 @@ pub struct Outbound {
     /// Host names, addresses and networks that callers may name although they are not public; checked, and meant for
     /// [`redress_jobs::outbound::OutboundPolicy::parse`].
     pub allow: Vec<String>,
+}
+
+/// `[watch]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// The full hour of a working morning at which digests are sent.
+    pub digest_hour: i8,
+    /// Between two messages that people of one route are told at once.
+    pub apart_seconds: u64,
+}
+
+/// `[smtp]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmtpKeys {
+    /// None if no mail is sent.
+    #[serde(deserialize_with = "secret_or_none")]
+    pub url: Option<SecretUrl>,
+    /// Who the mail is from.
+    pub from: String,
+    /// `required`, `if_offered` or `never`.
+    pub starttls: String,
+    /// More certificate authorities, PEM.
+    pub ca: String,
+}
+
+impl SmtpKeys {
+    /// What a mailer is made from, if there is a server.
+    pub fn settings(&self) -> Option<Smtp> {
+        let url = self.url.clone()?;
+        let starttls = StartTls::parse(&self.starttls).unwrap_or(StartTls::Required);
+        Some(Smtp { url, from: self.from.clone(), starttls, ca: self.ca.clone() })
+    }
 }
 
 /// `[log]`

@@ -34,5 +34,6 @@ pub fn upsert(definition: &SystemDef, through_api: bool) -> Result<SystemUpsert,
         verbs: manifest.verbs.to_vec(),
         identifiers: manifest.identifiers.clone(),
         fields: manifest.fields.clone(),
+        completes_within_days: i64::from(definition.completes_within_days),
     })
 }

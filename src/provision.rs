@@ -1,22 +1,26 @@
-//! A controller's file is what `redress apply` takes: one controller and its connected systems, in TOML.
+//! A controller's file is what `redress apply` takes: one controller, its connected systems, and whom to tell, in TOML. A
+//! file without a controller is the operator's: whom to tell about all of them.
 //!
 //! It is read strictly, and every fault is named at once with file, line and path. A connected system is read the same
 //! way from a file and from the body of `PUT /v1/systems/{name}` ([`read_system`]); what the two may say differs only
 //! by [`Origin`], because a file is written by the operator and a body by anybody who holds a controller's key.
 
 mod controller;
+mod notify;
 mod reader;
 mod system;
 mod terms;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use controller::is_country;
 pub use controller::{ControllerDef, read_controller};
 pub use system::{Origin, SecretDef, SecretSource, SystemDef, read_system, to_spec};
 
 use crate::config::document::{Document, join};
 use reader::Reader;
 use redress_domain::words::Fault;
+use redress_store::NewRoute;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,9 +33,20 @@ pub struct ControllerFile {
     pub controller: ControllerDef,
     /// Its connected systems, in the order of the file.
     pub systems: Vec<SystemDef>,
+    /// Whom notices about its requests are told.
+    pub notify: Vec<NewRoute>,
 }
 
-impl ControllerFile {
+/// What one file that is given to `redress apply` says.
+#[derive(Debug, Clone)]
+pub enum ApplyFile {
+    /// A controller, with all that is its own.
+    Controller(Box<ControllerFile>),
+    /// Whom the operator wants to be told, about every controller.
+    Operator(Vec<NewRoute>),
+}
+
+impl ApplyFile {
     /// Reads a file. `env` gives the value of a variable, for secrets. Inside a Tokio runtime only, see [`read_system`].
     pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ProvisionFaults> {
         let name = path.display().to_string();
@@ -81,15 +96,49 @@ impl ControllerFile {
     }
 }
 
-fn read(root: &Value, origin: &Origin<'_>) -> Result<ControllerFile, Vec<Fault>> {
+impl ControllerFile {
+    /// Reads a controller's file, as [`ApplyFile::load`] does.
+    pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ProvisionFaults> {
+        Self::of(ApplyFile::load(path, env)?, &path.display().to_string())
+    }
+
+    /// Reads the text of a controller's file, as [`ApplyFile::parse`] does.
+    pub fn parse(
+        text: &str,
+        name: &str,
+        base_dir: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ProvisionFaults> {
+        Self::of(ApplyFile::parse(text, name, base_dir, env)?, name)
+    }
+
+    fn of(file: ApplyFile, name: &str) -> Result<Self, ProvisionFaults> {
+        match file {
+            ApplyFile::Controller(file) => Ok(*file),
+            ApplyFile::Operator(_) => {
+                let detail = "is missing; a file describes one [controller]".to_owned();
+                let fault = ProvisionFault { line: None, path: "controller".into(), detail };
+                Err(ProvisionFaults { file: name.to_owned(), faults: vec![fault] })
+            }
+        }
+    }
+}
+
+fn read(root: &Value, origin: &Origin<'_>) -> Result<ApplyFile, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut reader = Reader::new(root, "", &mut faults);
     let controller = reader.take("controller").cloned();
     let systems = reader.take("system").cloned();
     let terms = reader.take("terms").cloned();
+    let notify = reader.take("notify").cloned();
     reader.finish();
+    if let (None, None, None, Some(notify)) = (&controller, &systems, &terms, &notify) {
+        let routes = notify::read(notify, notify::Owner::Operator, origin, &mut faults);
+        return if faults.is_empty() { Ok(ApplyFile::Operator(routes)) } else { Err(faults) };
+    }
     if controller.is_none() {
-        faults.push(Fault::new("/controller", "is missing; a file describes one [controller]"));
+        let detail = "is missing; a file describes one [controller], or only [[notify]] of the operator";
+        faults.push(Fault::new("/controller", detail));
     }
     let mut controller = controller.and_then(|value| controller::read(&value, "/controller", &mut faults));
     let terms = terms.and_then(|value| terms::read(&value, "/terms", &mut faults));
@@ -117,8 +166,13 @@ fn read(root: &Value, origin: &Origin<'_>) -> Result<ControllerFile, Vec<Fault>>
         }
         Some(_) => faults.push(Fault::new("/system", "must be a list of tables; write [[system]]")),
     }
+    let timezone = controller.as_ref().map_or("UTC", |controller| controller.timezone.as_str());
+    let owner = notify::Owner::Controller { timezone };
+    let notify = notify.map(|value| notify::read(&value, owner, origin, &mut faults)).unwrap_or_default();
     match controller {
-        Some(controller) if faults.is_empty() => Ok(ControllerFile { controller, systems: found }),
+        Some(controller) if faults.is_empty() => {
+            Ok(ApplyFile::Controller(Box::new(ControllerFile { controller, systems: found, notify })))
+        }
         _ => Err(faults),
     }
 }

@@ -3,9 +3,9 @@
 
 use crate::config::Config;
 use anyhow::{Context as _, Result, bail};
-use redress_domain::calendar::CalendarSet;
+use redress_domain::calendar::{CalendarSet, placed};
 use redress_domain::deadline::Deadlines;
-use redress_domain::regulation::RuleTable;
+use redress_domain::regulation::{RuleTable, TableFault};
 use redress_domain::rules::Rules;
 use redress_domain::terms::Terms;
 use redress_store::{BookKind, Books, Controller, Store};
@@ -55,7 +55,10 @@ impl RulesInUse {
                 (name, text)
             }
         };
-        let table = RuleTable::parse(&text).map_err(|fault| anyhow::anyhow!("{name}: {}", chain(&fault)))?;
+        let table = RuleTable::parse(&text).map_err(|fault| match fault {
+            TableFault::Syntax(error) => anyhow::anyhow!("{name}: {}", placed(&text, &error)),
+            fault => anyhow::anyhow!("{name}: {fault}"),
+        })?;
         let set = match calendars {
             None => {
                 let built_in =
@@ -91,18 +94,27 @@ impl RulesInUse {
     pub fn check_terms(&self, terms: Option<&str>) -> Result<()> {
         let Some(text) = terms else { return Ok(()) };
         let terms: Terms = serde_json::from_str(text).context("terms")?;
-        let Some(id) = terms.calendar.filter(|id| self.rules.calendars.find(id).is_none()) else { return Ok(()) };
+        match terms.calendar.and_then(|id| self.unknown_calendar(&id)) {
+            Some(detail) => bail!("terms.calendar: {detail}"),
+            None => Ok(()),
+        }
+    }
+
+    /// What to say of a calendar that nobody defined, with the known ones of its country; nothing of a known one.
+    pub fn unknown_calendar(&self, id: &str) -> Option<String> {
+        let calendars = &self.rules.calendars;
+        if calendars.find(id).is_some() {
+            return None;
+        }
         let country = id.split('-').next().unwrap_or_default();
-        let near: Vec<&str> = self
-            .rules
-            .calendars
-            .iter()
-            .filter(|c| c.country.eq_ignore_ascii_case(country))
-            .map(|c| c.id.as_str())
-            .collect();
-        let all = || self.rules.calendars.iter().map(|c| c.id.as_str()).filter(|id| !id.contains('-')).collect();
-        let known: Vec<&str> = if near.is_empty() { all() } else { near };
-        bail!("terms.calendar: no calendar is called {id}; known: {}", known.join(", "))
+        let near: Vec<&str> =
+            calendars.iter().filter(|c| c.country.eq_ignore_ascii_case(country)).map(|c| c.id.as_str()).collect();
+        let of_countries = || {
+            let whole = calendars.iter().filter(|c| c.default_for.contains(&c.country));
+            whole.map(|c| c.id.as_str()).collect::<Vec<&str>>()
+        };
+        let known = if near.is_empty() { of_countries() } else { near };
+        Some(format!("no calendar is called {id}; known: {}", known.join(", ")))
     }
 
     /// Keeps the books that these dates were computed by.
@@ -139,16 +151,4 @@ impl RulesInUse {
     pub async fn keep_table(&self, store: &Store) -> Result<String, redress_store::Error> {
         store.keep_book(BookKind::Regulations, "", &self.rules.table.version, &self.table_text).await
     }
-}
-
-/// An error with what caused it, in one sentence each.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(cause.to_string().trim_end());
-        source = cause.source();
-    }
-    text
 }

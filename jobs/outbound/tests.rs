@@ -203,6 +203,25 @@ fn what_the_operator_lists_is_allowed_there_and_nowhere_else() {
 }
 
 #[test]
+fn the_operators_own_addresses_may_lead_anywhere_by_http_and_nothing_else() {
+    let policy = OutboundPolicy::of_operator();
+    for text in ["http://127.0.0.1:8080/x", "http://hooks.internal/x", "https://10.0.0.1/", "http://localhost/"] {
+        assert!(policy.check_url(text).is_ok(), "{text}");
+    }
+    for (text, fault) in [
+        ("gopher://127.0.0.1/", Scheme),
+        ("file:///etc/passwd", Scheme),
+        ("http://me:pw@hooks.internal/", UserInfo),
+        ("http://hooks.internal/#x", Fragment),
+        ("hooks.internal", NotAUrl),
+    ] {
+        assert_eq!(policy.check_url(text).map(String::from), Err(fault), "{text}");
+    }
+    assert!(policy.admits("hooks.internal", &ips(&["10.0.0.1"]), None));
+    assert!(!policy.admits("hooks.internal", &[], None));
+}
+
+#[test]
 fn an_entry_that_means_nothing_is_refused() {
     for entry in [
         "",

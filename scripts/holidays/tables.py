@@ -108,7 +108,10 @@ SWEDISH = (
     "Midsummer Eve, Christmas Eve and New Year's Eve equal holidays for time limits (Act 1930:173) but are none; they "
     "are left out, which makes a date earlier, never later."
 )
-DUTCH = "5 May is a day off every fifth year; that the Algemene termijnenwet has it each year is left out; a date is earlier, never later."
+DUTCH = (
+    "5 May is a day off every fifth year; that the Algemene termijnenwet has it each year is left out, which makes a "
+    "date earlier, never later."
+)
 SPANISH = "The region's list is published each autumn for the next year; the last one known is for 2026."
 
 
@@ -221,6 +224,7 @@ COUNTRIES = (
                 categories=("public", "government"),
                 aliases=("ca",),
                 default_for=("CA",),
+                notes=("The source's categories public and government together.",),
             ),
             Row("ca-ab", "Canada: Alberta", subdivision="AB", default_for=("CA-AB",)),
             Row("ca-bc", "Canada: British Columbia", subdivision="BC", default_for=("CA-BC",)),

@@ -89,17 +89,15 @@ def pauses_of(rule, vector, zone):
         last = pause["to"] or vector["as_of"]
         span = [instant(text).astimezone(zone).date() for text in (pause["from"], last)]
         found.append((mode, *span, pause["to"] is None))
-    return sorted(found)
+    return sorted(found, key=lambda pause: pause[1])
 
 
 def dates_of(pause, day0):
     mode, first, last, _ = pause
     if mode == "suspend":
         first += ONE
-    count = (last - first).days + 1
-    return {first + timedelta(days=n) for n in range(max(count, 0))} - {
-        day0 - timedelta(days=n) for n in range((day0 - first).days + 1 if day0 >= first else 0)
-    }
+    span = {first + timedelta(days=n) for n in range((last - first).days + 1)}
+    return {day for day in span if day > day0}
 
 
 def clock(rule, vector, started_at):

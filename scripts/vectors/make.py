@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes our own worked deadlines, tests/vectors/own_vectors.json, from two engines that share no code.
 
-    python3 -m venv /tmp/vectors && /tmp/vectors/bin/pip install -r scripts/vectors/requirements.txt
-    /tmp/vectors/bin/python scripts/vectors/make.py              writes the file
-    /tmp/vectors/bin/python scripts/vectors/make.py --check      fails if it differs
-    /tmp/vectors/bin/python scripts/vectors/make.py --mutants    fails if a wrong engine A passes
+    pip install -r scripts/vectors/requirements.txt    (in a virtual environment; Python 3.11 or newer)
+    python scripts/vectors/make.py                     writes the file
+    python scripts/vectors/make.py --check             fails if it differs
+    python scripts/vectors/make.py --mutants           fails if a wrong engine A passes
 
 Both engines first reproduce every published vector. tests/vectors/README.md says what is covered and how.
 """
@@ -17,11 +17,11 @@ import zoneinfo
 sys.dont_write_bytecode = True  # leaves nothing behind in the repository
 zoneinfo.reset_tzpath(to=())  # the pinned time zones, not the machine's
 
-import cases  # noqa: E402
-import engine_a  # noqa: E402
-import engine_b  # noqa: E402
-import mutants  # noqa: E402
-from build import ROOT, Builder, Rules, published  # noqa: E402
+import cases
+import engine_a
+import engine_b
+import mutants
+from build import ROOT, Builder, Rules, published
 
 TARGET = ROOT / "tests" / "vectors" / "own_vectors.json"
 
@@ -42,8 +42,8 @@ def render(vectors):
         "schema_version": 1,
         "table_version": "2026-11-21.1",
         "generated_with": {
-            "method": "two independent engines (A: dateutil+numpy+sets of days, B: stdlib, day by day) asserted equal on "
-            "every vector and on the 156 published ones; hand-worked dates asserted where given",
+            "method": "two independent engines (A: dateutil+numpy+sets of days, B: stdlib, day by day) asserted equal "
+            "on every vector and on the 156 published ones; hand-worked dates asserted where given",
             "tzdata": "2026.6",
             "numpy": "2.4.6",
         },
@@ -65,6 +65,8 @@ def main():
     reproduce_published(rules)
     builder = Builder(rules)
     cases.every_case(builder)
+    if builder.doubts:
+        sys.exit("\n".join(builder.doubts))
     vectors = builder.numbered()
     unused = set(rules.by_id) - {v.get(key) for v in vectors for key in ("rule", "statutory_rule", "contract_rule")}
     assert not unused, f"rules without a vector: {sorted(unused)}"

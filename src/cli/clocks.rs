@@ -5,9 +5,10 @@ use crate::app::App;
 use crate::config::{Config, Environment};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use jiff::Timestamp;
 use redress_domain::DsrId;
-use redress_domain::deadline::{Deadlines, compute};
-use redress_store::{ClockChange, Controller, DsrFilter, Error};
+use redress_domain::deadline::{ClockFacts, Deadlines, compute};
+use redress_store::{ClockChange, Controller, DsrFilter, DsrRow, Error, FrozenClock};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -168,13 +169,15 @@ impl Recompute {
         let store = app.store();
         let now = store.clock().now();
         let rules = app.rules().for_controller(controller)?;
-        let Some((clock, _)) = store.clock_of(&controller.id, id).await? else {
-            println!("{id}: was accepted before clocks were kept; its dates stay");
-            return Ok(false);
-        };
-        let dates = compute(&rules, &clock.facts, now)?;
         let row = store.dsr(&controller.id, id).await?.row;
-        let before: Deadlines = serde_json::from_value(row.deadlines)?;
+        // A request of a release that kept no clocks gets one now.
+        let (facts, adopt) = match &row.clock {
+            Some(clock) => (clock.facts.clone(), false),
+            None => (facts_of(&row, controller)?, true),
+        };
+        let dates = compute(&rules, &facts, now)?;
+        let before: Option<Deadlines> = serde_json::from_value(row.deadlines.clone()).ok();
+        let before_on = row.deadlines["effective"]["due_on"].as_str().unwrap_or_default().to_owned();
         let moves = |dates: &Deadlines| {
             (
                 dates.effective.due_before,
@@ -183,22 +186,27 @@ impl Recompute {
                 dates.internal_target,
             )
         };
-        let moved = moves(&before) != moves(&dates);
+        let moved = before.as_ref().map(moves) != Some(moves(&dates));
         if moved {
-            println!("{id}: due on {} instead of {}", dates.effective.due_on, before.effective.due_on);
+            println!("{id}: due on {} instead of {before_on}", dates.effective.due_on);
         }
         if self.dry_run {
             return Ok(moved);
         }
         let books = app.rules().keep(store, controller, &dates).await?;
         let data = json!({
-            "due_on": { "before": before.effective.due_on, "after": dates.effective.due_on },
-            "table_version": { "before": before.table_version, "after": dates.table_version },
-            "calendar_version": { "before": before.calendar_version, "after": dates.calendar_version },
+            "due_on": { "before": before_on, "after": dates.effective.due_on },
+            "table_version": { "before": row.deadlines["table_version"], "after": dates.table_version },
+            "calendar_version": { "before": row.deadlines["calendar_version"], "after": dates.calendar_version },
+        });
+        let adopted = adopt.then(|| FrozenClock {
+            facts: facts.clone(),
+            books: books.clone(),
+            regulations: row.regulation.clone().into_iter().collect(),
         });
         let change = |_: &redress_store::ClockNow| -> Result<ClockChange, Error> {
             Ok(ClockChange {
-                facts: clock.facts.clone(),
+                facts: facts.clone(),
                 deadlines: dates,
                 event: ("deadlines_recomputed", data),
                 note: None,
@@ -206,7 +214,24 @@ impl Recompute {
                 books: Some(books),
             })
         };
-        store.change_clock(&controller.id, id, "operator", change).await?;
+        store.change_clock(&controller.id, id, "operator", adopted, change).await?;
         Ok(moved)
     }
+}
+
+/// The facts of a request that was accepted before they were kept, as far as its columns tell them.
+fn facts_of(row: &DsrRow, controller: &Controller) -> Result<ClockFacts> {
+    let instant = |ms| Timestamp::from_millisecond(ms).context("an instant of the row");
+    Ok(ClockFacts {
+        request_type: row.kind,
+        regulations: row.regulation.clone().into_iter().collect(),
+        jurisdiction: row.jurisdiction.clone(),
+        controller_country: controller.country.clone(),
+        controller_timezone: controller.timezone.clone(),
+        data_subject_received_at: row.data_subject_received_at.map(instant).transpose()?,
+        instruction_received_at: instant(row.instruction_received_at)?,
+        pauses: Vec::new(),
+        extension: None,
+        acknowledged_at: None,
+    })
 }

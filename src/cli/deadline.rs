@@ -2,14 +2,15 @@
 
 use super::Json;
 use crate::config::Config;
+use crate::provision::is_country;
 use crate::rules::RulesInUse;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use redress_domain::RequestType;
-use redress_domain::deadline::{ClockFacts, ClockState, Deadlines, ExtensionNotice, Pause, compute};
-use redress_domain::regulation::PauseKind;
+use redress_domain::deadline::{ClockFacts, ClockState, Deadlines, ExtensionNotice, Pause, compute, zone};
+use redress_domain::regulation::{PauseKind, Regulation, RuleTable};
 use redress_domain::terms::Terms;
 use redress_domain::vectors::evaluate;
 use serde_json::{Value, json};
@@ -108,8 +109,12 @@ impl Deadline {
             let parsed: Option<Timestamp> = text.parse().ok();
             match parsed {
                 None => faults.push(format!("--{flag} is not an existing date and time with offset (RFC 3339), such as 2026-01-31T23:30:00+01:00")),
-                Some(at) if at < EARLIEST.parse().expect("a constant") => faults.push(format!("--{flag} lies before the year 2000")),
-                Some(at) if at > now && flag != "as-of" => faults.push(format!("--{flag} lies in the future")),
+                Some(at) if at < EARLIEST.parse().expect("a constant") => {
+                    faults.push(format!("--{flag} lies before the year 2000; give the moment at which it happened"));
+                }
+                Some(at) if at > now && flag != "as-of" => {
+                    faults.push(format!("--{flag} lies in the future; give the moment at which it happened"));
+                }
                 Some(_) => {}
             }
             parsed
@@ -117,7 +122,13 @@ impl Deadline {
         let received_at = instant("received-at", &self.received_at);
         let instructed_at = instant("instruction-received-at", &self.instruction_received_at);
         let extended_at = instant("extended-at", &self.extended_at);
-        let as_of = instant("as-of", &self.as_of).unwrap_or(now);
+        let as_of = instant("as-of", &self.as_of);
+        for (flag, at) in [("instruction-received-at", instructed_at), ("extended-at", extended_at), ("as-of", as_of)] {
+            if at.zip(received_at).is_some_and(|(at, received_at)| at < received_at) {
+                faults.push(format!("--{flag} lies before --received-at, the receipt of the request"));
+            }
+        }
+        let as_of = as_of.unwrap_or(now);
         let until = self.extended_until.as_deref().and_then(|text| {
             let date = text.parse::<Date>().ok();
             if date.is_none() {
@@ -131,11 +142,31 @@ impl Deadline {
         let mut pauses = Vec::new();
         for text in &self.pause {
             match pause(text) {
+                Ok(pause) if received_at.is_some_and(|received_at| pause.from < received_at) => {
+                    faults.push(format!("--pause {text:?} begins before --received-at, the receipt of the request"));
+                }
+                Ok(pause) if pause.to.unwrap_or(pause.from) > as_of.max(now) => {
+                    faults.push(format!("--pause {text:?} lies in the future; leave the end out while it is awaited"));
+                }
                 Ok(pause) => pauses.push(pause),
                 Err(error) => faults.push(format!("--pause {error}")),
             }
         }
         let (timezone, country) = self.place(rules);
+        if country.as_deref().is_some_and(|code| !is_country(code)) {
+            faults.push("--country must be a country code of ISO 3166-1 alpha-2, such as DE".to_owned());
+        }
+        if let Some(place) = self.jurisdiction.as_deref().filter(|_| !self.regulation.is_empty()) {
+            // Beside a regulation any place will do that exists, even one without a law in the table.
+            let exists = place.split('-').next().is_some_and(|code| is_country(&code.to_ascii_uppercase()));
+            let known = rules.rules.table.choose(RequestType::Access, None, Some(place), None);
+            if let Some(error) = known.err().filter(|_| !exists) {
+                faults.push(format!("--jurisdiction: {error}"));
+            }
+        }
+        if let Some(detail) = self.calendar.as_deref().and_then(|id| rules.unknown_calendar(id)) {
+            faults.push(format!("--calendar: {detail}"));
+        }
         if !faults.is_empty() {
             bail!("{}", faults.join("; "));
         }
@@ -163,16 +194,37 @@ impl Deadline {
 
     /// Time zone and country, each guessed from the other or from the regulation where it is not given.
     fn place(&self, rules: &RulesInUse) -> (String, Option<String>) {
-        let law = self.regulation.first().and_then(|id| rules.rules.table.regulation(id));
+        let table = &rules.rules.table;
+        let law = self.regulation.first().and_then(|id| table.regulation(id));
         let law_zone = law.map(|law| law.default_timezone.clone());
         let timezone = self.timezone.clone().or(law_zone).unwrap_or_else(|| "UTC".to_owned());
-        let country = self.country.as_ref().map(|code| code.to_ascii_uppercase());
-        (timezone.clone(), country.or_else(|| country_of(&timezone).map(str::to_owned)))
+        // Names are taken in any case; an unknown one is refused later.
+        let timezone = zone(&timezone).ok().and_then(|zone| zone.iana_name().map(str::to_owned)).unwrap_or(timezone);
+        let given = self.country.as_ref().map(|code| code.to_ascii_uppercase());
+        let guessed = || match self.timezone {
+            Some(_) => country_of(&timezone).map(str::to_owned).or_else(|| country_by_law(table, &timezone)),
+            // The zone of a law of many states says nothing about the state.
+            None => country_by_law(table, &timezone),
+        };
+        (timezone.clone(), given.or_else(guessed))
     }
 }
 
-/// Countries of one law of several states, by the zone of their capitals: where the law's name alone does not say which holidays count.
+/// The country of the law whose own zone this is, where that law is one country's.
+fn country_by_law(table: &RuleTable, timezone: &str) -> Option<String> {
+    let of = |law: &Regulation| law.jurisdictions.first()?.split('-').next().map(str::to_owned);
+    let mut laws = table.regulations.iter().filter(|law| law.default_timezone == timezone);
+    laws.find_map(|law| of(law).filter(|code| is_country(code)))
+}
+
+/// Countries of one law of several states, by their zones: where the law's name alone does not say which holidays count.
 const COUNTRIES: &[(&str, &str)] = &[
+    ("Africa/Ceuta", "ES"),
+    ("Arctic/Longyearbyen", "NO"),
+    ("Asia/Famagusta", "CY"),
+    ("Atlantic/Azores", "PT"),
+    ("Atlantic/Canary", "ES"),
+    ("Atlantic/Madeira", "PT"),
     ("Europe/Amsterdam", "NL"),
     ("Europe/Athens", "GR"),
     ("Europe/Berlin", "DE"),
@@ -180,6 +232,7 @@ const COUNTRIES: &[(&str, &str)] = &[
     ("Europe/Brussels", "BE"),
     ("Europe/Bucharest", "RO"),
     ("Europe/Budapest", "HU"),
+    ("Europe/Busingen", "DE"),
     ("Europe/Copenhagen", "DK"),
     ("Europe/Dublin", "IE"),
     ("Europe/Helsinki", "FI"),
@@ -187,6 +240,7 @@ const COUNTRIES: &[(&str, &str)] = &[
     ("Europe/Ljubljana", "SI"),
     ("Europe/London", "GB"),
     ("Europe/Luxembourg", "LU"),
+    ("Europe/Mariehamn", "FI"),
     ("Europe/Madrid", "ES"),
     ("Europe/Malta", "MT"),
     ("Asia/Nicosia", "CY"),

@@ -5,10 +5,12 @@ mod clocks;
 mod deadline;
 mod demo;
 mod operator;
+mod routes;
 mod report;
 
 use crate::app::{self, App, Role};
 use crate::config::{Config, Environment};
+use crate::rules::RulesInUse;
 use crate::telemetry;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
@@ -54,6 +56,9 @@ enum Command {
     /// Connectors and connected systems.
     #[command(subcommand)]
     Connector(operator::ConnectorCommand),
+    /// Routes: whom notices are told.
+    #[command(subcommand)]
+    Notify(routes::NotifyCommand),
     /// Check a certificate, a package or an audit export offline.
     Verify(operator::Verify),
     /// Reports on deadlines, on the CCPA's metrics, and the record of processing.
@@ -139,14 +144,16 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Migrate => operator::migrate(settings()?).await,
         Command::Doctor => operator::doctor(settings()?).await,
         Command::Config(ConfigCommand::Check) => {
-            settings()?;
+            let rules = RulesInUse::load(&settings()?)?;
             println!("the configuration is valid");
+            println!("regulations {}, holiday calendars {}", rules.rules.table.version, rules.rules.calendars.version);
             Ok(())
         }
         Command::Controller(command) => command.run(settings()?).await,
         Command::Key(command) => command.run(settings()?).await,
         Command::Apply(apply) => apply.run(settings()?, &environment).await,
         Command::Connector(command) => command.run(settings).await,
+        Command::Notify(command) => command.run(settings()?).await,
         Command::Verify(verify) => verify.run(),
         Command::Report(command) => command.run(settings()?).await,
         Command::Submit(submit) => submit.run(&environment).await,

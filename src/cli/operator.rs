@@ -1,10 +1,11 @@
 //! Commands of the operator: they work on the installation's own database.
 
-use super::Json;
+use super::{Json, routes};
 use crate::app::{App, open_store};
 use crate::config::{Config, Environment};
 use crate::connected;
-use crate::provision::{ControllerDef, ControllerFile, read_controller};
+use crate::provision::{ApplyFile, ControllerDef, ControllerFile, read_controller};
+use crate::rules::RulesInUse;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use redress_connectors::registry;
@@ -53,6 +54,24 @@ pub(super) async fn migrate(config: Config) -> Result<()> {
     Ok(())
 }
 
+/// Whether the rules can be read, and no calendar in use by default ends while requests of today are open.
+fn rules(config: &Config) -> Result<String> {
+    let rules = RulesInUse::load(config)?.rules;
+    let today = redress_domain::Clock::now(&redress_domain::SystemClock).to_zoned(jiff::tz::TimeZone::UTC).date();
+    let needed = today.checked_add(jiff::Span::new().days(CALENDAR_AHEAD_DAYS)).context("the date")?;
+    let ending = rules.calendars.iter().filter(|c| !c.default_for.is_empty() && c.valid_until < needed);
+    let ending: Vec<String> = ending.map(|c| format!("{} ({})", c.id, c.valid_until)).collect();
+    let versions = format!("regulations {}, holidays {}", rules.table.version, rules.calendars.version);
+    if ending.is_empty() {
+        Ok(versions)
+    } else {
+        Ok(format!("{versions}; calendars that end soon, newer ones are needed: {}", ending.join(", ")))
+    }
+}
+
+/// An extended request of today is due within this time.
+const CALENDAR_AHEAD_DAYS: i64 = 120;
+
 /// Says what is wrong with this installation.
 pub(super) async fn doctor(config: Config) -> Result<()> {
     let mut faults = 0;
@@ -64,6 +83,7 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
         }
     };
     say("configuration", Ok("valid".into()));
+    say("regulations and holidays", rules(&config));
     let store = open_store(&config).await;
     let store = match store {
         Ok(store) => {
@@ -90,6 +110,7 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
             );
         }
         let app = App::open(config).await?;
+        say("notices", routes::check(&app).await);
         for controller in store.controllers().await? {
             for system in store.systems(&controller.id).await? {
                 let name = format!("system {} of {}", system.name, controller.name);
@@ -292,14 +313,34 @@ impl Apply {
     pub(super) async fn run(self, config: Config, environment: &Environment) -> Result<()> {
         let env = |name: &str| environment.get(name).map(str::to_owned);
         // Every file is read before any is applied: nothing is half applied.
-        let files = self.files.iter().map(|path| ControllerFile::load(path, &env)).collect::<Result<Vec<_>, _>>()?;
+        let files = self.files.iter().map(|path| ApplyFile::load(path, &env)).collect::<Result<Vec<_>, _>>()?;
         let app = App::open(config).await?;
-        for (file, path) in files.iter().zip(&self.files) {
-            app.rules().check_terms(file.controller.terms.as_deref()).with_context(|| path.display().to_string())?;
+        let mut operators = None;
+        let mut controllers = Vec::new();
+        for (file, path) in files.into_iter().zip(&self.files) {
+            match file {
+                ApplyFile::Controller(file) => {
+                    let terms = file.controller.terms.as_deref();
+                    app.rules().check_terms(terms).with_context(|| path.display().to_string())?;
+                    controllers.push(file);
+                }
+                ApplyFile::Operator(routes) => operators.get_or_insert_with(Vec::new).extend(routes),
+            }
         }
-        for file in &files {
+        if let Some(routes) = &operators {
+            let named: Vec<&str> = controllers.iter().map(|file| file.controller.name.as_str()).collect();
+            routes::check_operators(app.store(), routes, &named).await?;
+        }
+        for file in &controllers {
             apply(app.store(), file, self.dry_run).await?;
         }
+        if let Some(routes) = &operators
+            && !routes::apply(app.store(), None, routes, self.dry_run).await?
+        {
+            println!("the operator's routes: nothing to change");
+        }
+        let all = controllers.iter().flat_map(|file| &file.notify).chain(operators.iter().flatten());
+        routes::mention_mail(&app, all);
         Ok(())
     }
 }
@@ -394,6 +435,8 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
             );
         }
     }
+    let owner = (wanted.name.as_str(), controller.as_ref().map(|controller| &controller.id));
+    changed |= routes::apply(store, Some(owner), &file.notify, dry_run).await?;
     if !changed {
         println!("controller {}: nothing to change", wanted.name);
     }

@@ -1,8 +1,9 @@
 //! A check looks at values that have the right type: ranges, forms, and keys that must agree with each other.
 
-use super::ConfigFault;
+use super::{ConfigFault, SecretUrl, SmtpKeys};
 use super::layers::Settled;
 use crate::telemetry;
+use redress_jobs::message::{Mailer, SmtpFault, StartTls};
 use serde_json::Value;
 use std::net::SocketAddr;
 use url::Url;
@@ -20,6 +21,9 @@ const RANGES: &[(&str, i64, i64)] = &[
     ("worker.batch", 1, 1000),
     ("worker.shutdown_grace_seconds", 0, 600),
     ("worker.sweep_interval_seconds", 1, 3600),
+    ("worker.forecast_interval_seconds", 10, 86_400),
+    ("watch.digest_hour", 0, 23),
+    ("watch.apart_seconds", 0, 3600),
     ("requests.package_expires_days", 1, 365),
     ("requests.personal_data_kept_days_after_close", 0, 3650),
 ];
@@ -55,6 +59,10 @@ pub(super) fn check(settled: &Settled, faults: &mut Vec<ConfigFault>) {
     if let Err(detail) = telemetry::check_filter(check.text("log.filter")) {
         check.fault("log.filter", detail);
     }
+    if StartTls::parse(check.text("smtp.starttls")).is_none() {
+        check.fault("smtp.starttls", "must be required, if_offered or never");
+    }
+    check_smtp(&mut check);
     let allowed = check.value("outbound.allow").as_array().map(Vec::as_slice).unwrap_or_default();
     for (i, entry) in allowed.iter().enumerate() {
         // The grammar is that of the engine, which obeys the list.
@@ -66,6 +74,24 @@ pub(super) fn check(settled: &Settled, faults: &mut Vec<ConfigFault>) {
             check.fault("outbound.allow", detail);
         }
     }
+}
+
+/// Mail can be sent as it is configured, or not at all.
+fn check_smtp(check: &mut Check<'_>) {
+    let keys = SmtpKeys {
+        url: Some(check.text("smtp.url")).filter(|url| !url.is_empty()).map(SecretUrl::from),
+        from: check.text("smtp.from").to_owned(),
+        starttls: check.text("smtp.starttls").to_owned(),
+        ca: check.text("smtp.ca").to_owned(),
+    };
+    let Some(Err(fault)) = keys.settings().map(|settings| Mailer::new(&settings)) else { return };
+    let key = match fault {
+        SmtpFault::Url | SmtpFault::Tls => "smtp.url",
+        SmtpFault::From => "smtp.from",
+        SmtpFault::Clear => "smtp.starttls",
+        SmtpFault::Ca => "smtp.ca",
+    };
+    check.fault(key, fault.to_string());
 }
 
 struct Check<'a> {

@@ -45,6 +45,24 @@ fn the_defaults_are_a_valid_configuration_of_one_machine() {
 }
 
 #[test]
+fn mail_is_configured_whole_or_not_at_all() {
+    let fault = |variables: &[(&str, &str)]| faults(variables).split(':').next().unwrap_or_default().to_owned();
+    let url = ("REDRESS_SMTP__URL", "smtp://me:canary@mail.example");
+    let from = ("REDRESS_SMTP__FROM", "Redress <redress@processor.example>");
+    let config = Config::load(None, env(&[url, from])).unwrap();
+    assert!(config.smtp.settings().is_some() && !format!("{config:?}").contains("canary"));
+    assert!(Config::load(None, env(&[])).unwrap().smtp.settings().is_none());
+    assert_eq!(fault(&[url]), "smtp.from (default)");
+    assert_eq!(fault(&[url, from, ("REDRESS_SMTP__STARTTLS", "never")]), "smtp.starttls (REDRESS_SMTP__STARTTLS)");
+    assert_eq!(fault(&[url, from, ("REDRESS_SMTP__STARTTLS", "perhaps")]), "smtp.starttls (REDRESS_SMTP__STARTTLS)");
+    assert_eq!(fault(&[url, from, ("REDRESS_SMTP__CA", "x")]), "smtp.ca (REDRESS_SMTP__CA)");
+    let said = faults(&[("REDRESS_SMTP__URL", "http://me:canary@mail.example"), from]);
+    assert!(said.starts_with("smtp.url (REDRESS_SMTP__URL): must be") || said.contains("smtp.url must be"), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+    assert_eq!(fault(&[("REDRESS_WATCH__DIGEST_HOUR", "24")]), "watch.digest_hour (REDRESS_WATCH__DIGEST_HOUR)");
+}
+
+#[test]
 fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     let folder = Folder::new("layers");
     let file = folder.file(

@@ -94,18 +94,33 @@ impl CalendarSet {
         let index: Index = read_file(&files, INDEX)?;
         let fault = |file: &str, detail: String| CalendarFault { file: file.to_owned(), detail };
         known_schema(INDEX, index.schema_version)?;
+        if index.version.trim().is_empty() {
+            return Err(fault(INDEX, "version: is empty, and every request freezes it".to_owned()));
+        }
         let mut set = Self { version: index.version, calendars: BTreeMap::new() };
-        let mut names = BTreeSet::new();
+        let (mut names, mut places) = (BTreeSet::new(), BTreeSet::new());
         for name in &index.files {
             let file: File = read_file(&files, name)?;
             known_schema(name, file.schema_version)?;
             for mut calendar in file.calendars {
+                if !calendar.country.is_empty() {
+                    let detail = format!("calendar {}: country: is that of the file; leave it out here", calendar.id);
+                    return Err(fault(name, detail));
+                }
                 calendar.country.clone_from(&file.country);
                 calendar.check().map_err(|detail| fault(name, format!("calendar {}: {detail}", calendar.id)))?;
-                let claims = calendar.aliases.iter().chain([&calendar.id]).cloned();
-                for claim in claims.chain(calendar.default_for.iter().map(|place| format!("default_for {place}"))) {
+                let taken = |field: &str, claim: &str| {
+                    fault(name, format!("calendar {}: {field}: {claim} is that of another already", calendar.id))
+                };
+                let ids = std::iter::once(("id", &calendar.id)).chain(calendar.aliases.iter().map(|a| ("aliases", a)));
+                for (field, claim) in ids {
                     if !names.insert(claim.clone()) {
-                        return Err(fault(name, format!("calendar {}: {claim} is taken by another", calendar.id)));
+                        return Err(taken(field, claim));
+                    }
+                }
+                for place in &calendar.default_for {
+                    if !places.insert(place.to_ascii_uppercase()) {
+                        return Err(taken("default_for", place));
                     }
                 }
                 set.calendars.insert(calendar.id.clone(), Arc::new(calendar));
@@ -143,7 +158,16 @@ fn read_file<T: for<'de> Deserialize<'de>>(
 ) -> Result<T, CalendarFault> {
     let fault = |detail| CalendarFault { file: name.to_owned(), detail };
     let text = files(name).ok_or_else(|| fault("is not there, or is not text".to_owned()))?;
-    toml::from_str(&text).map_err(|error| fault(error.to_string()))
+    toml::from_str(&text).map_err(|error| fault(placed(&text, &error)))
+}
+
+/// A fault of form in one line: the number of the line, what stands there, and what is wrong with it.
+pub fn placed(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', ", ");
+    let Some(start) = error.span().map(|span| span.start) else { return message };
+    let number = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default().trim();
+    format!("line {number}: {line}: {message}")
 }
 
 fn known_schema(file: &str, found: u32) -> Result<(), CalendarFault> {
@@ -164,15 +188,30 @@ impl HolidayCalendar {
         let word = |text: &String| {
             !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         };
-        if let Some(name) = self.aliases.iter().chain([&self.id]).find(|name| !word(name)) {
-            return Err(format!("id: {name:?} must be made of a-z, 0-9 and -"));
+        if !word(&self.id) {
+            return Err(format!("id: {:?} must be made of a-z, 0-9 and -", self.id));
+        }
+        if let Some(name) = self.aliases.iter().find(|name| !word(name)) {
+            return Err(format!("aliases: {name:?} must be made of a-z, 0-9 and -"));
+        }
+        if self.country.len() != 2 || !self.country.bytes().all(|b| b.is_ascii_uppercase()) {
+            return Err(format!("country: {:?} is no code of ISO 3166-1, such as DE", self.country));
+        }
+        let elsewhere = |place: &&String| place.split('-').next() != Some(&self.country);
+        if let Some(place) = self.default_for.iter().find(elsewhere) {
+            return Err(format!("default_for: {place} does not lie in {}, the country of the file", self.country));
         }
         if self.valid_until < self.valid_from {
             return Err("valid_until: lies before valid_from".to_owned());
         }
         let outside = |day: &&Date| **day < self.valid_from || self.valid_until < **day;
-        if let Some(day) = self.days.keys().chain(&self.extra_working_days).find(outside) {
-            return Err(format!("days: {day} lies outside valid_from and valid_until"));
+        for (field, outside) in [
+            ("days", self.days.keys().find(outside)),
+            ("extra_working_days", self.extra_working_days.iter().find(outside)),
+        ] {
+            if let Some(day) = outside {
+                return Err(format!("{field}: {day} lies outside valid_from and valid_until"));
+            }
         }
         if let Some(day) = self.extra_working_days.iter().find(|day| self.days.contains_key(day)) {
             return Err(format!("extra_working_days: {day} is a holiday too"));
@@ -200,12 +239,17 @@ impl WorkingDays {
         closed: impl IntoIterator<Item = Date>,
     ) -> Self {
         let mut days: Vec<Date> = calendar.map(HolidayCalendar::closed_days).unwrap_or_default();
-        days.extend(closed);
+        let mut extra = calendar.map(|c| c.extra_working_days.clone()).unwrap_or_default();
+        for day in closed {
+            // Who is closed does not work on a day that others make up for.
+            extra.retain(|worked| *worked != day);
+            days.push(day);
+        }
         Self {
             name: calendar.map_or_else(|| "weekends only".to_owned(), |c| c.id.clone()),
             weekend: weekend.to_vec(),
             closed: days,
-            extra_working_days: calendar.map(|c| c.extra_working_days.clone()).unwrap_or_default(),
+            extra_working_days: extra,
             made_for: calendar.map(|c| (c.valid_from, c.valid_until)),
         }
     }

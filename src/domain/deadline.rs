@@ -201,7 +201,7 @@ pub enum DeadlineError {
     },
     /// Nobody knows the holidays of a day that counts.
     #[error(
-        "the holiday calendar {calendar} was made for {first} to {last} and says nothing about {day}; a newer calendar is needed"
+        "the holiday calendar {calendar} was made for {first} to {last} and says nothing about {day}; one for that day is needed"
     )]
     NoCalendar {
         /// The calendar.
@@ -312,7 +312,7 @@ pub fn compute(rules: &Rules, facts: &ClockFacts, as_of: Timestamp) -> Result<De
     }
     let started_at = match (effective_due.binding, binding_law) {
         (Binding::Statutory, Some(law)) => law.started_at,
-        _ => instructed_at,
+        _ => day_start(contract.started_on, &controller_zone)?.max(instructed_at),
     };
     let clock = match (effective_due.binding, binding_law) {
         (Binding::Statutory, Some(law)) => law.dates.state,
@@ -321,6 +321,8 @@ pub fn compute(rules: &Rules, facts: &ClockFacts, as_of: Timestamp) -> Result<De
     // What anybody still waits for is worth seeing even where the other clock binds.
     let clock = laws.iter().map(|law| law.dates.state).find(|state| *state != ClockState::Running).unwrap_or(clock);
 
+    // Nobody wants to be done later than the date that work is planned by.
+    let internal_target = internal_target.min(effective_due.due_on);
     let acknowledge_by = laws.iter().filter_map(|law| law.dates.acknowledge_by).min();
     let milestones = Milestones::of(&milestones::Inputs {
         sla: &rules.table.sla,
@@ -337,7 +339,8 @@ pub fn compute(rules: &Rules, facts: &ClockFacts, as_of: Timestamp) -> Result<De
     let extension_notice_by = laws.iter().filter_map(|law| law.dates.extension_notice_by).min();
     let mut calendars = vec![contract_days.name.clone()];
     calendars.extend(laws.iter().map(|law| law.days.name.clone()));
-    calendars.dedup();
+    let mut seen = std::collections::BTreeSet::new();
+    calendars.retain(|id| seen.insert(id.clone()));
     let statutory: Vec<StatutoryDue> = laws.iter().map(Law::due).collect();
     Ok(Deadlines {
         acknowledge_by: acknowledge_by.or(contract.acknowledge_by),
@@ -382,6 +385,8 @@ struct Law<'a> {
     days: WorkingDays,
     started_at: Timestamp,
     assumed: bool,
+    /// It binds on the day of the start already.
+    in_force: bool,
     dates: ClockDates,
 }
 
@@ -399,7 +404,7 @@ impl Law<'_> {
             extended: self.dates.extension_valid,
             extension_notice_by: self.dates.extension_notice_by,
             extension_names_date: self.rule.extension == Some(Extension::OpenEnded),
-            policy_target: self.rule.is_policy_target(),
+            policy_target: self.rule.is_policy_target() || !self.in_force,
         }
     }
 }
@@ -428,7 +433,8 @@ fn law<'a>(
         TimeZone::get(&regulation.default_timezone).expect("checked in RuleTable::parse")
     };
     let started_at = facts.data_subject_received_at.unwrap_or(facts.instruction_received_at);
-    if !regulation.binds_on(clock::date_in(started_at, &zone)) {
+    let in_force = regulation.binds_on(clock::date_in(started_at, &zone));
+    if !in_force {
         let from = spoken(regulation.effective.expect("checked in RuleTable::parse"));
         if by != ChosenBy::Id {
             trace.say(format!("No statutory date: {id} is in force from {from} only."));
@@ -461,7 +467,9 @@ fn law<'a>(
     };
     let dates = run(&input)?;
     trace.explain("statutory", &regulation.legal_basis, &input, &dates);
-    Ok(Some(Law { regulation, rule, zone, days, started_at, assumed, dates }))
+    // A clock that starts with what was awaited has run since that day only.
+    let started_at = day_start(dates.started_on, &zone)?.max(started_at);
+    Ok(Some(Law { regulation, rule, zone, days, started_at, assumed, in_force, dates }))
 }
 
 /// A period in the words of a sentence, for those who have only the period.

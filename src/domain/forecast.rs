@@ -232,8 +232,8 @@ impl Entry {
         now: i64,
     ) -> Option<Self> {
         let job = step.job(completes_within_days, begins_at, aside, now)?;
-        let asked_at = step.acted_at.filter(|_| step.state == crate::step::StepState::External);
-        Some(Self { lane, request, key, attention: step.attention && step.queued.is_none(), asked_at, job })
+        let attention = step.attention && step.queued.is_none();
+        Some(Self { lane, request, key, attention, asked_at: step.asked_at, job })
     }
 }
 

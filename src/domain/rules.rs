@@ -84,7 +84,9 @@ impl Rules {
         jurisdiction: Option<&str>,
     ) -> Option<&Arc<HolidayCalendar>> {
         let named = if law.calendar == MEMBER_STATE {
-            let state = [place.country, jurisdiction].into_iter().flatten().find(|code| law.covers(code));
+            // A part of a Member State is in it: `DE-BY` has the holidays of `DE` unless the controller chose its calendar.
+            let country = jurisdiction.and_then(|place| place.split('-').next());
+            let state = [place.country, country].into_iter().flatten().find(|code| law.covers(code));
             state.and_then(|code| self.calendars.default_for(code))
         } else {
             self.calendars.find(&law.calendar)

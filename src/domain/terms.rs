@@ -4,7 +4,7 @@
 //! which the law leaves to the controller count if it chose so.
 
 use crate::RequestType;
-use crate::regulation::{DayName, Rule, Unit};
+use crate::regulation::{ClockStart, DayName, Rule, Unit};
 use jiff::civil::Date;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,14 +77,26 @@ impl Terms {
                     fault(format!("rule/{i}/request_types"), format!("{name} has a rule already"));
                 }
             }
-            let days = match rule.due.unit() {
-                Unit::CalendarMonths => u32::from(rule.due.amount()) * 31,
-                Unit::CalendarDays | Unit::BusinessDays => u32::from(rule.due.amount()),
+            if rule.request_types.is_empty() {
+                fault(format!("rule/{i}/request_types"), "names none, so the rule would never count".into());
+            }
+            if rule.clock_start != ClockStart::InstructionReceived {
+                let detail =
+                    "must be instruction_received: a contract's clock starts with the controller's instruction";
+                fault(format!("rule/{i}/clock_start"), detail.into());
+            }
+            let most = match rule.due.unit() {
+                Unit::CalendarMonths => 12,
+                Unit::CalendarDays => 366,
+                Unit::BusinessDays => 262,
             };
-            if days > 366 {
+            if rule.due.amount() > most {
                 fault(format!("rule/{i}/due"), "must be at most a year".into());
             }
         }
         faults
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,7 +212,7 @@ async fn act(
     let actor = caller.key_id.as_str();
     let made = edge
         .store
-        .change_clock(&caller.controller_id, id, actor, |clock| decide(clock, change, reason.as_deref(), now))
+        .change_clock(&caller.controller_id, id, actor, None, |clock| decide(clock, change, reason.as_deref(), now))
         .await;
     match made {
         Ok(()) => shown(edge, &caller.controller_id, id).await,

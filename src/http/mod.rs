@@ -9,6 +9,7 @@ mod auth;
 mod board;
 mod body;
 mod clocks;
+mod foreseen;
 mod idempotency;
 mod json;
 mod keys;
@@ -67,6 +68,8 @@ pub struct Api {
     pub processor: Processor,
     /// The key that signs certificates: `key_id`, `algorithm`, `public_key`.
     pub signing_key: Value,
+    /// Most steps that a worker of the fleet claims at once.
+    pub batch: usize,
     /// The longest body that is taken, in bytes.
     pub body_limit: usize,
     /// After this time a call is answered 503.

@@ -64,6 +64,16 @@ pub(crate) async fn metrics(State(edge): State<Edge>) -> Response {
             page.sample("redress_queue_depth", &[("state", &state)], count);
         }
     }
+    if let Ok(messages) = edge.store.message_counts().await {
+        page.metric(
+            "redress_messages",
+            "gauge",
+            "Messages that carry notices: wait, run, and by reason those that could not be sent.",
+        );
+        for (state, count) in messages {
+            page.sample("redress_messages", &[("state", &state)], count);
+        }
+    }
     page.metric("redress_http_answers_total", "counter", "Answers of this process by method, route and status.");
     let answers = edge.0.answers.lock().expect("never held across a panic").clone();
     for ((method, route, status), count) in answers {

@@ -2,6 +2,7 @@
 
 use super::auth::{Operator, Reader};
 use super::body::Members;
+use super::foreseen::foreseen;
 use super::path::{DsrPath, Query};
 use super::problem::Problem;
 use super::view::Lens;
@@ -50,6 +51,7 @@ pub(crate) async fn list(
     filter.due_before = query.instant("due_before");
     filter.due_after = query.instant("due_after");
     let open = query.word("open", &[true, false], |open| if open { "true" } else { "false" });
+    filter.late = query.word("late", &[true, false], |late| if late { "true" } else { "false" });
     let limit = query.number("limit", 1, 200).unwrap_or(50);
     filter.before = query.read("cursor", "the next_cursor of an earlier page", |text| DsrId::parse(text).ok());
     query.finish()?;
@@ -81,7 +83,9 @@ pub(crate) async fn list(
 
 pub(crate) async fn shown(edge: &Edge, controller_id: &ControllerId, id: &DsrId) -> Result<Json<Value>, Problem> {
     let detail = edge.store.dsr(controller_id, id).await?;
-    let mut view = lens(edge, controller_id).await?.detail(&detail);
+    let lens = lens(edge, controller_id).await?;
+    let mut view = lens.detail(&detail);
+    view["forecast"] = json!(foreseen(edge, &detail.row, &lens).await?);
     super::clocks::with_notes(&mut view, &edge.store.clock_notes(controller_id, id).await?);
     Ok(Json(view))
 }

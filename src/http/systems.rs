@@ -187,6 +187,7 @@ async fn view(edge: &Edge, row: &SystemRow) -> Result<Value, Problem> {
         "allow": row.allow,
         "max_matches": of("max_matches"),
         "rate_per_second": of("rate_per_second"),
+        "completes_within_days": row.completes_within_days,
         "paused": row.paused,
         "verbs": row.verbs,
         "identifiers": row.identifiers,

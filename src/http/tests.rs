@@ -2,6 +2,7 @@
 
 mod access;
 mod answers;
+mod clocks;
 mod openapi;
 mod reports;
 mod requests;
@@ -129,6 +130,7 @@ pub(super) async fn edge_with(change: impl FnOnce(Api) -> Api) -> Edge {
         }),
         processor: crate::config::Processor::default(),
         signing_key: json!({ "key_id": "k1", "algorithm": "Ed25519", "public_key": "AAAA" }),
+        batch: 50,
         body_limit: 65_536,
         request_timeout: Duration::from_secs(30),
         board_open: false,
@@ -218,6 +220,7 @@ impl Edge {
             verbs: vec![Verb::Discover, Verb::Export, Verb::Rectify, Verb::Erase, Verb::Verify],
             identifiers: vec![IdentifierType::Email, IdentifierType::CustomerId],
             fields: fields.iter().map(|&f| f.to_owned()).collect(),
+            completes_within_days: 0,
         };
         self.store.upsert_system(&tenant.id, &new, "test").await.unwrap();
     }

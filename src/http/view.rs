@@ -57,6 +57,7 @@ impl Lens {
             "acknowledged_at": facts.and_then(|facts| facts.acknowledged_at),
             "closed_at": row.closed_at.map(time),
             "attention": row.attention,
+            "forecast": row.forecast.as_ref().filter(|_| row.closed_at.is_none()),
             "out_of_scope": out_of_scope,
             "links": {
                 "self": format!("/v1/requests/{id}"),
@@ -71,6 +72,8 @@ impl Lens {
     pub(crate) fn detail(&self, detail: &DsrDetail) -> Value {
         let mut view = self.summary(&detail.row);
         view["steps"] = detail.steps.iter().map(step).collect();
+        // Reasons in words are shown on the request's own page only.
+        view["clock_notes"] = json!([]);
         view
     }
 }

@@ -89,7 +89,7 @@ pub(super) fn read(value: &Value, pointer: &str, faults: &mut Vec<Fault>) -> Opt
 }
 
 /// Whether a text is the IANA name of a time zone.
-fn is_timezone(text: &str) -> bool {
+pub(super) fn is_timezone(text: &str) -> bool {
     // jiff takes names in any case; the case of the database is the one that other programs understand too.
     jiff::tz::TimeZone::get(text).is_ok_and(|zone| zone.iana_name() == Some(text))
 }
@@ -109,6 +109,6 @@ const COUNTRIES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB B
     UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW";
 
 /// Whether a text is a country code in capitals.
-fn is_country(text: &str) -> bool {
+pub(crate) fn is_country(text: &str) -> bool {
     COUNTRIES.split_ascii_whitespace().any(|code| code == text)
 }

@@ -31,6 +31,8 @@ pub struct SystemDef {
     pub tables: Vec<TableSpec>,
     /// Most calls in a second, if there is a limit.
     pub rate_per_second: Option<f64>,
+    /// Days that the system takes by itself after it was asked.
+    pub completes_within_days: u32,
     /// Steps here wait until somebody resumes the system; none leaves that as it is.
     pub paused: Option<bool>,
 }
@@ -126,6 +128,7 @@ pub(super) fn read(
     let max_matches = reader.number("max_matches", 1..=100_000).unwrap_or(MAX_MATCHES);
     let tables = reader.take("tables");
     let rate_per_second = rate(&mut reader);
+    let completes_within_days = reader.number("completes_within_days", 0..=365).unwrap_or(0);
     let paused = reader.flag("paused");
     reader.finish();
 
@@ -160,6 +163,7 @@ pub(super) fn read(
                 max_matches,
                 tables,
                 rate_per_second,
+                completes_within_days,
                 paused,
             })
         }
@@ -243,7 +247,7 @@ fn read_secrets(
     found
 }
 
-fn read_secret(value: &Value, pointer: &str, origin: &Origin<'_>, faults: &mut Vec<Fault>) -> Option<SecretDef> {
+pub(super) fn read_secret(value: &Value, pointer: &str, origin: &Origin<'_>, faults: &mut Vec<Fault>) -> Option<SecretDef> {
     let forms = match origin {
         Origin::File { .. } => "must be { env = \"VARIABLE\" }, { file = \"PATH\" } or { value = \"…\" }",
         Origin::Api { .. } => "must be { \"value\": \"…\" }",

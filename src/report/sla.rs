@@ -226,7 +226,7 @@ fn definitions() -> Value {
         "percent": "Rounded down to a tenth, so that 100 means all; null if there are none.",
         "paused": "The clock that binds stands still; such a request stays in the band in which it stopped and is not due on any day.",
         "step_duration": "From the moment the work could begin to the effect being seen in the system, of requests that ended within the period; rounded down to 0.1 s below a minute, 1 s below an hour, a minute below a day, else an hour.",
-        "error_rate": "Failed tries of all tries in the hours that touch the period.",
+        "error_rate": "Failed tries of all tries that a system answered or failed, in the hours that touch the period; tries are kept for a week, so of an older period there are none.",
         "stuck": "A step that needs a person, or has failed since it last succeeded.",
     })
 }

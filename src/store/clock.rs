@@ -244,7 +244,7 @@ impl Store {
     }
 
     /// Changes a request's clock: `decide` makes of what is there what shall be. Dates, queue order, stage, reason and event are
-    /// one transaction.
+    /// one transaction. `adopted` is the clock of a request that has none, from a release that kept no clocks.
     ///
     /// # Errors
     /// What `decide` refuses; [`Error::Conflict`] if somebody changed the clock in between or it has none.
@@ -253,9 +253,17 @@ impl Store {
         controller_id: &ControllerId,
         id: &DsrId,
         actor: &str,
+        adopted: Option<FrozenClock>,
         decide: impl FnOnce(&ClockNow) -> Result<ClockChange, E>,
     ) -> Result<(), E> {
-        let Some((before, rules)) = self.clock_of(controller_id, id).await? else {
+        let found = match (self.clock_of(controller_id, id).await?, adopted) {
+            (None, Some(clock)) => {
+                let rules = self.frozen_rules(&clock.books).await?;
+                Some((clock, rules))
+            }
+            (found, _) => found,
+        };
+        let Some((before, rules)) = found else {
             return Err(Error::Conflict(
                 "this request was accepted before clocks were kept; recompute it first".into(),
             )
@@ -269,8 +277,10 @@ impl Store {
             )
             .await?
             .ok_or(Error::NotFound)?;
-        let clock: FrozenClock =
-            row.opt_text("clock")?.and_then(|text| serde_json::from_str(&text).ok()).ok_or(INCONSISTENT("clock"))?;
+        let clock: FrozenClock = match row.opt_text("clock")? {
+            Some(text) => serde_json::from_str(&text).map_err(|_| INCONSISTENT("clock"))?,
+            None => before.clone(),
+        };
         if clock.facts != before.facts || clock.books != before.books {
             return Err(Error::Conflict("its clock was changed at the same time; look again".into()).into());
         }

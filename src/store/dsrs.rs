@@ -6,6 +6,7 @@ use crate::sealed::place;
 use crate::work::{StepRow, read_step};
 use crate::{Error, Key, Store};
 use redress_domain::deadline::Deadlines;
+use redress_domain::forecast::Foreseen;
 use redress_domain::plan::{FanOut, OutOfScope, Policy};
 use redress_domain::stage::Stage;
 use redress_domain::submission::Submission;
@@ -78,6 +79,8 @@ pub struct DsrRow {
     pub clock: Option<FrozenClock>,
     /// `not_started`, `running` or `paused`.
     pub clock_state: String,
+    /// When it will end, as the last pass foresaw it.
+    pub forecast: Option<Foreseen>,
     /// Systems in which nothing is done, and why.
     pub out_of_scope: Vec<(String, String)>,
     /// Which types of identifiers it names.
@@ -114,6 +117,8 @@ pub struct DsrFilter {
     pub due_after: Option<i64>,
     /// Only those that have not ended.
     pub open: bool,
+    /// Those that are expected to end late, or the others.
+    pub late: Option<bool>,
     /// Older than this one.
     pub before: Option<DsrId>,
     /// At most so many.
@@ -295,6 +300,11 @@ impl Store {
         if filter.open {
             conditions.push("d.closed_at IS NULL".into());
         }
+        match filter.late {
+            Some(true) => conditions.push("d.forecast_late = 1 AND d.closed_at IS NULL".into()),
+            Some(false) => conditions.push("(d.forecast_late = 0 OR d.closed_at IS NOT NULL)".into()),
+            None => {}
+        }
         arguments.push(filter.limit.into());
         let sql = format!(
             "-- dsrs\nSELECT d.* FROM dsrs d WHERE {} ORDER BY d.id DESC LIMIT ${}",
@@ -398,6 +408,7 @@ impl Store {
                 .transpose()
                 .map_err(|_| INCONSISTENT("clock"))?,
             clock_state: row.text("clock_state")?,
+            forecast: row.opt_text("forecast")?.and_then(|text| serde_json::from_str(&text).ok()),
             out_of_scope: serde_json::from_str(&row.text("out_of_scope")?).map_err(|_| INCONSISTENT("out_of_scope"))?,
             identifier_types: kinds.iter().filter_map(|k| IdentifierType::parse(k)).collect(),
             closed_at: row.opt_int("closed_at")?,

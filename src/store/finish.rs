@@ -250,7 +250,7 @@ impl Store {
             Result::External { receipt, check_at } => {
                 let receipt = seal(receipt)?;
                 tx.exec(
-                    "-- finish_external\nUPDATE steps SET state = 'external', acted_at = CASE WHEN state = 'external' THEN acted_at ELSE $6 END, q = $3, not_before = $4, receipt = COALESCE($5, receipt), failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, silent_since = NULL, silent_watch_at = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_external\nUPDATE steps SET state = 'external', acted_at = CASE WHEN state = 'external' OR (residues = 0 AND acted_at IS NOT NULL) THEN acted_at ELSE $6 END, q = $3, not_before = $4, receipt = COALESCE($5, receipt), failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, silent_since = NULL, silent_watch_at = NULL, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![id, token, alive.then_some("wait"), *check_at, receipt, now],
                 )
                 .await?

@@ -76,6 +76,8 @@ pub struct MessageContents {
     pub notices: Vec<ToldNotice>,
     /// How many notices of each kind it has in all, the gravest kind first.
     pub kinds: Vec<(NoticeKind, i64)>,
+    /// How many controllers they are about.
+    pub controllers: i64,
 }
 
 /// What came of an attempt.
@@ -320,7 +322,14 @@ impl Store {
             )
             .await?;
         let kinds = kinds.iter().map(|row| Ok((kind(row)?, row.int("n")?))).collect::<Result<_, Error>>()?;
-        Ok(MessageContents { notices, kinds })
+        let controllers = self
+            .db
+            .row(
+                "-- message_controllers\nSELECT COUNT(DISTINCT n.controller_id) AS n FROM message_notices m JOIN notices n ON n.id = m.notice_id WHERE m.message_id = $1",
+                args![id.as_str()],
+            )
+            .await?;
+        Ok(MessageContents { notices, kinds, controllers: controllers.map_or(Ok(0), |row| row.int("n"))? })
     }
 
     /// Records what came of an attempt, if the lease still holds; false if it does not. A route that could not be reached

@@ -284,8 +284,28 @@ impl Store {
         // Whoever is at one of these right now loses the lease: what came of it was done under the old definition. An
         // export that is done already stays done.
         tx.exec(
-            &format!("-- restart_system\nUPDATE steps SET q = 'ready', phase = 'act', state = 'queued', token = token + 1, not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL, receipt = {receipt} WHERE {BEGUN} AND (phase = 'verify' OR q IS NOT NULL OR attention = 1) AND NOT {OVER}"),
+            &format!("-- restart_system\nUPDATE steps SET q = 'ready', phase = 'act', acted_at = CASE WHEN state IN ('external', 'waiting') THEN NULL ELSE acted_at END, state = 'queued', token = token + 1, not_before = $2, failures = 0, deaths = 0, residues = 0, attention = 0, error_code = NULL, error_detail = NULL, lease_until = NULL, receipt = {receipt} WHERE {BEGUN} AND (phase = 'verify' OR q IS NOT NULL OR attention = 1) AND NOT {OVER}"),
             arguments(),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Moves the steps of a system in the queue, because it takes another number of days by itself than it did.
+    pub(crate) async fn reorder_system(
+        &self,
+        tx: &mut Tx,
+        system_id: &SystemId,
+        days: i64,
+    ) -> std::result::Result<(), Error> {
+        if days == 0 {
+            return Ok(());
+        }
+        const OPEN: &str = "SELECT id FROM dsrs WHERE closed_at IS NULL AND id IN (SELECT dsr_id FROM steps WHERE system_id = $1)";
+        tx.rows(&format!("-- lock_reordered\n{OPEN} ORDER BY id {{for_update}}"), args![system_id.as_str()]).await?;
+        tx.exec(
+            &format!("-- reorder_system\nUPDATE steps SET due_at = due_at + $2 WHERE system_id = $1 AND dsr_id IN ({OPEN})"),
+            args![system_id.as_str(), days * 86_400_000],
         )
         .await
         .map(drop)

@@ -88,6 +88,7 @@ impl Store {
             due_before: columns.due_before,
             clock: Some(new.clock.clone()),
             clock_state: columns.clock_state.to_owned(),
+            forecast: None,
             out_of_scope: new.plan.out_of_scope.iter().map(|o| (o.system.clone(), o.reason.to_owned())).collect(),
             identifier_types: s.subject.identifiers.iter().map(Identifier::kind).collect(),
             closed_at: None,
@@ -166,7 +167,8 @@ impl Store {
         Ok(steps)
     }
 
-    /// Inserts the steps of a plan; they are released when the work begins.
+    /// Inserts the steps of a plan; they are released when the work begins. A system that takes days by itself is due that
+    /// much earlier, so that it is asked first.
     pub(crate) async fn insert_steps(
         &self,
         tx: &mut crate::Tx,
@@ -182,7 +184,8 @@ impl Store {
         let (mut values, mut arguments) = (Vec::new(), Vec::new());
         for step in steps {
             let n = arguments.len();
-            values.push(format!("({})", places(n + 1, 13)));
+            let asked_by = format!("${} - 86400000 * (SELECT completes_within_days FROM systems WHERE id = ${})", n + 9, n + 4);
+            values.push(format!("({}, {asked_by}, {})", places(n + 1, 8), places(n + 10, 4)));
             arguments.extend(args![
                 step.id.as_str(),
                 controller_id.as_str(),

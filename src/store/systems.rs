@@ -34,6 +34,8 @@ pub struct SystemRow {
     pub fields: Vec<String>,
     /// Grows with each change.
     pub version: i64,
+    /// Days that it takes by itself after it was asked; 0 if it acts at once.
+    pub completes_within_days: i64,
     /// Nothing is sent there for now.
     pub paused: bool,
     /// Unix ms of the last check.
@@ -77,6 +79,8 @@ pub struct SystemUpsert {
     pub identifiers: Vec<IdentifierType>,
     /// See [`SystemRow::fields`].
     pub fields: Vec<String>,
+    /// See [`SystemRow::completes_within_days`].
+    pub completes_within_days: i64,
 }
 
 fn words<T: Copy>(all: &[T], spell: impl Fn(T) -> &'static str) -> String {
@@ -103,6 +107,7 @@ fn read(row: &Row) -> Result<SystemRow, Error> {
         identifiers: read_words(row, "identifiers", IdentifierType::parse)?,
         fields: read_words(row, "fields", |t| Some(t.to_owned()))?,
         version: row.int("version")?,
+        completes_within_days: row.int("completes_within_days")?,
         paused: row.int("paused")? != 0,
         checked_at: row.opt_int("checked_at")?,
         problem: row
@@ -163,10 +168,11 @@ impl Store {
             words(&new.verbs, Verb::as_str),
             words(&new.identifiers, IdentifierType::as_str),
             json!(new.fields).to_string(),
-            self.now_ms()
+            self.now_ms(),
+            new.completes_within_days
         ];
         tx.exec(
-            "-- upsert_system\nINSERT INTO systems (id, controller_id, name, family, connector, definition, secrets, allow, verbs, identifiers, fields, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO UPDATE SET family = excluded.family, connector = excluded.connector, definition = excluded.definition, secrets = COALESCE(excluded.secrets, systems.secrets), allow = excluded.allow, verbs = excluded.verbs, identifiers = excluded.identifiers, fields = excluded.fields, version = systems.version + 1, problem_code = NULL, problem_detail = NULL, deleted_at = NULL",
+            "-- upsert_system\nINSERT INTO systems (id, controller_id, name, family, connector, definition, secrets, allow, verbs, identifiers, fields, created_at, completes_within_days) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO UPDATE SET family = excluded.family, connector = excluded.connector, definition = excluded.definition, secrets = COALESCE(excluded.secrets, systems.secrets), allow = excluded.allow, verbs = excluded.verbs, identifiers = excluded.identifiers, fields = excluded.fields, completes_within_days = excluded.completes_within_days, version = systems.version + 1, problem_code = NULL, problem_detail = NULL, deleted_at = NULL",
             arguments,
         )
         .await?;
@@ -176,6 +182,9 @@ impl Store {
             let elsewhere =
                 before.definition["settings"] != new.definition["settings"] || before.connector != new.connector;
             self.restart_system(&mut tx, &id, elsewhere).await?;
+        }
+        if let Some(before) = &before {
+            self.reorder_system(&mut tx, &id, before.completes_within_days - new.completes_within_days).await?;
         }
         self.requeue_system(&mut tx, &id).await?;
         let kind = if old.is_some() { "system_changed" } else { "system_connected" };
@@ -217,6 +226,7 @@ impl Store {
             && old.family == new.family
             && old.connector == new.connector
             && old.allow == new.allow
+            && old.completes_within_days == new.completes_within_days
             && (&old.verbs, &old.identifiers, &old.fields) == (&new.verbs, &new.identifiers, &new.fields)))
     }
 
@@ -316,8 +326,8 @@ impl Store {
         let system = self.system_by_name(controller_id, name).await?.ok_or(Error::NotFound)?;
         let mut tx = self.db.begin("pause system").await?;
         tx.exec(
-            "-- pause_system\nUPDATE systems SET paused = $3 WHERE controller_id = $1 AND id = $2",
-            args![controller_id.as_str(), system.id.as_str(), paused],
+            "-- pause_system\nUPDATE systems SET paused = $3, paused_at = $4 WHERE controller_id = $1 AND id = $2",
+            args![controller_id.as_str(), system.id.as_str(), paused, paused.then(|| self.now_ms())],
         )
         .await?;
         let kind = if paused { "system_paused" } else { "system_resumed" };
@@ -340,7 +350,7 @@ impl Store {
         let system = self.system_by_name(controller_id, name).await?.ok_or(Error::NotFound)?;
         let mut tx = self.db.begin("delete system").await?;
         tx.exec(
-            "-- delete_system\nUPDATE systems SET deleted_at = $3, secrets = NULL, paused = 0 WHERE controller_id = $1 AND id = $2",
+            "-- delete_system\nUPDATE systems SET deleted_at = $3, secrets = NULL, paused = 0, paused_at = NULL WHERE controller_id = $1 AND id = $2",
             args![controller_id.as_str(), system.id.as_str(), self.now_ms()],
         )
         .await?;

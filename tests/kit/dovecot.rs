@@ -249,7 +249,7 @@ service imap-login {{
 }
 
 /// A certificate authority, and a server certificate that it signed.
-fn certificates(folder: &Path) {
+pub(crate) fn certificates(folder: &Path) {
     let openssl = require(&["openssl"], "openssl");
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("it is our own folder");
     write(

@@ -6,6 +6,7 @@
 //! | [`Mariadb`] | the same, without `database_from`; `start_with(&["--general-log"])`; `general_ci` collation, row binlog |
 //! | [`Redis`] | `start().await`, `start_with(&["--appendonly", "yes"])`; `host() port() url()`; `flushall().await`, `command(&["GET", "k"]).await -> String`, `kill9_and_restart().await` |
 //! | [`Dovecot`] | `start().await`; `host() imap_port() imaps_port() ca_file()`; `user(name, password)`, `deliver(user, folder, bytes) -> PathBuf`, `maildir(user) -> PathBuf`, `folder(user, folder) -> PathBuf` |
+//! | [`Smtp`] | `start().await`; `host() port() smtps_port() ca_file()`; `mails() -> Vec<Mail>`, `wait_for(n).await -> Vec<Mail>` |
 //! | [`Receiver`] | `start().await`; `url() url_of(path)`; `answer([500, 200])`, `answer_with(Answer …)`, `otherwise(status)`; `requests() -> Vec<Received>`, `wait_for(n).await -> Vec<Received>`, `clear()` |
 //!
 //! Every server also has `log() -> String` (what it wrote so far), `stop().await` (orderly), `kill9().await` (as if it
@@ -25,6 +26,7 @@ mod postgres;
 mod process;
 mod receiver;
 mod redis;
+mod smtp;
 
 pub use dovecot::Dovecot;
 pub use mariadb::Mariadb;
@@ -32,3 +34,4 @@ pub use postgres::Postgres;
 pub use process::{Port, free_port, which};
 pub use receiver::{Answer, Received, Receiver};
 pub use redis::Redis;
+pub use smtp::{Mail, Smtp};

@@ -11,8 +11,10 @@ use redress_domain::plan::{Policy, fan_out};
 use redress_domain::submission::{RawSubmission, Submission};
 use redress_domain::{Clock, ControllerId, DsrId, IdentifierType, Personal, RequestType, SystemClock};
 use redress_jobs::certificate::{PublicKey, Signer};
+use redress_jobs::message::Messenger;
 use redress_jobs::outbound::{self, OutboundPolicy};
 use redress_jobs::reach::Reach;
+use redress_jobs::watch::Watch;
 use redress_jobs::{Engine, WorkerOptions, Workers};
 use redress_store::{
     ControllerPolicy, DsrDetail, NewController, NewDsr, Options, Store, Submitted, SystemUpsert, Wake,
@@ -162,6 +164,7 @@ impl Lab {
             verbs: manifest.verbs.to_vec(),
             identifiers: manifest.identifiers.clone(),
             fields: manifest.fields.clone(),
+            completes_within_days: 0,
         };
         self.store().upsert_system(&self.ctl, &system, "operator").await.expect("stored");
     }
@@ -248,7 +251,10 @@ pub(crate) fn tables() -> Value {
 /// An engine on this store, as another process would have it.
 pub(crate) async fn engine(store: Store) -> Engine {
     let seed = store.signing_seed().await.expect("made");
+    let table = RuleTable::parse(include_str!("../../../config/regulations.toml")).expect("the shipped table");
     Engine {
+        messenger: Messenger::new(None, "https://dsr.example.com".into()).expect("a client"),
+        watch: Watch::new(Rules::new(table, CalendarSet::default()), 8, Duration::from_mins(1)),
         store,
         reach: Reach::default(),
         signer: Signer::from_seed(&seed),
@@ -268,6 +274,7 @@ pub(crate) fn options(owner: &str) -> WorkerOptions {
         lease: Duration::from_secs(30),
         renew: Duration::from_secs(10),
         sweep: Duration::from_millis(100),
+        forecast: Duration::from_mins(5),
         grace: Duration::from_secs(10),
     }
 }

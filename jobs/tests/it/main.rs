@@ -6,3 +6,4 @@ mod lab;
 mod outages;
 mod sharing;
 mod telling;
+mod watched;

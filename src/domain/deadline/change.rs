@@ -55,7 +55,9 @@ impl ClockFacts {
                 self.is_past("from", from, now)?;
                 if let Some(open) = self.pauses.iter().find(|pause| pause.kind == kind && pause.to.is_none()) {
                     let since = open.from;
-                    return Err(Refusal::Conflict(format!("it waits for {kind} since {since} already; resume it first")));
+                    return Err(Refusal::Conflict(format!(
+                        "it waits for {kind} since {since} already; resume it first"
+                    )));
                 }
                 facts.pauses.push(Pause { kind, from, to: None });
             }
@@ -69,9 +71,10 @@ impl ClockFacts {
                         self.pauses.iter().filter(|p| p.to.is_none()).map(|p| p.kind.as_str()).collect();
                     return Err(match (kinds.as_slice(), kind) {
                         ([], _) => Refusal::Conflict("it waits for nothing: there is no pause to end".to_owned()),
-                        (kinds, None) => {
-                            Refusal::Fault("kind", format!("it waits for several things; name one of {}", kinds.join(", ")))
-                        }
+                        (kinds, None) => Refusal::Fault(
+                            "kind",
+                            format!("it waits for several things; name one of {}", kinds.join(", ")),
+                        ),
                         (kinds, Some(kind)) => {
                             Refusal::Conflict(format!("it does not wait for {kind}, but for {}", kinds.join(", ")))
                         }
@@ -88,7 +91,9 @@ impl ClockFacts {
                 self.is_past("granted_at", notice.granted_at, now)?;
                 if let Some(before) = self.extension {
                     let told = before.granted_at;
-                    return Err(Refusal::Conflict(format!("it was extended once already, as the person was told at {told}")));
+                    return Err(Refusal::Conflict(format!(
+                        "it was extended once already, as the person was told at {told}"
+                    )));
                 }
                 facts.extension = Some(notice);
             }
@@ -131,7 +136,14 @@ impl Deadlines {
         } else {
             self.statutory_all.iter().collect()
         };
-        if laws.iter().any(|law| law.extended == Some(true)) {
+        let extended = || laws.iter().filter(|law| law.extended == Some(true));
+        // A notice that names a day before the rule's own gives nobody more time.
+        let idle = |law: &&&super::StatutoryDue| law.extension_names_date && until.is_some_and(|day| day < law.due_on);
+        if let Some(law) = extended().next() {
+            if extended().all(|law| idle(&law)) {
+                let detail = format!("is no later than {}, by when the person is to be answered anyway", law.due_on);
+                return Err(Refusal::Fault("until", detail));
+            }
             return Ok(());
         }
         let Some(by) = laws.iter().filter_map(|law| law.extension_notice_by).max() else {
@@ -143,8 +155,13 @@ impl Deadlines {
             }));
         };
         if until.is_none() && laws.iter().all(|law| law.extension_names_date) {
-            return Err(Refusal::Fault("until", "is missing; under this rule the notice itself names the new date".to_owned()));
+            return Err(Refusal::Fault(
+                "until",
+                "is missing; under this rule the notice itself names the new date".to_owned(),
+            ));
         }
-        Err(Refusal::Conflict(format!("the extension is void: the person had to be told, with the reasons, by {by}; the date stays")))
+        Err(Refusal::Conflict(format!(
+            "the extension is void: the person had to be told, with the reasons, by {by}; the date stays"
+        )))
     }
 }

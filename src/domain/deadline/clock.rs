@@ -105,37 +105,22 @@ pub fn run(input: &ClockInput<'_>) -> Result<ClockDates, DeadlineError> {
     let pauses = local_pauses(input);
     let received_on = date_in(input.started_at, zone);
 
-    let resets = pauses.iter().filter(|p| p.mode == PauseMode::Reset);
-    let started_on = resets.map(|p| p.answered_on).fold(received_on, Date::max);
-    let awaits_start = pauses.iter().any(|p| p.mode == PauseMode::Reset && p.pause.to.is_none());
-
-    let waiting: Vec<&LocalPause> = pauses.iter().filter(|p| p.mode != PauseMode::Reset).collect();
-    let shifting: &[&LocalPause] = if rule.pause_shifts_extension_notice { &waiting } else { &[] };
-    let first_period = Count::of(calendar, started_on, rule.due, None, shifting, rule)?;
-    let extension_notice_by = rule.extension.map(|_| first_period.due_on);
-
-    let extension_valid = input.extension.map(|notice| {
-        let told_on = date_in(notice.granted_at, zone);
-        let names_date = rule.extension != Some(Extension::OpenEnded) || notice.until.is_some();
-        extension_notice_by.is_some_and(|by| told_on <= by) && names_date
-    });
-    let granted = rule.extension.filter(|_| extension_valid == Some(true));
-    let more = granted.and_then(|extension| match extension {
-        Extension::Fixed { by, .. } => Some(by),
-        Extension::OpenEnded => None,
-    });
-    let mut count = Count::of(calendar, started_on, rule.due, more, &waiting, rule)?;
-    if granted == Some(Extension::OpenEnded)
-        && let Some(until) = input.extension.and_then(|notice| notice.until).filter(|until| *until > count.due_on)
-    {
-        // The notice itself names the day, so there is nothing to move.
-        count.nominal_on = until;
-        count.due_on = until;
+    let (resets, waiting): (Vec<&LocalPause>, Vec<&LocalPause>) =
+        pauses.iter().partition(|p| p.mode == PauseMode::Reset);
+    let mut started_on = received_on;
+    let mut effective = Vec::new();
+    for reset in resets {
+        // Like any pause: one that began after the due date as it then stood does nothing, or a late question would undo a breach.
+        if reset.asked_on <= Answer::of(input, started_on, &waiting)?.count.due_on {
+            started_on = started_on.max(reset.answered_on);
+            effective.push(reset);
+        }
     }
+    let awaits_start = effective.iter().any(|p| p.pause.to.is_none());
 
-    let reset = pauses.iter().filter(|p| p.mode == PauseMode::Reset);
-    let mut effective: Vec<&LocalPause> = reset.chain(count.effective.iter().copied()).collect();
-    effective.sort_by_key(|p| (p.pause.from, p.pause.kind));
+    let Answer { extension_notice_by, extension_valid, count } = Answer::of(input, started_on, &waiting)?;
+    effective.extend(&count.effective);
+    effective.sort_by_key(|p| p.order());
     let state = if awaits_start {
         ClockState::NotStarted
     } else if effective.iter().any(|p| p.pause.to.is_none()) {
@@ -158,6 +143,42 @@ pub fn run(input: &ClockInput<'_>) -> Result<ClockDates, DeadlineError> {
     })
 }
 
+/// The last days to tell of an extension and to answer, from one day 0.
+struct Answer<'p> {
+    extension_notice_by: Option<Date>,
+    extension_valid: Option<bool>,
+    count: Count<'p>,
+}
+
+impl<'p> Answer<'p> {
+    fn of(input: &ClockInput<'_>, started_on: Date, waiting: &[&'p LocalPause]) -> Result<Self, DeadlineError> {
+        let ClockInput { rule, zone, calendar, .. } = *input;
+        let shifting = if rule.pause_shifts_extension_notice { waiting } else { &[] };
+        let first_period = Count::of(calendar, started_on, rule.due, None, shifting, rule)?;
+        let extension_notice_by = rule.extension.map(|_| first_period.due_on);
+
+        let extension_valid = input.extension.map(|notice| {
+            let told_on = date_in(notice.granted_at, zone);
+            let names_date = rule.extension != Some(Extension::OpenEnded) || notice.until.is_some();
+            extension_notice_by.is_some_and(|by| told_on <= by) && names_date
+        });
+        let granted = rule.extension.filter(|_| extension_valid == Some(true));
+        let more = granted.and_then(|extension| match extension {
+            Extension::Fixed { by, .. } => Some(by),
+            Extension::OpenEnded => None,
+        });
+        let mut count = Count::of(calendar, started_on, rule.due, more, waiting, rule)?;
+        if granted == Some(Extension::OpenEnded)
+            && let Some(until) = input.extension.and_then(|notice| notice.until).filter(|until| *until > count.due_on)
+        {
+            // The notice itself names the day, so there is nothing to move.
+            count.nominal_on = until;
+            count.due_on = until;
+        }
+        Ok(Self { extension_notice_by, extension_valid, count })
+    }
+}
+
 /// A pause as local dates of one rule.
 struct LocalPause {
     pause: Pause,
@@ -167,6 +188,11 @@ struct LocalPause {
 }
 
 impl LocalPause {
+    /// By when they began; what began together, by its kind.
+    fn order(&self) -> (Date, Timestamp, PauseKind, Option<Timestamp>) {
+        (self.asked_on, self.pause.from, self.pause.kind, self.pause.to)
+    }
+
     /// Whether a day after day 0 is not counted.
     fn excludes(&self, day: Date) -> bool {
         match self.mode {
@@ -188,7 +214,7 @@ fn local_pauses(input: &ClockInput<'_>) -> Vec<LocalPause> {
         answered_on: date_in(pause.to.unwrap_or(input.as_of).max(pause.from), input.zone),
     };
     let mut pauses: Vec<LocalPause> = input.pauses.iter().map(local).filter(|p| p.mode != PauseMode::None).collect();
-    pauses.sort_by_key(|p| (p.asked_on, p.pause.from));
+    pauses.sort_by_key(LocalPause::order);
     pauses
 }
 

@@ -144,6 +144,9 @@ impl Trace {
                 "Extended by {}, counted from the start of the clock: the person was told on {told_on}, in time, under {basis}.",
                 in_words(by)
             ),
+            (Some(Extension::OpenEnded), _) if notice.until != Some(dates.due_on) => {
+                format!("The notice of {told_on} came in time, but names no later date: that of the rule stays.")
+            }
             (Some(Extension::OpenEnded), _) => {
                 format!("Extended to the date that the notice of {told_on} names, in time, under {basis}.")
             }
@@ -157,7 +160,8 @@ impl Trace {
             Some(Extension::Fixed { by, .. }) if extended => format!(" and {}", in_words(by)),
             _ => String::new(),
         };
-        let named = extended && rule.extension == Some(Extension::OpenEnded);
+        let until = input.extension.and_then(|notice| notice.until);
+        let named = extended && rule.extension == Some(Extension::OpenEnded) && until == Some(dates.due_on);
         if !named {
             let clamped = if dates.excluded.is_empty() && is_clamped(rule.due, dates.started_on, dates.nominal_on) {
                 ", the last day of a month that is shorter"
@@ -193,12 +197,17 @@ impl Trace {
     fn roll(&mut self, basis: &str, input: &ClockInput<'_>, dates: &ClockDates) {
         let why = |day: Date| {
             if input.calendar.is_holiday(day) {
-                format!("a public holiday ({})", input.calendar.name)
+                format!("a holiday ({})", input.calendar.name)
             } else {
                 day.strftime("a %A").to_string()
             }
         };
         let rule = input.rule;
+        if rule.roll != Roll::None && input.calendar.made_for.is_none() {
+            self.say(
+                "No holiday calendar is known for the controller's place, so only days of the weekend move the date.",
+            );
+        }
         if dates.due_on != dates.nominal_on {
             self.say(format!(
                 "{} is {} and not a working day, so the date moves to {}, under {basis}.",

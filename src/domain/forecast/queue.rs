@@ -44,8 +44,8 @@ pub struct StepFacts {
     pub not_before: i64,
     /// When its lease began (Unix ms), if one holds it.
     pub leased_at: Option<i64>,
-    /// When it acted, or an external system was asked (Unix ms).
-    pub acted_at: Option<i64>,
+    /// When the system was asked (Unix ms), if it does the rest by itself.
+    pub asked_at: Option<i64>,
     /// A person must look at it.
     pub attention: bool,
 }
@@ -83,15 +83,15 @@ impl StepFacts {
             None => (begins_at.max(now), aside || self.attention),
         };
         let job = Job { release, running, aside, gap_ms: 0, more: 0 };
-        Some(match (self.phase, self.state) {
-            (Phase::Verify, _) => job,
-            // It was asked and does it by itself: what it promised counts, not when it is next looked at.
-            (Phase::Act, StepState::External) => {
-                let done_at = self.acted_at.map_or(release, |at| at.saturating_add(takes)).max(release);
+        Some(match self.phase {
+            Phase::Verify => job,
+            // What it promised counts, not when it is next looked at.
+            Phase::Act if self.asked_at.is_some() || self.state == StepState::External => {
+                let done_at = self.asked_at.map_or(release, |at| at.saturating_add(takes)).max(release);
                 Job { release: done_at, running: running && done_at <= now, more: read, ..job }
             }
-            (Phase::Act, _) if takes > 0 => Job { gap_ms: takes, more: 1 + read, ..job },
-            (Phase::Act, _) => Job { more: read, ..job },
+            Phase::Act if takes > 0 => Job { gap_ms: takes, more: 1 + read, ..job },
+            Phase::Act => Job { more: read, ..job },
         })
     }
 }
@@ -115,44 +115,50 @@ pub struct Turn {
 
 /// The turn of each job of one system; the jobs are in the order of the queue, the earliest due first.
 pub fn turns(jobs: &[Job], pace: Pace, now: i64) -> Vec<Turn> {
-    let cost = pace.micros;
+    // The next call begins after `cost`; a limit holds up what comes next and not the call itself.
+    let (cost, takes) = (pace.micros, pace.unlimited);
     let mut at = started_at(jobs, cost, now);
     let none = Turn { begins_at: 0, acts_at: 0, ends_at: 0, steps_before: 0, calls_before: 0, calls_until: 0 };
     let mut all = vec![none; jobs.len()];
+    let mut left: Vec<u8> = jobs.iter().map(|job| 1 + job.more).collect();
     // What may not begin yet, by its time; what may, by its place, those first that a worker has already.
-    let mut later: BinaryHeap<Reverse<(i64, usize, bool)>> = BinaryHeap::with_capacity(jobs.len());
-    let mut ready: BinaryHeap<Reverse<(bool, usize, bool)>> = BinaryHeap::new();
+    let mut later: BinaryHeap<Reverse<(i64, usize)>> = BinaryHeap::with_capacity(jobs.len());
+    let mut ready: BinaryHeap<Reverse<(bool, usize)>> = BinaryHeap::new();
     later.extend(jobs.iter().enumerate().map(|(i, job)| {
         let release = if job.running { at } else { job.release.saturating_mul(1_000) };
-        Reverse((release, i, false))
+        Reverse((release, i))
     }));
     let (mut steps, mut calls) = (0, 0);
-    let ms = |micros: i64| (micros / 1_000 + i64::from(micros % 1_000 > 0)).min(now.saturating_add(HORIZON_MS));
+    let ms = |micros: i64| (micros / 1_000 + i64::from(micros % 1_000 > 0)).clamp(now, now.saturating_add(HORIZON_MS));
     loop {
-        while later.peek().is_some_and(|Reverse((release, ..))| *release <= at) {
-            let Some(Reverse((_, i, rest))) = later.pop() else { break };
-            ready.push(Reverse((!jobs[i].running, i, rest)));
+        while later.peek().is_some_and(|Reverse((release, _))| *release <= at) {
+            let Some(Reverse((_, i))) = later.pop() else { break };
+            ready.push(Reverse((!jobs[i].running || left[i] <= jobs[i].more, i)));
         }
-        let Some(Reverse((_, i, rest))) = ready.pop() else {
-            let Some(Reverse((next, ..))) = later.peek() else { break };
+        let Some(Reverse((_, i))) = ready.pop() else {
+            let Some(Reverse((next, _))) = later.peek() else { break };
             at = *next;
             continue;
         };
         let (job, turn) = (&jobs[i], &mut all[i]);
-        let made = if rest { i64::from(job.more) } else { 1 + if job.gap_ms == 0 { i64::from(job.more) } else { 0 } };
-        let done = at.saturating_add(cost.saturating_mul(made));
-        if !rest {
-            let acts = at.saturating_add(cost);
-            *turn = Turn { begins_at: ms(at), acts_at: ms(acts), steps_before: steps, calls_before: calls, ..none };
-            if job.gap_ms > 0 {
-                later.push(Reverse((acts.saturating_add(job.gap_ms.saturating_mul(1_000)), i, true)));
-            }
+        let done = at.saturating_add(takes);
+        let first = left[i] > job.more;
+        if first {
+            *turn = Turn { begins_at: ms(at), acts_at: ms(done), steps_before: steps, calls_before: calls, ..none };
             steps += u64::from(!job.aside);
         }
-        (turn.ends_at, turn.calls_until) = (ms(done), calls + made.unsigned_abs());
+        left[i] -= 1;
+        // Who is aside takes its time and nobody else's.
+        let next = at.saturating_add(cost);
+        let own = if job.aside { 1 + job.more - left[i] } else { 1 };
+        (turn.ends_at, turn.calls_until) = (ms(done), calls + u64::from(own));
         if !job.aside {
-            calls += made.unsigned_abs();
-            at = done;
+            calls += 1;
+            at = next;
+        }
+        if left[i] > 0 {
+            let gap = if first { job.gap_ms.saturating_mul(1_000) } else { 0 };
+            later.push(Reverse((if gap > 0 { done.saturating_add(gap) } else { next }, i)));
         }
     }
     all

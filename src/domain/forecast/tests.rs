@@ -59,7 +59,7 @@ fn step(verb: Verb) -> StepFacts {
         queued: Some(Queued::Ready),
         not_before: NOW,
         leased_at: None,
-        acted_at: None,
+        asked_at: None,
         attention: false,
     }
 }
@@ -150,7 +150,7 @@ fn a_vendor_that_takes_days_is_asked_first_and_believed_to_take_all_of_them() {
         state: StepState::External,
         queued: Some(Queued::Wait),
         not_before: NOW + DAY,
-        acted_at: Some(NOW - 10 * DAY),
+        asked_at: Some(NOW - 10 * DAY),
         ..step(Verb::Erase)
     };
     let n = backlog.with(request(NOW + 20 * DAY), &[(0, asked)]);
@@ -206,12 +206,12 @@ fn a_second_read_to_come_waits_for_its_time() {
 fn who_cools_off_comes_before_those_due_later_once_its_time_has_come() {
     let mut backlog = with_lanes(&[lane("crm", HOUR)]);
     let policy = Policy { cooling_off_ms: DAY, ..Policy::default() };
-    let until = NOW + 3 * HOUR;
+    let until = NOW + 150 * MINUTE;
     let cooling = Request { stage: Stage::CoolingOff, policy, cooling_off_until: Some(until), ..request(NOW + DAY) };
     let unreleased = StepFacts { queued: None, ..step(Verb::Erase) };
     let first = backlog.with(cooling, &[(0, unreleased)]);
     backlog.deletions(10, 0, NOW + 2 * DAY);
-    assert_eq!(ends(&backlog, first), 6 * HOUR + MINUTE, "the call that runs at that moment is not stopped");
+    assert_eq!(ends(&backlog, first), 5 * HOUR + MINUTE, "the call that runs at that moment is not stopped");
     assert_eq!(ends(&backlog, 10), 22 * HOUR + MINUTE);
 }
 

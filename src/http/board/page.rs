@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use redress_domain::deadline::Band;
+use redress_domain::forecast::Foreseen;
 use redress_store::DsrRow;
 use ring::digest::{SHA256, digest};
 use std::sync::LazyLock;
@@ -51,6 +52,8 @@ pub(super) struct Line {
     due: String,
     near: String,
     attention: Option<String>,
+    forecast: Option<Foreseen>,
+    ends: String,
     ended: Option<String>,
 }
 
@@ -70,6 +73,8 @@ impl Line {
             due: due_on.map(day).unwrap_or_default(),
             near: due_on.map(|due| distance(due, now, lens.zone())).unwrap_or_default(),
             attention: row.attention.clone(),
+            ends: row.forecast.as_ref().map(|foreseen| ends(foreseen, lens.zone())).unwrap_or_default(),
+            forecast: row.forecast.clone().filter(|_| row.closed_at.is_none()),
             ended,
         }
     }
@@ -93,7 +98,7 @@ pub(super) fn board(lines: &[Line], counts: &[Count], status: Option<&str>, all:
             @if lines.is_empty() { (nothing(status)) } @else {
                 table {
                     thead { tr {
-                        th { "Due" } th { "Band" } th { "Request" }
+                        th { "Due" } th { "Band" } th { "Forecast" } th { "Request" }
                         @if all { th { "Controller" } }
                         th { "Type" } th { "Status" } th { "Needs attention" }
                     } }
@@ -121,6 +126,7 @@ fn row(line: &Line, all: bool) -> Markup {
         tr.ended[line.ended.is_some()] {
             td.due { span.date { (line.due) } " " span.quiet { (line.ended.as_deref().unwrap_or(&line.near)) } }
             td { @if let Some(band) = line.band { (band_mark(band)) } }
+            td.when { @if let Some(foreseen) = &line.forecast { (line.ends) " " (late_mark(foreseen)) } }
             td { a.id href={ "/requests/" (line.id) } { (line.id) } }
             @if all { td { (line.controller) } }
             td { (line.kind) }
@@ -161,6 +167,24 @@ fn nothing(status: Option<&str>) -> Markup {
 /// A band as a word with a mark.
 pub(super) fn band_mark(band: Band) -> Markup {
     html! { span class={ "band " (band.as_str()) } { (plain(band.as_str())) } }
+}
+
+/// When a request is foreseen to end, or what it waits for.
+pub(super) fn ends(foreseen: &Foreseen, zone: &TimeZone) -> String {
+    match (foreseen.finishes_at, foreseen.blocked_by) {
+        (Some(at), _) => format!("ends {}", short_date(at.as_millisecond(), zone)),
+        (None, Some(blocker)) => format!("waits: {}", plain(blocker.as_str())),
+        (None, None) => String::new(),
+    }
+}
+
+/// That a request is foreseen to end late, and by how much.
+pub(super) fn late_mark(foreseen: &Foreseen) -> Markup {
+    html! {
+        @if let Some(days) = foreseen.late_by_days {
+            span.status.alert { "late by " (days) @if days == 1 { " day" } @else { " days" } }
+        }
+    }
 }
 
 /// A status as a word.

@@ -1,8 +1,9 @@
 //! `GET /requests/{id}` shows one request to people: what is done where, by when and why, and what happened so far.
 
-use super::page::{band_mark, day, moment, plain, status_mark};
+use super::page::{band_mark, day, ends, late_mark, moment, plain, status_mark};
 use super::{Viewer, document, viewer};
 use crate::http::Edge;
+use crate::http::foreseen::foreseen;
 use crate::http::path::DsrPath;
 use crate::http::problem::Problem;
 use crate::http::view::Lens;
@@ -14,6 +15,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use redress_domain::DsrId;
+use redress_domain::forecast::Foreseen;
 use redress_store::{AuditEvent, Controller, DsrDetail, DsrRow, Error, StepRow};
 use serde_json::Value;
 
@@ -32,7 +34,8 @@ pub(crate) async fn request(
     let (controller, detail) = find(&edge, &viewer, &id).await?;
     let events = edge.store.events_of(&controller.id, &id).await?;
     let lens = Lens::new(controller, edge.store.now_ms());
-    Ok(document("Request", false, &render(&controller.name, &lens, &detail, &events)))
+    let foreseen = foreseen(&edge, &detail.row, &lens).await?;
+    Ok(document("Request", false, &render(&controller.name, &lens, &detail, foreseen.as_ref(), &events)))
 }
 
 /// The request, in whichever of the viewer's controllers it is.
@@ -47,7 +50,13 @@ async fn find<'v>(edge: &Edge, viewer: &'v Viewer, id: &DsrId) -> Result<(&'v Co
     Err(Problem::not_found())
 }
 
-fn render(controller: &str, lens: &Lens, detail: &DsrDetail, events: &[AuditEvent]) -> Markup {
+fn render(
+    controller: &str,
+    lens: &Lens,
+    detail: &DsrDetail,
+    foreseen: Option<&Foreseen>,
+    events: &[AuditEvent],
+) -> Markup {
     let row = &detail.row;
     let zone = lens.zone();
     html! {
@@ -58,6 +67,7 @@ fn render(controller: &str, lens: &Lens, detail: &DsrDetail, events: &[AuditEven
             p.id { (row.id) }
             @if let Some(attention) = &row.attention { p.notice { b { "Needs attention: " } (attention) } }
             (dates(row, zone))
+            @if let Some(foreseen) = foreseen { (forecast(foreseen, zone)) }
             (steps(detail, zone))
             (history(detail, events, zone))
         }
@@ -92,6 +102,16 @@ fn dates(row: &DsrRow, zone: &TimeZone) -> Markup {
                 ul { @for sentence in deadlines["trace"].as_array().into_iter().flatten() { li { (text(sentence)) } } }
                 p.quiet { "Rules of " (text(&deadlines["table_version"])) }
             }
+        }
+    }
+}
+
+fn forecast(foreseen: &Foreseen, zone: &TimeZone) -> Markup {
+    html! {
+        section {
+            h3 { "Forecast" }
+            p { (ends(foreseen, zone)) " " (late_mark(foreseen)) " " span.quiet { (foreseen.confidence) } }
+            ul { @for sentence in &foreseen.because { li { (sentence) } } }
         }
     }
 }

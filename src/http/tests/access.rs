@@ -11,6 +11,8 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
         ("post", "/v1/requests") => Some(request("access")),
         ("post", "/v1/keys") => Some(json!({ "role": "auditor" })),
         ("post", p) if p.ends_with("/reject") => Some(json!({ "reason": "unfounded" })),
+        ("post", p) if p.ends_with("/extend") => Some(json!({ "reason": "complexity" })),
+        ("post", p) if p.ends_with("/pause") && p.contains("/requests/") => Some(json!({ "kind": "identity" })),
         ("put", _) => Some(json!({ "connector": "postgres" })),
         _ => None,
     }
@@ -101,7 +103,7 @@ async fn a_role_may_do_what_it_is_for_and_nothing_else() {
 #[tokio::test]
 async fn unknown_paths_and_wrong_methods_are_problems() {
     let edge = edge().await;
-    for path in ["/v1", "/v1/", "/v2/requests", "/v1/requests/", "/v1//requests", "/v1/requests/x/pause"] {
+    for path in ["/v1", "/v1/", "/v2/requests", "/v1/requests/", "/v1//requests", "/v1/requests/x/dance"] {
         let answer = edge.get(path).await;
         assert_eq!(answer.status, 404, "{path}");
         answer.problem();

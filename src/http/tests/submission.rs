@@ -47,6 +47,7 @@ async fn a_request_is_accepted_with_the_members_of_the_contract() {
             "attention",
             "band",
             "clock",
+            "clock_notes",
             "closed_at",
             "data_subject_received_at",
             "deadlines",

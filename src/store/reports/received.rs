@@ -1,6 +1,6 @@
 //! Requests by the day on which they were received, and why they were refused.
 
-use super::{PAGE, clock_form, kind, stage};
+use super::{clock_form, kind, stage};
 use crate::db::{Arg, Row, args};
 use crate::work::places;
 use crate::{Error, Store};
@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 /// The clock of a controller and ours may differ by less than this (ms).
 const DAY_MS: i64 = 86_400_000;
+/// Requests that are looked at for one page.
+const LOOKED_AT: i64 = 2_000;
 
 /// A request under one regulation, by when it was received. Instants are Unix ms.
 #[derive(Debug, Clone)]
@@ -45,15 +47,25 @@ impl Store {
         let (mut told_from, mut after) = (from - DAY_MS, String::new());
         let named = format!("%\"{regulation}\"%");
         loop {
+            // A page is cut first and looked through then: no plan of a database can make of many pages many readings of the whole.
+            let end = self
+                .db
+                .row(
+                    "-- report_received_page\nSELECT instruction_received_at, id FROM dsrs WHERE controller_id = $1 AND instruction_received_at >= $2 AND (instruction_received_at > $2 OR id > $3) ORDER BY instruction_received_at, id LIMIT 1 OFFSET $4",
+                    args![controller_id.as_str(), told_from, after.as_str(), LOOKED_AT - 1],
+                )
+                .await?;
+            let (told_to, last) = match &end {
+                Some(row) => (row.int("instruction_received_at")?, row.text("id")?),
+                None => (i64::MAX, String::new()),
+            };
             let rows = self
                 .db
                 .rows(
-                    "-- report_received\nSELECT id, kind, regulation, clock, stage, instruction_received_at, COALESCE(data_subject_received_at, instruction_received_at) AS received_at, closed_at FROM dsrs WHERE controller_id = $1 AND instruction_received_at >= $2 AND (instruction_received_at > $2 OR id > $3) AND COALESCE(data_subject_received_at, instruction_received_at) >= $4 AND COALESCE(data_subject_received_at, instruction_received_at) < $5 AND (regulation = $6 OR clock LIKE $7) ORDER BY instruction_received_at, id LIMIT $8",
-                    args![controller_id.as_str(), told_from, after.as_str(), from, to, regulation, named.as_str(), PAGE],
+                    "-- report_received\nSELECT id, kind, regulation, clock, stage, COALESCE(data_subject_received_at, instruction_received_at) AS received_at, closed_at FROM dsrs WHERE controller_id = $1 AND instruction_received_at >= $2 AND instruction_received_at <= $4 AND (instruction_received_at > $2 OR id > $3) AND (instruction_received_at < $4 OR id <= $5) AND COALESCE(data_subject_received_at, instruction_received_at) >= $6 AND COALESCE(data_subject_received_at, instruction_received_at) < $7 AND (regulation = $8 OR clock LIKE $9)",
+                    args![controller_id.as_str(), told_from, after.as_str(), told_to, last.as_str(), from, to, regulation, named.as_str()],
                 )
                 .await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            (told_from, after) = (last.int("instruction_received_at")?, last.text("id")?);
             let mut denials = self.denials(controller_id, &rows).await?;
             for row in &rows {
                 let governs = row.opt_text("regulation")?.as_deref() == Some(regulation)
@@ -68,6 +80,10 @@ impl Store {
                     });
                 }
             }
+            if end.is_none() {
+                return Ok(());
+            }
+            (told_from, after) = (told_to, last);
         }
     }
 

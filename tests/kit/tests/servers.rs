@@ -1,6 +1,6 @@
 //! The kit's servers start, serve, refuse, come back and leave nothing behind.
 
-use redress_testkit::{Answer, Dovecot, Mariadb, Postgres, Receiver, Redis, which};
+use redress_testkit::{Answer, Dovecot, Mariadb, Postgres, Receiver, Redis, Smtp, which};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
@@ -189,4 +189,43 @@ async fn a_dropped_server_leaves_no_folder() {
     let folder = dovecot.ca_file().parent().expect("in a folder").to_owned();
     drop(dovecot);
     assert!(!folder.exists());
+}
+
+/// Sends each command when the one before it was answered; the answers' codes.
+fn smtp(port: u16, commands: &[&str]) -> Vec<String> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
+    let mut lines = BufReader::new(&stream).lines().map(|line| line.expect("it answers"));
+    let mut codes = vec![lines.next().expect("a greeting")[..3].to_owned()];
+    for command in commands {
+        (&stream).write_all(format!("{command}\r\n").as_bytes()).expect("it reads");
+        let last = lines.find(|line| line.as_bytes()[3] == b' ').expect("it answers");
+        codes.push(last[..3].to_owned());
+    }
+    codes
+}
+
+#[tokio::test]
+async fn the_mail_server_keeps_what_it_takes_and_refuses_what_it_should() {
+    let server = Smtp::start().await;
+    let codes = smtp(
+        server.port(),
+        &[
+            "EHLO test",
+            "MAIL FROM:<me@x.example>",
+            "RCPT TO:<refused@y.example>",
+            "RCPT TO:<later@y.example>",
+            "RCPT TO:<later@y.example>",
+            "DATA",
+            "Subject: Hello\r\n\r\ntext\r\n.",
+        ],
+    );
+    assert_eq!(codes, ["220", "250", "250", "550", "451", "250", "354", "250"]);
+    let mails = server.wait_for(1).await;
+    assert_eq!(mails[0].header("subject"), Some("Hello"));
+    assert_eq!(mails[0].about, r#"{"from": "me@x.example", "to": ["later@y.example"], "user": null, "tls": false}"#);
+    server.kill9().await;
+    assert!(TcpStream::connect(("127.0.0.1", server.port())).is_err());
+    server.start_again().await;
+    assert_eq!(server.mails().len(), 1);
 }

@@ -83,7 +83,7 @@ fn a_vendor_that_was_asked_is_told_with_the_day() {
     let asked = StepFacts {
         state: StepState::External,
         queued: Some(Queued::Wait),
-        acted_at: Some(NOW - 10 * DAY),
+        asked_at: Some(NOW - 10 * DAY),
         ..step(Verb::Erase)
     };
     let n = backlog.with(request(NOW + 20 * DAY), &[(0, asked)]);

@@ -15,12 +15,14 @@ macro_rules! on_both {
 }
 
 mod audit;
+mod backlog;
 mod changing;
 mod concurrency;
 mod deciding;
 mod fencing;
 mod lab;
 mod lookout;
+mod messaging;
 mod purging;
 mod queue;
 mod random;
