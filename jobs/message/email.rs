@@ -18,10 +18,10 @@ use url::{Host, Url};
 
 /// Most addresses of one route.
 pub const ADDRESSES_MAX: usize = 20;
-/// How long a server may take for one step of the protocol.
-const STEP: Duration = Duration::from_secs(15);
+/// How long the connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
 /// How long one mail may take in all.
-const WHOLE: Duration = Duration::from_secs(45);
+const WHOLE: Duration = Duration::from_secs(20);
 
 /// Whether a connection to the mail server is encrypted by STARTTLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Mailer {
         let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host.clone())
             .port(url.port().unwrap_or(port))
             .tls(tls)
-            .timeout(Some(STEP))
+            .timeout(Some(CONNECT))
             .hello_name(ClientId::Domain(from.email.domain().to_owned()));
         if !url.username().is_empty() {
             if !encrypted && !is_loopback(&host) {

@@ -102,13 +102,13 @@ fn dates(watched: &Watched, now: Timestamp, seen: &mut Seen) {
     for (kind, band, at) in levels {
         seen.due(now, kind, occasion.clone(), at, band < seen.band);
     }
-    for (kind, at) in [
-        (NoticeKind::ExtensionDecision, milestones.extension_decision_at),
-        (NoticeKind::AcknowledgementDue, milestones.acknowledgement_warning_at),
-    ] {
-        if let Some(at) = at {
-            seen.due(now, kind, Occasion::Due(at), at, false);
-        }
+    if let Some(at) = milestones.extension_decision_at {
+        // Who hears that the date is missed needs not hear that there was something to decide.
+        let superseded = seen.band == Band::Overdue;
+        seen.due(now, NoticeKind::ExtensionDecision, Occasion::Due(at), at, superseded);
+    }
+    if let Some(at) = milestones.acknowledgement_warning_at {
+        seen.due(now, NoticeKind::AcknowledgementDue, Occasion::Due(at), at, false);
     }
 }
 

@@ -143,7 +143,7 @@ fn described(processor: &Processor) -> Vec<(&'static str, String)> {
 
 /// One category of processing carried out on behalf of a controller.
 struct Category {
-    category: String,
+    what: String,
     /// Name, family and connector of the system it is carried out in.
     system: Option<(String, String, String)>,
     rights: Vec<RequestType>,
@@ -157,7 +157,7 @@ impl Category {
     fn of_us(controller: &Controller) -> Self {
         let region = controller.region.as_deref();
         Self {
-            category: "receiving, keeping, proving and answering data subject requests".to_owned(),
+            what: "receiving, keeping, proving and answering data subject requests".to_owned(),
             system: None,
             rights: RequestType::ALL.to_vec(),
             verbs: Vec::new(),
@@ -186,7 +186,7 @@ impl Category {
             instructed || confirms
         };
         Self {
-            category: "carrying out data subject requests in a connected system".to_owned(),
+            what: "carrying out data subject requests in a connected system".to_owned(),
             system: Some((system.name.clone(), system.family.clone(), system.connector.clone())),
             rights: system.allow.clone(),
             verbs: system.verbs.iter().copied().filter(done).collect(),
@@ -198,7 +198,7 @@ impl Category {
     fn json(&self) -> Value {
         let system = self.system.as_ref();
         json!({
-            "category": self.category,
+            "category": self.what,
             "system": system.map(|(name, _, _)| name),
             "family": system.map(|(_, family, _)| family),
             "connector": system.map(|(_, _, connector)| connector),
@@ -215,7 +215,7 @@ impl Category {
         let verbs: Vec<&str> = self.verbs.iter().map(|verb| verb.as_str()).collect();
         cells![
             controller,
-            self.category.as_str(),
+            self.what.as_str(),
             system.map(|(name, _, _)| name.as_str()),
             system.map(|(_, family, _)| family.as_str()),
             system.map(|(_, _, connector)| connector.as_str()),

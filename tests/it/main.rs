@@ -7,4 +7,5 @@ mod cli;
 mod faults;
 mod journeys;
 mod redis;
+mod reports;
 mod support;

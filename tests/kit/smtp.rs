@@ -32,7 +32,8 @@ class Handler:
         global count
         count += 1
         user = session.auth_data.login.decode() if session.auth_data else None
-        about = {"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": user, "tls": session.ssl is not None}
+        encrypted = server.transport.get_extra_info("ssl_object") is not None
+        about = {"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": user, "tls": encrypted}
         name = os.path.join("mails", "%06d" % count)
         with open(name + ".part", "wb") as file:
             file.write(json.dumps(about).encode() + b"\n" + envelope.content)

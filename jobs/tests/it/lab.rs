@@ -281,12 +281,14 @@ pub(crate) fn options(owner: &str) -> WorkerOptions {
 
 pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
+const TABLE: &str = include_str!("../../../config/regulations.toml");
+
+/// Read once: every request is dated by it.
+static RULES: std::sync::LazyLock<Rules> =
+    std::sync::LazyLock::new(|| Rules::new(RuleTable::parse(TABLE).expect("the shipped table"), CalendarSet::default()));
+
 /// Dates of a request that is due before `due` (Unix ms), as the shipped table gives them otherwise.
 pub(crate) async fn dated(store: &Store, kind: RequestType, due: i64) -> (Deadlines, FrozenClock) {
-    const TABLE: &str = include_str!("../../../config/regulations.toml");
-    let table = RuleTable::parse(TABLE).expect("the shipped table");
-    let version = table.version.clone();
-    let rules = Rules::new(table, CalendarSet::default());
     let now = store.clock().now();
     let facts = ClockFacts {
         request_type: kind,
@@ -300,13 +302,13 @@ pub(crate) async fn dated(store: &Store, kind: RequestType, due: i64) -> (Deadli
         extension: None,
         acknowledged_at: None,
     };
-    let mut deadlines = compute(&rules, &facts, now).expect("dates");
+    let mut deadlines = compute(&RULES, &facts, now).expect("dates");
     let due = jiff::Timestamp::from_millisecond(due).expect("an instant");
     deadlines.effective.due_before = due;
     deadlines.milestones.overdue_at = due;
     deadlines.milestones.critical_at = deadlines.milestones.critical_at.min(due);
     deadlines.milestones.at_risk_at = deadlines.milestones.at_risk_at.min(due);
-    let regulations = store.keep_book(BookKind::Regulations, "", &version, TABLE).await.expect("kept");
+    let regulations = store.keep_book(BookKind::Regulations, "", &RULES.table.version, TABLE).await.expect("kept");
     let books = Books { regulations, calendars: Vec::new(), calendar_version: String::new(), terms: None };
     (deadlines, FrozenClock { facts, books, regulations: vec!["EU-GDPR".into()] })
 }

@@ -2,7 +2,7 @@
 
 use super::clock::{ClockDates, ClockInput, date_in, is_clamped};
 use super::{ClockState, EffectiveDue, in_words};
-use crate::regulation::{ChosenBy, ClockStart, Extension, PauseMode, Roll, Rule, Unit};
+use crate::regulation::{ChosenBy, ClockStart, Extension, PauseKind, PauseMode, Roll, Rule, Unit};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -106,7 +106,12 @@ impl Trace {
                 Some(to) => format!("came on {}", spoken(date_in(to, input.zone))),
                 None => "has not come yet".to_owned(),
             };
-            let kind = pause.kind;
+            let kind = match pause.kind {
+                PauseKind::Identity => "proof of identity",
+                PauseKind::Clarification => "clarification",
+                PauseKind::Fee => "fee",
+                PauseKind::Controller => "controller's answer",
+            };
             self.say(match mode {
                 PauseMode::Reset => format!("The {kind} asked for on {asked_on} {until}: the clock starts with it."),
                 PauseMode::ExcludeInclusive => {

@@ -2,7 +2,9 @@ use super::*;
 
 fn tally(numbers: &[i64]) -> Tally {
     let mut tally = Tally::default();
-    numbers.iter().for_each(|number| tally.add(*number));
+    for number in numbers {
+        tally.add(*number);
+    }
     tally
 }
 

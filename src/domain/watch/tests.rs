@@ -61,7 +61,7 @@ fn of_several_levels_that_passed_unseen_only_the_gravest_is_told() {
     assert_eq!(told(&look(&watched, day(28))), ["(at_risk)", "critical", "extension_decision", "acknowledgement_due"]);
     assert_eq!(
         told(&look(&watched, day(99))),
-        ["(at_risk)", "(critical)", "overdue", "extension_decision", "acknowledgement_due"]
+        ["(at_risk)", "(critical)", "overdue", "(extension_decision)", "acknowledgement_due"]
     );
 }
 

@@ -52,6 +52,7 @@ async fn a_request_is_accepted_with_the_members_of_the_contract() {
             "data_subject_received_at",
             "deadlines",
             "extension",
+            "forecast",
             "id",
             "instruction_received_at",
             "jurisdiction",

@@ -46,58 +46,70 @@ async fn open_fixture(edge: &Edge, rows: &Rows) {
     rows.set(&id, "clock_state = 'not_started', stage = 'awaiting_controller', status = 'awaiting_controller'").await;
 }
 
-/// Seven requests that ended: type, law, receipt, end, how, due, and the law's date.
-const CLOSED: [(&str, &str, &str, &str, &str, &str, Option<&str>); 7] = [
+/// A request that ended: type and law; receipt, end and due date; how it ended; and the law's own date.
+struct Ended(&'static str, &'static str, [&'static str; 3], &'static str, Option<&'static str>);
+
+const CLOSED: [Ended; 7] = [
     // In time for both, after 5 days. Ended half an hour into November in Berlin, still October in UTC.
-    (
+    Ended(
         "access",
         "EU-GDPR",
-        "2026-10-27T10:00:00Z",
-        "2026-10-31T23:30:00Z",
+        ["2026-10-27T10:00:00Z", "2026-10-31T23:30:00Z", "2026-11-20T23:00:00Z"],
         "completed",
-        "2026-11-20T23:00:00Z",
         Some("2026-11-27T23:00:00Z"),
     ),
     // Half an hour before November: not in the period.
-    ("access", "EU-GDPR", "2026-10-27T10:00:00Z", "2026-10-31T22:30:00Z", "completed", "2026-11-20T23:00:00Z", None),
+    Ended(
+        "access",
+        "EU-GDPR",
+        ["2026-10-27T10:00:00Z", "2026-10-31T22:30:00Z", "2026-11-20T23:00:00Z"],
+        "completed",
+        None,
+    ),
     // Late, but within the law, after 30 days.
-    (
+    Ended(
         "deletion",
         "EU-GDPR",
-        "2026-10-10T10:00:00Z",
-        "2026-11-09T10:00:00Z",
+        ["2026-10-10T10:00:00Z", "2026-11-09T10:00:00Z", "2026-11-09T10:00:00Z"],
         "completed",
-        "2026-11-09T10:00:00Z",
         Some("2026-11-09T10:00:01Z"),
     ),
     // Late, and late under the law, after 40 days.
-    (
+    Ended(
         "deletion",
         "EU-GDPR",
-        "2026-10-01T10:00:00Z",
-        "2026-11-10T10:00:00Z",
+        ["2026-10-01T10:00:00Z", "2026-11-10T10:00:00Z", "2026-11-01T23:00:00Z"],
         "unfounded",
-        "2026-11-01T23:00:00Z",
         Some("2026-11-05T23:00:00Z"),
     ),
     // In time; no law sets a date; after 10 days.
-    (
+    Ended(
         "access",
         "US-CA-CCPA",
-        "2026-11-02T10:00:00Z",
-        "2026-11-12T10:00:00Z",
+        ["2026-11-02T10:00:00Z", "2026-11-12T10:00:00Z", "2026-12-01T23:00:00Z"],
         "partially_completed",
-        "2026-12-01T23:00:00Z",
         None,
     ),
     // Taken back when it was late already.
-    ("access", "EU-GDPR", "2026-10-01T10:00:00Z", "2026-11-12T10:00:00Z", "withdrawn", "2026-11-01T23:00:00Z", None),
+    Ended(
+        "access",
+        "EU-GDPR",
+        ["2026-10-01T10:00:00Z", "2026-11-12T10:00:00Z", "2026-11-01T23:00:00Z"],
+        "withdrawn",
+        None,
+    ),
     // Taken back in time.
-    ("access", "EU-GDPR", "2026-11-11T10:00:00Z", "2026-11-12T10:00:00Z", "withdrawn", "2026-12-01T23:00:00Z", None),
+    Ended(
+        "access",
+        "EU-GDPR",
+        ["2026-11-11T10:00:00Z", "2026-11-12T10:00:00Z", "2026-12-01T23:00:00Z"],
+        "withdrawn",
+        None,
+    ),
 ];
 
 async fn closed_fixture(edge: &Edge, rows: &Rows) {
-    for (kind, law, received, ended, how, due, statutory) in CLOSED {
+    for Ended(kind, law, [received, ended, due], how, statutory) in CLOSED {
         let id = submitted(edge, kind, law).await;
         if how == "unfounded" {
             reject(edge, &id, how).await;

@@ -88,7 +88,7 @@ impl World {
             let lane = id.as_str().to_owned();
             servers.push(Server { lane, call_ms, batch, days, every_ms, allowed_at: 0, at_work: None });
         }
-        let (now, mut dice) = (lab.now(), Dice(0x77_1234));
+        let (now, mut dice) = (lab.now(), Dice(0x0bad_5eed));
         let mut arrivals = Vec::new();
         for n in 0..440 {
             let kind = [Deletion, Correction, Access, Deletion, Correction][dice.below(5) as usize];
@@ -205,7 +205,6 @@ impl World {
             let late = forecast["late"].as_bool().expect("a flag");
             let story = self.stories.get_mut(id).expect("submitted here");
             if late {
-                if story.first_flagged.is_none() { println!("FLAG {id} at {} {}", now, forecast); }
                 story.first_flagged.get_or_insert(now);
             }
             if now <= story.due - AHEAD {
@@ -238,7 +237,6 @@ async fn the_forecast_flags_exactly_the_requests_that_end_late_three_days_ahead(
         // A request that was through before any pass was in nobody's way.
         let (flagged, bottleneck) = story.foreseen.clone().unwrap_or_default();
         assert_eq!(flagged, ends_late, "{id} ended {} h after its due date: {story:?}", (closed_at - story.due) / HOUR);
-        if !ends_late && story.first_flagged.is_some() { println!("FALSE {id} closed {closed_at} {:?}", lab.query(&format!("SELECT y.name || ' ' || s.acted_at || ' ' || s.verified_at FROM steps s JOIN systems y ON y.id = s.system_id WHERE dsr_id = '{id}'")).await); }
         // No alarm at any time was a false one.
         assert!(ends_late || story.first_flagged.is_none(), "{id}: {story:?}");
         if ends_late {
@@ -249,9 +247,7 @@ async fn the_forecast_flags_exactly_the_requests_that_end_late_three_days_ahead(
             *by_system.entry(name).or_default() += 1;
         }
     }
-    leads.sort_unstable();
-    assert!(leads[0] >= AHEAD, "{leads:?}");
-    println!("{late} of 440 ended late: {by_system:?}; flagged {} to {} days ahead, half of them {}", leads[0] / DAY, leads[leads.len() - 1] / DAY, leads[leads.len() / 2] / DAY);
+    assert!(leads.iter().all(|lead| *lead >= AHEAD), "{leads:?}");
     // It was worth asking.
     assert!((60..300).contains(&late) && by_system.len() == 3, "{late} {by_system:?}");
 }

@@ -20,6 +20,7 @@ on_both!(
     open_steps_are_those_that_are_not_settled,
     a_step_is_timed_from_when_work_could_begin,
     tries_are_added_up_over_the_hours_that_touch_the_time,
+    every_received_request_is_counted_once_over_many_pages,
     a_request_is_received_when_the_person_asked,
     a_request_under_several_laws_is_received_under_each,
     a_refusal_has_the_reason_code_of_its_event,
@@ -294,6 +295,21 @@ async fn tries_are_added_up_over_the_hours_that_touch_the_time(lab: Lab) {
     assert_eq!(tries.into_iter().collect::<Vec<_>>(), [(id, (12, 2))]);
 }
 
+async fn every_received_request_is_counted_once_over_many_pages(lab: Lab) {
+    let ctl = lab.with_systems(&["crm"]).await;
+    let id = lab.submit(&ctl, Wish::deletion()).await;
+    set(&lab, &id, "regulation = 'US-CA-CCPA'").await;
+    copy(&lab, &id, 4_321).await;
+    assert_eq!(received(&lab, &ctl, ALWAYS.0, ALWAYS.1).await.len(), 4_322, "all at the same moment");
+    let other_law = format!("UPDATE dsrs SET regulation = 'EU-GDPR', clock = NULL WHERE id >= 'dsr_{:026}'", 321);
+    lab.sql(&other_law).await.expect("moved");
+    assert_eq!(received(&lab, &ctl, ALWAYS.0, ALWAYS.1).await.len(), 321);
+    lab.sql(&format!("UPDATE dsrs SET instruction_received_at = 7777 WHERE id < 'dsr_{:026}'", 3_000))
+        .await
+        .expect("moved");
+    assert_eq!(received(&lab, &ctl, 7_777, 7_778).await.len(), 321);
+}
+
 async fn a_request_is_received_when_the_person_asked(lab: Lab) {
     let ctl = lab.with_systems(&["crm"]).await;
     let id = lab.submit(&ctl, Wish::deletion()).await;
@@ -346,51 +362,3 @@ async fn a_refusal_has_the_reason_code_of_its_event(lab: Lab) {
         ]
     );
 }
-
-async fn scratch_scale(dialect: redress_store::Dialect) {
-    let lab = Lab::new(dialect).await;
-    let ctl = lab.with_systems(&["crm", "shop", "mail"]).await;
-    let id = lab.begun(&ctl, Wish::deletion()).await;
-    let size = lab.query(&format!("SELECT CAST(length(deadlines) AS TEXT) || ' ' || CAST(length(sealed) AS TEXT) FROM dsrs")).await;
-    println!("size {size:?}");
-    let cols = "controller_id, kind, regulation, stage, status, instruction_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, has_callback, clock, wrapped_key, sealed, statutory_due_before, clock_state";
-    let pick = |closed: bool| cols.split(", ").map(|c| match c { "instruction_received_at" => "d.instruction_received_at - n * 1000".to_owned(), "stage" | "status" if closed => "'completed'".into(), c => format!("d.{c}") }).collect::<Vec<_>>().join(", ");
-    let (series, pad): (fn(u64, u64) -> String, &str) = match dialect {
-        redress_store::Dialect::Sqlite => (|a, b| format!("WITH RECURSIVE s(n) AS (SELECT {a} UNION ALL SELECT n + 1 FROM s WHERE n < {b})"), "printf('%026d', n)"),
-        redress_store::Dialect::Postgres => (|a, b| format!("WITH s AS (SELECT generate_series({a}, {b}) AS n)"), "lpad(CAST(n AS TEXT), 26, '0')"),
-    };
-    let t = std::time::Instant::now();
-    for (a, b, closed) in [(1, 100_000, false), (100_001, 1_100_000, true)] {
-        lab.sql(&format!("{} INSERT INTO dsrs (id, closed_at, {cols}) SELECT 'dsr_' || {pad}, {}, {} FROM s, dsrs d WHERE d.id = '{id}'", series(a, b), if closed { "d.instruction_received_at - n" } else { "NULL" }, pick(closed))).await.expect("copied");
-        for (k, sys) in ["crm", "shop", "mail"].iter().enumerate() {
-            lab.sql(&format!("{} INSERT INTO steps (id, controller_id, dsr_id, system_id, lane, verb, phase, state, q, due_at, not_before, idem, created_at, acted_at, verified_at) SELECT 'stp_{k}' || substr({pad}, 2), '{ctl}', 'dsr_' || {pad}, y.id, y.id, 'erase', 'act', {}, NULL, 0, 0, CAST(n AS TEXT) || ':{k}', 0, n % 100000, n % 100000 FROM s, systems y WHERE y.name = '{sys}'", series(a, b), if closed { "'verified'" } else { "'queued'" })).await.expect("steps");
-        }
-    }
-    if dialect == redress_store::Dialect::Postgres { lab.sql("ANALYZE").await.unwrap(); }
-    lab.sql("UPDATE dsrs SET regulation = 'US-CA-CCPA' WHERE closed_at IS NOT NULL AND id < 'dsr_00000000000000000000500000'").await.unwrap();
-    println!("filled {:?}", t.elapsed());
-    let rss = || std::fs::read_to_string("/proc/self/status").unwrap().lines().find(|l| l.starts_with("VmRSS")).unwrap().to_owned();
-    println!("{}", rss());
-    let t = std::time::Instant::now();
-    let (mut n, mut st) = (0, 0);
-    lab.store.each_open_dsr(&ctl, |d| { n += 1; st += d.steps.len(); }).await.unwrap();
-    println!("open {n} {st} {:?} {}", t.elapsed(), rss());
-    let t = std::time::Instant::now();
-    let mut n = 0;
-    lab.store.each_closed_dsr(&ctl, 0, ALWAYS.1, |_| n += 1).await.unwrap();
-    println!("closed {n} {:?} {}", t.elapsed(), rss());
-    let t = std::time::Instant::now();
-    let times = lab.store.step_times(&ctl, 0, ALWAYS.1).await.unwrap();
-    println!("times {} {:?} {}", times.len(), t.elapsed(), rss());
-    let t = std::time::Instant::now();
-    let mut n = 0;
-    lab.store.each_received_dsr(&ctl, CCPA, 0, ALWAYS.1, |_| n += 1).await.unwrap();
-    println!("received {n} {:?} {}", t.elapsed(), rss());
-    for sql in ["SELECT id FROM dsrs WHERE controller_id = 'x' AND closed_at IS NULL AND id > '' ORDER BY id LIMIT 1000", "SELECT id FROM dsrs WHERE controller_id = 'x' AND closed_at IS NOT NULL AND closed_at >= 5 AND closed_at < 9 AND (closed_at > 5 OR id > '') ORDER BY closed_at, id LIMIT 1000"] {
-        if dialect == redress_store::Dialect::Sqlite { let raw = sqlx::SqlitePool::connect(&lab.url).await.unwrap(); let rows: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(&raw).await.unwrap(); println!("{rows:?}"); }
-    }
-}
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scratch_scale_sqlite() { scratch_scale(redress_store::Dialect::Sqlite).await; }
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn scratch_scale_postgres() { scratch_scale(redress_store::Dialect::Postgres).await; }

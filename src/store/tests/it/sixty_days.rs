@@ -119,7 +119,8 @@ impl Ledger {
                 self.note(case, kind, at, term.overdue, told, seen_until, now);
             }
             if let Some(at) = term.decision {
-                self.note(case, "extension_decision", at, at, case.closed_at.is_none(), seen_until, now);
+                let told = case.closed_at.is_none() && seen_until < term.overdue;
+                self.note(case, "extension_decision", at, at, told, seen_until, now);
             }
         }
     }
