@@ -167,7 +167,8 @@ pub fn placed(text: &str, error: &toml::de::Error) -> String {
     let Some(start) = error.span().map(|span| span.start) else { return message };
     let number = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
     let line = text.lines().nth(number - 1).unwrap_or_default().trim();
-    format!("line {number}: {line}: {message}")
+    // What the file as a whole lacks has no line.
+    if line.is_empty() { message } else { format!("line {number}: {line}: {message}") }
 }
 
 fn known_schema(file: &str, found: u32) -> Result<(), CalendarFault> {
@@ -227,7 +228,7 @@ pub struct WorkingDays {
     pub name: String,
     weekend: Vec<DayName>,
     closed: Vec<Date>,
-    extra_working_days: Vec<Date>,
+    extra: Vec<Date>,
     made_for: Option<(Date, Date)>,
 }
 
@@ -249,7 +250,7 @@ impl WorkingDays {
             name: calendar.map_or_else(|| "weekends only".to_owned(), |c| c.id.clone()),
             weekend: weekend.to_vec(),
             closed: days,
-            extra_working_days: extra,
+            extra,
             made_for: calendar.map(|c| (c.valid_from, c.valid_until)),
         }
     }
@@ -260,7 +261,7 @@ impl WorkingDays {
             name: &self.name,
             weekend: &self.weekend,
             holidays: &self.closed,
-            extra_working_days: &self.extra_working_days,
+            extra_working_days: &self.extra,
             made_for: self.made_for,
         }
     }

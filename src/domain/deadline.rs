@@ -22,7 +22,7 @@ pub(crate) use clock::day_start;
 
 use crate::RequestType;
 use crate::calendar::WorkingDays;
-use crate::regulation::{Choice, ChoiceError, ChosenBy, Extension, Period, Regulation, Rule};
+use crate::regulation::{Choice, ChoiceError, ChosenBy, Extension, PauseKind, Period, Regulation, Rule};
 use crate::rules::{Place, Rules};
 use crate::words::spelled;
 use jiff::Timestamp;
@@ -88,6 +88,9 @@ pub struct Deadlines {
     pub milestones: Milestones,
     /// Whether the clock that binds runs.
     pub clock: ClockState,
+    /// What it waits for, if it does not run. Left out of the JSON where there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<PauseKind>,
     /// The version of the rule table, frozen with the request.
     pub table_version: String,
     /// The version of the holiday calendars, frozen with the request.
@@ -321,6 +324,11 @@ pub fn compute(rules: &Rules, facts: &ClockFacts, as_of: Timestamp) -> Result<De
     // What anybody still waits for is worth seeing even where the other clock binds.
     let clock = laws.iter().map(|law| law.dates.state).find(|state| *state != ClockState::Running).unwrap_or(clock);
 
+    let open = laws.iter().map(|law| &law.dates).chain([&contract]).flat_map(|dates| &dates.effective_pauses);
+    let mut waits_for: Vec<PauseKind> = open.filter(|(p, _)| p.to.is_none()).map(|(p, _)| p.kind).collect();
+    waits_for.sort_unstable();
+    waits_for.dedup();
+
     // Nobody wants to be done later than the date that work is planned by.
     let internal_target = internal_target.min(effective_due.due_on);
     let acknowledge_by = laws.iter().filter_map(|law| law.dates.acknowledge_by).min();
@@ -359,6 +367,7 @@ pub fn compute(rules: &Rules, facts: &ClockFacts, as_of: Timestamp) -> Result<De
         extension_notice_by,
         milestones,
         clock,
+        waits_for,
         table_version: rules.table.version.clone(),
         calendar_version: rules.calendars.version.clone(),
         tz_version: tz_version().to_owned(),
@@ -451,6 +460,10 @@ fn law<'a>(
     }
     let place = place_of(rules, facts);
     let calendar = rules.calendar_of_law(regulation, &place, facts.jurisdiction.as_deref());
+    if calendar.is_none() && Rules::names_calendar(regulation) {
+        // Never weekends only where the table says otherwise.
+        return Err(DeadlineError::UnknownCalendar { calendar: regulation.calendar.clone() });
+    }
     let days = WorkingDays::new(calendar.map(|c| &**c), &regulation.weekend, []);
     let opted_in = rules.terms.as_ref().is_some_and(|terms| terms.pauses_suspend_all_types);
     let left_to_controller = rule.pause_opt_in_request_types.iter().any(|name| name == facts.request_type.as_str());

@@ -46,15 +46,17 @@ impl Rules {
     }
 
     /// The same rules with what was agreed with a controller.
+    #[must_use]
     pub fn with_terms(&self, terms: Option<Arc<Terms>>) -> Self {
         Self { table: self.table.clone(), calendars: self.calendars.clone(), terms }
     }
 
     /// The table's names of calendars that no file defines, for the check at the start.
     pub fn missing_calendars(&self) -> Vec<String> {
-        let named: BTreeSet<&str> = self.table.regulations.iter().map(|r| r.calendar.as_str()).collect();
-        let unknown = named.into_iter().filter(|name| ![MEMBER_STATE, TENANT].contains(name));
-        unknown.filter(|name| self.calendars.find(name).is_none()).map(str::to_owned).collect()
+        let named =
+            self.table.regulations.iter().filter(|law| Self::names_calendar(law)).map(|law| law.calendar.as_str());
+        let named: BTreeSet<&str> = named.collect();
+        named.into_iter().filter(|name| self.calendars.find(name).is_none()).map(str::to_owned).collect()
     }
 
     /// The rule of the contract for a request type, the contract's name for its basis, and the weekend it uses.
@@ -76,7 +78,7 @@ impl Rules {
         own.unwrap_or(self.table.conventions.controller_buffer_business_days)
     }
 
-    /// The calendar of a law for a controller at a place.
+    /// The calendar of a law for a controller at a place; none where only the place could tell, and does not.
     pub fn calendar_of_law(
         &self,
         law: &Regulation,
@@ -92,13 +94,17 @@ impl Rules {
             self.calendars.find(&law.calendar)
         };
         let chosen = place.calendar.and_then(|id| self.calendars.find(id));
+        // Of a frozen request the chosen calendar is kept and the one that it replaced is not, so the law's own places decide too.
         let counts = |chosen: &&Arc<HolidayCalendar>| {
             CHOSEN_BY_PLACE.contains(&law.calendar.as_str())
-                && named.map_or(law.calendar == MEMBER_STATE && law.covers(&chosen.country), |c| {
-                    c.country == chosen.country
-                })
+                && named.map_or_else(|| law.covers(&chosen.country), |c| c.country == chosen.country)
         };
         chosen.filter(counts).or(named)
+    }
+
+    /// Whether a law cannot be computed without the calendar that the table names for it, wherever the controller is.
+    pub(crate) fn names_calendar(law: &Regulation) -> bool {
+        ![MEMBER_STATE, TENANT].contains(&law.calendar.as_str())
     }
 
     /// The calendar of the contract for a controller at a place.

@@ -33,8 +33,8 @@ struct Days {
     weekend: Vec<DayName>,
     #[serde(default)]
     holidays: Vec<Date>,
-    #[serde(default)]
-    extra_working_days: Vec<Date>,
+    #[serde(default, rename = "extra_working_days")]
+    extra: Vec<Date>,
 }
 
 #[derive(Deserialize)]
@@ -174,7 +174,7 @@ impl Days {
             name: "",
             weekend: &self.weekend,
             holidays: &self.holidays,
-            extra_working_days: &self.extra_working_days,
+            extra_working_days: &self.extra,
             made_for: None,
         }
     }

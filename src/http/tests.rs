@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod clocks;
+mod foreseen;
 mod openapi;
 mod reports;
 mod requests;

@@ -79,11 +79,16 @@ impl Lens {
 }
 
 /// The clock of the effective deadline.
-fn clock(row: &DsrRow) -> &str {
+fn clock(row: &DsrRow) -> String {
+    let awaited = || {
+        let kinds = row.deadlines["waits_for"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        kinds.collect::<Vec<_>>().join(",")
+    };
     match row.closed_at {
-        None => &row.clock_state,
-        Some(at) if at < row.due_before => "stopped(met)",
-        Some(_) => "stopped(breached)",
+        None if row.clock_state == "paused" => format!("paused({})", awaited()),
+        None => row.clock_state.clone(),
+        Some(at) if at < row.due_before => "stopped(met)".to_owned(),
+        Some(_) => "stopped(breached)".to_owned(),
     }
 }
 

@@ -116,6 +116,7 @@ connector = "sqlite"
 settings = "crm.db"
 rate_per_second = 0
 paused = "yes"
+completes_within_days = 366
 [[instruction]]
 "#,
     );
@@ -138,7 +139,8 @@ paused = "yes"
         "acme.toml:24: system.crm.settings: must be a table",
         "acme.toml:25: system.crm.rate_per_second: must be a number above 0",
         "acme.toml:26: system.crm.paused: must be true or false",
-        "acme.toml:27: instruction: unknown key",
+        "acme.toml:27: system.crm.completes_within_days: must be from 0 to 365",
+        "acme.toml:28: instruction: unknown key",
     ] {
         assert!(said.contains(part), "missing {part:?} in\n{said}");
     }
@@ -186,10 +188,12 @@ async fn the_same_definition_is_read_from_a_body_of_the_api() {
     let body = json!({
         "connector": "imap", "settings": {"host": "mail.acme.example", "port": 993, "tls": "implicit", "username": "dsr"},
         "secrets": {"password": {"value": "canary"}}, "rate_per_second": 2.5, "paused": true,
+        "completes_within_days": 14,
     });
     let none = BTreeMap::new();
     let system = read_system("mail", &body, &Origin::Api { kept: &none }).unwrap();
     assert_eq!((system.name.as_str(), system.rate_per_second, system.paused), ("mail", Some(2.5), Some(true)));
+    assert_eq!(system.completes_within_days, 14);
     assert_eq!(system.secrets["password"].value.expose(), "canary");
 }
 

@@ -10,12 +10,11 @@ mod systems;
 use super::Report;
 use super::table::{Cell, Table, cells};
 use figures::{COLUMNS, columns, figures_json};
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use redress_domain::RequestType;
-use redress_domain::deadline::{Band, zone};
-use redress_domain::report::{ClosedCase, Figures, OpenCase, OpenClock, day_start, days_between, local_date};
+use redress_domain::deadline::zone;
+use redress_domain::report::{ClosedCase, Figures, OpenCase, day_start, days_between, local_date};
 use redress_store::{ClosedDsr, Controller, Error, OpenDsr, Store};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -108,35 +107,17 @@ struct Moment {
 
 impl Moment {
     fn open(&self, dsr: &OpenDsr) -> OpenCase {
-        let runs = dsr.clock == OpenClock::Running;
         let last_day = local_date(dsr.due_before - 1, &self.zone);
         OpenCase {
-            band: self.band(dsr),
+            band: dsr.band,
             stage: dsr.stage,
             needs_attention: dsr.needs_attention,
             clock: dsr.clock,
             age_days: days_between(dsr.received_at, self.now, &self.zone),
-            // The due date of a clock that stands still moves on with each day.
-            due_today: runs && self.now < dsr.due_before && last_day == local_date(self.now, &self.zone),
+            due_today: !dsr.moving && self.now < dsr.due_before && last_day == local_date(self.now, &self.zone),
             past_statutory: dsr.past_statutory,
             extended: dsr.extended,
             forecast_late: dsr.forecast_late,
-        }
-    }
-
-    /// The band at this moment, whether or not the watch has seen it; that of a clock that stands still is the one in which it
-    /// stopped.
-    fn band(&self, dsr: &OpenDsr) -> Band {
-        let seen = Band::parse(&dsr.band).unwrap_or(Band::OnTrack);
-        let at = match dsr.clock {
-            OpenClock::Running => Some(self.now),
-            OpenClock::NotStarted | OpenClock::Paused(_) => dsr.clock_stopped_at.map(|at| at.min(self.now)),
-        };
-        match (at.and_then(|at| Timestamp::from_millisecond(at).ok()), &dsr.milestones) {
-            (Some(at), Some(milestones)) => milestones.band(at),
-            // A request from before bands were kept.
-            (Some(_), None) if self.now >= dsr.due_before => Band::Overdue,
-            _ => seen,
         }
     }
 
@@ -224,7 +205,7 @@ fn definitions() -> Value {
         "late_without_answer": "Withdrawn or expired after the effective due date had passed.",
         "days": "Calendar days between local dates, from the day the person's request reached the controller (the day of the instruction where that is unknown).",
         "percent": "Rounded down to a tenth, so that 100 means all; null if there are none.",
-        "paused": "The clock that binds stands still; such a request stays in the band in which it stopped and is not due on any day.",
+        "paused": "A clock of the request stands still. While that moves its due date, it stays in the band in which the clock stopped and is not due on any day.",
         "step_duration": "From the moment the work could begin to the effect being seen in the system, of requests that ended within the period; rounded down to 0.1 s below a minute, 1 s below an hour, a minute below a day, else an hour.",
         "error_rate": "Failed tries of all tries that a system answered or failed, in the hours that touch the period; tries are kept for a week, so of an older period there are none.",
         "stuck": "A step that needs a person, or has failed since it last succeeded.",

@@ -9,7 +9,7 @@ use crate::{Error, Store};
 use jiff::tz::TimeZone;
 use redress_domain::forecast::pace::{Pace, Record};
 use redress_domain::forecast::queue::{Queued, StepFacts};
-use redress_domain::forecast::{Backlog, Entry, Foreseen, Lane, Request};
+use redress_domain::forecast::{Backlog, Entry, Forecast, Foreseen, Lane, Request};
 use redress_domain::plan::Policy;
 use redress_domain::stage::Stage;
 use redress_domain::step::{Phase, StepState};
@@ -60,20 +60,16 @@ struct Lanes {
 }
 
 impl OpenQueue {
-    /// How many of its requests end late, and the forecasts that say something else than what was kept.
-    fn foresee(&self, zone: &TimeZone) -> (usize, Vec<(DsrId, Foreseen)>) {
-        let (backlog, now) = (&self.backlog, self.now);
-        let forecasts = backlog.forecasts(now);
-        let late = forecasts.iter().filter(|forecast| forecast.late).count();
-        let mut changed = Vec::new();
-        for (n, forecast) in forecasts.iter().enumerate() {
-            let kept = self.kept[n].as_ref();
-            let due_before = backlog.requests[n].due_before;
-            if kept.is_none_or(|kept| forecast.differs(backlog, due_before, kept, now)) {
-                changed.push((self.ids[n].clone(), backlog.foreseen(n, forecast, zone, now, kept)));
-            }
-        }
-        (late, changed)
+    /// The forecast of each of its requests, and the places of those that say something else than what was kept.
+    fn foresee(&self) -> (Vec<Forecast>, Vec<usize>) {
+        let forecasts = self.backlog.forecasts(self.now);
+        let differs = |n: &usize| {
+            let due_before = self.backlog.requests[*n].due_before;
+            let differs = |kept| forecasts[*n].differs(&self.backlog, due_before, kept, self.now);
+            self.kept[*n].as_ref().is_none_or(differs)
+        };
+        let changed = (0..forecasts.len()).filter(differs).collect();
+        (forecasts, changed)
     }
 
     fn new(lanes: Vec<Lane>, now: i64) -> Self {
@@ -95,8 +91,9 @@ impl OpenQueue {
             planned: false,
         });
         self.ids.push(DsrId::parse(&row.text("id")?).map_err(|_| INCONSISTENT("id"))?);
-        // What a later release cannot read is written anew.
-        self.kept.push(row.opt_text("forecast")?.and_then(|text| serde_json::from_str(&text).ok()));
+        // What this release cannot read is written anew. The reasons follow from the rest.
+        let kept = row.opt_text("forecast")?.and_then(|text| serde_json::from_str::<Foreseen>(&text).ok());
+        self.kept.push(kept.map(|kept| Foreseen { because: Vec::new(), ..kept }));
         Ok(())
     }
 
@@ -197,10 +194,18 @@ impl Store {
             passed.requests += queue.ids.len();
             let zone = TimeZone::get(&controller.timezone).unwrap_or(TimeZone::UTC);
             // A long queue takes a moment, in which the others of this thread shall not wait.
-            let foreseen = tokio::task::spawn_blocking(move || queue.foresee(&zone)).await;
-            let Ok((late, changed)) = foreseen else { continue };
-            passed.late += late;
-            passed.written += self.keep_forecasts(&changed).await?;
+            let foreseen = tokio::task::spawn_blocking(move || {
+                let (forecasts, changed) = queue.foresee();
+                (queue, forecasts, changed)
+            });
+            let Ok((queue, forecasts, changed)) = foreseen.await else { continue };
+            passed.late += forecasts.iter().filter(|forecast| forecast.late).count();
+            for chunk in changed.chunks(WRITTEN) {
+                let foreseen =
+                    |n: usize| queue.backlog.foreseen(n, &forecasts[n], &zone, queue.now, queue.kept[n].as_ref());
+                let chunk: Vec<(&DsrId, Foreseen)> = chunk.iter().map(|n| (&queue.ids[*n], foreseen(*n))).collect();
+                passed.written += self.keep_forecasts(&chunk).await?;
+            }
         }
         Ok(passed)
     }
@@ -298,7 +303,11 @@ impl Store {
         queue: &mut OpenQueue,
     ) -> Result<bool, Error> {
         // What was leased runs on, whoever is due first; who cools off will be there in time.
-        let part = |q| format!("SELECT * FROM (SELECT {STEP_COLUMNS}, CAST(NULL AS BIGINT) AS begins_at FROM steps st WHERE st.q = '{q}' AND st.lane = $1 AND (st.due_at, st.id) < ($2, $3) ORDER BY st.due_at, st.id LIMIT $4) AS {q}_part");
+        let part = |q| {
+            format!(
+                "SELECT * FROM (SELECT {STEP_COLUMNS}, CAST(NULL AS BIGINT) AS begins_at FROM steps st WHERE st.q = '{q}' AND st.lane = $1 AND (st.due_at, st.id) < ($2, $3) ORDER BY st.due_at, st.id LIMIT $4) AS {q}_part"
+            )
+        };
         let rows = self
             .db
             .rows(
@@ -334,40 +343,35 @@ impl Store {
         Ok(lanes)
     }
 
-    /// Keeps forecasts. What began to be expected late is for the watch to see at once. Returns how many were written: what
-    /// somebody else holds, or what has ended, is not.
-    async fn keep_forecasts(&self, forecasts: &[(DsrId, Foreseen)]) -> Result<usize, Error> {
-        let now = self.now_ms();
-        let mut written = 0;
-        for chunk in forecasts.chunks(WRITTEN) {
-            let by_id: BTreeMap<&str, &Foreseen> = chunk.iter().map(|(id, foreseen)| (id.as_str(), foreseen)).collect();
-            let mut tx = self.db.begin("keep forecasts").await?;
-            let free = tx
-                .rows(
-                    &format!("-- lock_foreseen\nSELECT id FROM dsrs WHERE id IN ({}) AND closed_at IS NULL ORDER BY id {{skip_locked}}", places(1, by_id.len())),
-                    by_id.keys().map(|id| Arg::from(*id)).collect(),
-                )
-                .await?;
-            let (mut values, mut arguments) = (Vec::new(), args![now]);
-            for row in &free {
-                let id = row.text("id")?;
-                let Some(foreseen) = by_id.get(id.as_str()) else { continue };
-                let at = foreseen.late_since.unwrap_or(foreseen.computed_at).as_millisecond();
-                let text = serde_json::to_string(foreseen).map_err(|_| INCONSISTENT("forecast"))?;
-                values.push(format!("({})", places(arguments.len() + 1, 4)));
-                arguments.extend(args![id, text, foreseen.late, at]);
-            }
-            if !values.is_empty() {
-                tx.exec(
-                    &format!("-- keep_forecasts\nUPDATE dsrs SET forecast = v.column2, forecast_late = v.column3, forecast_at = v.column4, watch_at = CASE WHEN v.column3 = 1 AND forecast_late = 0 AND (watch_at IS NULL OR watch_at > $1) THEN $1 ELSE watch_at END FROM (VALUES {}) AS v WHERE dsrs.id = v.column1", values.join(", ")),
-                    arguments,
-                )
-                .await?;
-            }
-            self.commit(tx).await?;
-            written += values.len();
+    /// Keeps forecasts in one transaction. What began to be expected late is for the watch to see at once. Returns how many were
+    /// written: what somebody else holds, or what has ended, is not.
+    async fn keep_forecasts(&self, forecasts: &[(&DsrId, Foreseen)]) -> Result<usize, Error> {
+        let by_id: BTreeMap<&str, &Foreseen> = forecasts.iter().map(|(id, foreseen)| (id.as_str(), foreseen)).collect();
+        let mut tx = self.db.begin("keep forecasts").await?;
+        let free = tx
+            .rows(
+                &format!("-- lock_foreseen\nSELECT id FROM dsrs WHERE id IN ({}) AND closed_at IS NULL ORDER BY id {{skip_locked}}", places(1, by_id.len())),
+                by_id.keys().map(|id| Arg::from(*id)).collect(),
+            )
+            .await?;
+        let (mut values, mut arguments) = (Vec::new(), args![self.now_ms()]);
+        for row in &free {
+            let id = row.text("id")?;
+            let Some(foreseen) = by_id.get(id.as_str()) else { continue };
+            let at = foreseen.late_since.unwrap_or(foreseen.computed_at).as_millisecond();
+            let text = serde_json::to_string(foreseen).map_err(|_| INCONSISTENT("forecast"))?;
+            values.push(format!("({})", places(arguments.len() + 1, 4)));
+            arguments.extend(args![id, text, foreseen.late, at]);
         }
-        Ok(written)
+        if !values.is_empty() {
+            tx.exec(
+                &format!("-- keep_forecasts\nUPDATE dsrs SET forecast = v.column2, forecast_late = v.column3, forecast_at = v.column4, watch_at = CASE WHEN v.column3 = 1 AND forecast_late = 0 AND (watch_at IS NULL OR watch_at > $1) THEN $1 ELSE watch_at END FROM (VALUES {}) AS v WHERE dsrs.id = v.column1", values.join(", ")),
+                arguments,
+            )
+            .await?;
+        }
+        self.commit(tx).await?;
+        Ok(values.len())
     }
 }
 

@@ -51,7 +51,9 @@ impl Paces {
         let (WorkKind::Step(_), Some(system_id)) = (finish.lease.kind, &finish.lease.system_id) else { return };
         let mut until = self.now;
         let (done, failed, succeeded) = match &finish.result {
-            Result::Acted { .. } | Result::Verified { .. } | Result::Residue { .. } | Result::External { .. } => (1, 0, true),
+            Result::Acted { .. } | Result::Verified { .. } | Result::Residue { .. } | Result::External { .. } => {
+                (1, 0, true)
+            }
             // An answer, though not one that ends the step.
             Result::Attention { .. } => (1, 0, false),
             Result::Later { code, .. } if code == RATE_LIMITED => return,
@@ -108,7 +110,10 @@ impl Store {
     }
 
     /// What was recorded of systems, by their ids; those of one controller.
-    pub(crate) async fn pace_records(&self, controller_id: &str) -> std::result::Result<BTreeMap<String, Record>, Error> {
+    pub(crate) async fn pace_records(
+        &self,
+        controller_id: &str,
+    ) -> std::result::Result<BTreeMap<String, Record>, Error> {
         let hour = self.now_ms() / HOUR_MS;
         let rows = self
             .db

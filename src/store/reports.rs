@@ -4,20 +4,24 @@
 //! report is made is counted as open or as closed, or in both parts, and the next report has it right.
 
 mod received;
+mod standing;
 mod systems;
 
 pub use received::ReceivedDsr;
 pub use systems::{StepTimes, SystemName};
 
+use crate::clock::{Books, FrozenClock};
 use crate::db::{Dialect, Row, args};
 use crate::{Error, Store};
-use redress_domain::deadline::{Milestones, Pause};
-use redress_domain::regulation::PauseKind;
+use jiff::Timestamp;
+use redress_domain::deadline::Band;
 use redress_domain::report::OpenClock;
+use redress_domain::rules::Rules;
 use redress_domain::stage::Stage;
 use redress_domain::{ControllerId, DsrId, RequestType, StepId, SystemId};
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use standing::{Standing, computed, stopped_clock, stored};
+use std::collections::{BTreeMap, HashMap};
 
 /// Requests that are read at a time.
 const PAGE: i64 = 1_000;
@@ -43,12 +47,10 @@ pub struct OpenDsr {
     pub past_statutory: bool,
     /// How its clock stands.
     pub clock: OpenClock,
-    /// Since when it stands still, where it does and that is recorded.
-    pub clock_stopped_at: Option<i64>,
-    /// When each band begins; none for a request from before bands were kept.
-    pub milestones: Option<Milestones>,
-    /// The band that the watch saw last.
-    pub band: String,
+    /// A pause moves its due date from day to day.
+    pub moving: bool,
+    /// How near its due date is; while that moves, how near it was when the clock stopped.
+    pub band: Band,
     /// It was extended.
     pub extended: bool,
     /// It is expected to finish too late.
@@ -93,18 +95,11 @@ pub struct ClosedDsr {
     pub extended: bool,
 }
 
-/// What a report wants to know of `dsrs.clock`; none of the rest.
+/// What the receipt report wants to know of `dsrs.clock`; none of the rest.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ClockForm {
-    facts: PausesForm,
     regulations: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct PausesForm {
-    pauses: Vec<Pause>,
 }
 
 const DSRS: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "dsrs", column };
@@ -140,27 +135,7 @@ fn clock_form(row: &Row) -> Result<ClockForm, Error> {
         .map_err(|_| DSRS("clock"))
 }
 
-/// How the clock stands, and since when it stands still.
-fn clock(row: &Row) -> Result<(OpenClock, Option<i64>), Error> {
-    let state = row.text("clock_state")?;
-    if state == "running" {
-        return Ok((OpenClock::Running, None));
-    }
-    let mut open = clock_form(row)?.facts.pauses;
-    open.retain(|pause| pause.to.is_none());
-    // Of several things that are awaited the first one counts.
-    let first: Option<(i64, PauseKind)> = open.iter().map(|p| (p.from.as_millisecond(), p.kind)).min();
-    let since = first.map(|(at, _)| at);
-    match state.as_str() {
-        "not_started" => Ok((OpenClock::NotStarted, since)),
-        "paused" => Ok((OpenClock::Paused(first.map(|(_, kind)| kind)), since)),
-        _ => Err(DSRS("clock_state")),
-    }
-}
-
-fn open_dsr(row: &Row, steps: Vec<OpenStep>) -> Result<OpenDsr, Error> {
-    let (clock, clock_stopped_at) = clock(row)?;
-    let milestones = row.opt_text("milestones")?;
+fn open_dsr(row: &Row, standing: Standing, steps: Vec<OpenStep>) -> Result<OpenDsr, Error> {
     Ok(OpenDsr {
         id: dsr_id(row, "id")?,
         kind: kind(row)?,
@@ -168,12 +143,11 @@ fn open_dsr(row: &Row, steps: Vec<OpenStep>) -> Result<OpenDsr, Error> {
         stage: stage(row)?,
         needs_attention: row.text("status")? == "needs_attention",
         received_at: row.int("received_at")?,
-        due_before: row.int("due_before")?,
-        past_statutory: row.opt_text("statutory_clock")?.is_some_and(|state| state == "running"),
-        clock,
-        clock_stopped_at,
-        milestones: milestones.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| DSRS("deadlines"))?,
-        band: row.text("band")?,
+        due_before: standing.due_before,
+        past_statutory: standing.past_statutory,
+        clock: standing.clock,
+        moving: standing.moving,
+        band: standing.band,
         extended: row.opt_int("extended_at")?.is_some(),
         forecast_late: row.int("forecast_late")? != 0,
         steps,
@@ -181,7 +155,7 @@ fn open_dsr(row: &Row, steps: Vec<OpenStep>) -> Result<OpenDsr, Error> {
 }
 
 impl Store {
-    /// Shows every open request of a controller to `visit`, in no particular order, with what is still to be done for it.
+    /// Shows every open request of a controller to `visit`, as it stands now and with what is still to be done for it.
     ///
     /// # Errors
     /// The database is away, or a row is inconsistent.
@@ -193,12 +167,13 @@ impl Store {
         let dialect = self.db.dialect();
         // A member is cut out of the JSON where it decides something, and only there.
         let sql = format!(
-            "-- report_open\nSELECT id, kind, regulation, stage, status, COALESCE(data_subject_received_at, instruction_received_at) AS received_at, due_before, clock_state, CASE WHEN clock_state = 'running' THEN NULL ELSE clock END AS clock, CASE WHEN statutory_due_before <= $4 THEN COALESCE({}, 'running') END AS statutory_clock, {} AS milestones, band, extended_at, forecast_late FROM dsrs WHERE controller_id = $1 AND closed_at IS NULL AND id > $2 ORDER BY id LIMIT $3",
+            "-- report_open\nSELECT id, kind, regulation, stage, status, COALESCE(data_subject_received_at, instruction_received_at) AS received_at, due_before, clock_state, CASE WHEN clock_state = 'running' THEN NULL ELSE clock END AS stopped_clock, CASE WHEN statutory_due_before <= $4 THEN COALESCE({}, 'running') END AS statutory_clock, {} AS milestones, band, extended_at, forecast_late FROM dsrs WHERE controller_id = $1 AND closed_at IS NULL AND id > $2 ORDER BY id LIMIT $3",
             member(dialect, "deadlines", &["statutory", "clock"]),
             member(dialect, "deadlines", &["milestones"]),
         );
         let now = self.now_ms();
-        let mut after = String::new();
+        let at = Timestamp::from_millisecond(now).unwrap_or_default();
+        let (mut after, mut books) = (String::new(), HashMap::new());
         loop {
             let rows = self.db.rows(&sql, args![controller_id.as_str(), after.as_str(), PAGE, now]).await?;
             let Some(last) = rows.last() else { return Ok(()) };
@@ -206,10 +181,33 @@ impl Store {
             let mut steps = self.open_steps(controller_id, &after, &last).await?;
             for row in &rows {
                 let own = steps.remove(row.text("id")?.as_str()).unwrap_or_default();
-                visit(open_dsr(row, own)?);
+                let mut standing = stored(row, at)?;
+                if let Some(clock) = stopped_clock(row)?
+                    && let Some(rules) = self.rules_of(&clock, &mut books).await?
+                {
+                    standing = computed(&clock, rules, at).unwrap_or(standing);
+                }
+                visit(open_dsr(row, standing, own)?);
             }
             after = last;
         }
+    }
+
+    /// The rules of a clock, read once; none if they cannot be read any more, and the dates are those that were computed last.
+    async fn rules_of<'b>(
+        &self,
+        clock: &FrozenClock,
+        books: &'b mut HashMap<Books, Option<Rules>>,
+    ) -> Result<Option<&'b Rules>, Error> {
+        if !books.contains_key(&clock.books) {
+            let rules = match self.frozen_rules(&clock.books).await {
+                Ok(rules) => Some(rules),
+                Err(Error::Inconsistent { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            books.insert(clock.books.clone(), rules);
+        }
+        Ok(books[&clock.books].as_ref())
     }
 
     /// The unsettled steps of the open requests after `after` up to and including `last`.

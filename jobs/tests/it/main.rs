@@ -2,6 +2,7 @@
 
 mod answering;
 mod deceiving;
+mod foreseeing;
 mod lab;
 mod outages;
 mod sharing;

@@ -58,7 +58,7 @@ async fn days_of_waiting_for_the_person_are_not_counted_and_nothing_is_done_mean
 
     let view =
         done(&edge, &id, "pause", &json!({ "kind": "clarification", "reason": "Which of the two shops?" })).await;
-    assert_eq!((&view["status"], &view["clock"]), (&json!("awaiting_controller"), &json!("paused")));
+    assert_eq!((&view["status"], &view["clock"]), (&json!("awaiting_controller"), &json!("paused(clarification)")));
     assert_eq!(view["deadlines"]["statutory"]["due_on"], "2026-12-21");
     assert_eq!(view["pauses"][0]["to"], Value::Null);
     assert_eq!(view["clock_notes"][0]["reason"], "Which of the two shops?");

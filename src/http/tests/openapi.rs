@@ -5,7 +5,7 @@ use super::edge;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-fn document() -> Value {
+pub(super) fn document() -> Value {
     serde_json::from_str(OPENAPI).expect("openapi.json is JSON")
 }
 

@@ -3,7 +3,7 @@
 use super::{ALL, Edge, edge};
 use serde_json::{Value, json};
 
-fn definition() -> Value {
+pub(super) fn definition() -> Value {
     json!({
         "family": "crm", "connector": "postgres",
         "settings": { "host": "db.example", "port": 5432, "database": "shop", "username": "dsr" },

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
 
 /// SIGABRT, by which a crash point ends its process.
-const ABORTED: i32 = 6;
+pub(super) const ABORTED: i32 = 6;
 /// So many cells at once, over all tests of this file: each mostly waits for a lease to run out.
 static CELLS_AT_ONCE: Semaphore = Semaphore::const_new(12);
 
@@ -29,6 +29,8 @@ enum Mix {
     Correction,
     /// An access whose package has several chunks.
     Large,
+    /// Four that nobody works on have missed their dates, which is told.
+    Watched,
     /// The mixed ones end, and the time after which their personal data are destroyed is over.
     Purged,
 }
@@ -88,6 +90,12 @@ const ENGINE: &[Cell] = &[
     ("notify.before_send:5", Mix::Mixed, FILES),
     ("notify.after_send", Mix::Mixed, FILES),
     ("notify.after_send:3", Mix::Mixed, FILES),
+    ("watch.before_commit", Mix::Watched, FILES),
+    ("watch.after_commit", Mix::Watched, FILES),
+    ("message.before_send", Mix::Watched, FILES),
+    ("message.before_send:2", Mix::Watched, FILES),
+    ("message.after_send", Mix::Watched, FILES),
+    ("message.after_send:2", Mix::Watched, FILES),
     ("purge.before_commit", Mix::Purged, FILES),
     ("purge.before_commit:3", Mix::Purged, FILES),
 ];
@@ -272,13 +280,13 @@ async fn installed(nth: usize, servers: Option<&Servers>) -> (TestApp, Rows) {
 
 async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell) {
     let (at, mix, kinds) = cell;
-    let told = mix != Mix::Batched;
+    let told = !matches!(mix, Mix::Batched | Mix::Watched);
     let case = |right, local| {
         let case = Case::new(right, local);
         if told { case } else { case.untold() }
     };
     let cases = match mix {
-        Mix::Mixed | Mix::Batched | Mix::Purged => vec![
+        Mix::Mixed | Mix::Batched | Mix::Watched | Mix::Purged => vec![
             case(Right::Deletion, "ann"),
             case(Right::Access, "bob"),
             case(Right::Correction, "carol"),
@@ -289,12 +297,14 @@ async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell) {
         Mix::Large => vec![case(Right::Access, "bob").large(), case(Right::Deletion, "ann")],
     };
     let hold = |toml: &str| {
-        if mix == Mix::Batched { toml.replace("\nallow =", "\npaused = true\nallow =") } else { toml.to_owned() }
+        if matches!(mix, Mix::Batched | Mix::Watched) { toml.replace("\nallow =", "\npaused = true\nallow =") } else { toml.to_owned() }
     };
     let scene = Scene::set_with(app, rows, kinds, cases, hold).await;
     let app = &scene.app;
-    if mix == Mix::Purged {
-        return purge_dies(&scene, at).await;
+    match mix {
+        Mix::Purged => return purge_dies(&scene, at).await,
+        Mix::Watched => return super::watched::dies(&scene, at).await,
+        _ => {}
     }
     app.set_env("REDRESS_CRASH_AT", at);
     app.start().await;

@@ -17,3 +17,4 @@ mod poison;
 mod random;
 mod scene;
 mod signals;
+mod watched;

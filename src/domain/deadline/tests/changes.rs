@@ -94,12 +94,12 @@ fn a_pause_cannot_end_before_it_began() {
 #[test]
 fn nothing_happened_before_the_request_or_in_the_future() {
     let early = "lies before the receipt of the request at 2026-06-01T08:00:00Z";
-    let changes: [(&'static str, fn(&str) -> Change); 3] = [
-        ("from", |when| paused(Identity, when)),
-        ("granted_at", |when| told(when, None)),
-        ("acknowledged_at", acknowledged),
-    ];
-    for (member, change) in changes {
+    for member in ["from", "granted_at", "acknowledged_at"] {
+        let change = |when| match member {
+            "from" => paused(Identity, when),
+            "granted_at" => told(when, None),
+            _ => acknowledged(when),
+        };
         assert_eq!(after(&received(), change("2026-06-01T07:59:59Z")), fault(member, early), "{member}");
         assert!(after(&received(), change("2026-06-01T08:00:00Z")).is_ok(), "{member}: at the same instant");
         // Five minutes of clock difference are no future.

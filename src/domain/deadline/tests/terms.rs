@@ -70,6 +70,28 @@ fn a_calendar_of_another_country_counts_for_the_contract_only() {
 }
 
 #[test]
+fn a_request_that_kept_only_the_calendars_that_counted_has_the_same_dates() {
+    let scotland = in_place(berlin(RequestType::Access, "2026-07-03T08:00:00Z"), "GB", "Europe/London");
+    let ticino = in_place(berlin(RequestType::Access, "2026-05-14T08:00:00Z"), "CH", "Europe/Zurich");
+    for (facts, calendar) in
+        [(scotland, "gb-sct"), (ticino, "ch-ti"), (berlin(RequestType::Access, "2027-10-01T08:00:00Z"), "de-by")]
+    {
+        let rules = agreed(json!({ "version": "1", "calendar": calendar }));
+        let deadlines = compute(&rules, &facts, facts.instruction_received_at).expect("computable");
+        assert_eq!(deadlines.calendars, [calendar]);
+        let kept = RULES.calendars.find(calendar).expect("shipped").as_ref().clone();
+        let frozen =
+            Rules { calendars: Arc::new(CalendarSet::of(deadlines.calendar_version.clone(), [kept])), ..rules };
+        assert_eq!(compute(&frozen, &facts, facts.instruction_received_at), Ok(deadlines), "{calendar}");
+    }
+    // A calendar that the table names and that is not there is an error, not a calendar without holidays.
+    let facts = under(deletion("2026-06-01T08:00:00Z"), &["KR-PIPA"]);
+    let rules = Rules { calendars: Arc::default(), ..RULES.clone() };
+    let refused = compute(&rules, &facts, facts.instruction_received_at);
+    assert_eq!(refused, Err(DeadlineError::UnknownCalendar { calendar: "kr-national".to_owned() }));
+}
+
+#[test]
 fn an_unknown_calendar_is_refused_and_not_left_out() {
     let facts = deletion("2026-06-01T08:00:00Z");
     let refused =

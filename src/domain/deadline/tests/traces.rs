@@ -1,6 +1,6 @@
 //! Whole traces, word by word: which law, which day, which article.
 //!
-//! The dates were worked out by hand with a wall calendar before the sentences were compared.
+//! Each date was checked by hand.
 
 use super::*;
 

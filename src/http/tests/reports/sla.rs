@@ -34,16 +34,22 @@ async fn open_fixture(edge: &Edge, rows: &Rows) {
     dated(rows, &id, "2026-08-12T10:00:00Z", ["2026-11-01T23:00:00Z", "2026-11-10T23:00:00Z", "2026-11-19T23:00:00Z"])
         .await;
     rows.set(&id, &format!("status = 'needs_attention', statutory_due_before = {}", ms("2026-11-20T10:00:00Z"))).await;
-    // Paused for proof of identity before anything was near: still on track, and not due on any day; 15 days old.
+    // Paused for proof of identity before anything was near: on track, whatever the row says. 15 days old.
     let id = submitted(edge, "access", "EU-GDPR").await;
+    let pause = json!({ "kind": "identity" });
+    let paused = edge.call(&edge.acme.user, "POST", &format!("/v1/requests/{id}/pause"), Some(&pause)).await;
+    assert!(paused.json()["clock"].as_str().is_some_and(|clock| clock.starts_with("paused")), "{}", paused.text());
     dated(rows, &id, "2026-11-05T10:00:00Z", ["2026-11-15T23:00:00Z", "2026-11-18T23:00:00Z", "2026-11-20T23:00:00Z"])
         .await;
-    let clock = json!({ "facts": { "pauses": [{ "kind": "identity", "from": "2026-11-08T10:00:00Z", "to": null }] } });
-    rows.set(&id, &format!("clock_state = 'paused', clock = '{clock}'")).await;
+    rows.set(&id, "stage = 'in_progress', status = 'in_progress'").await;
     // Its clock has not started, because the controller is asked; 7 days old.
     let id = submitted(edge, "access", "EU-GDPR").await;
     dated(rows, &id, "2026-11-13T10:00:00Z", far).await;
-    rows.set(&id, "clock_state = 'not_started', stage = 'awaiting_controller', status = 'awaiting_controller'").await;
+    rows.set(
+        &id,
+        "clock_state = 'not_started', clock = NULL, stage = 'awaiting_controller', status = 'awaiting_controller'",
+    )
+    .await;
 }
 
 /// A request that ended: type and law; receipt, end and due date; how it ended; and the law's own date.

@@ -13,8 +13,9 @@ on_both!(
     every_closed_request_is_counted_once_even_if_many_ended_at_the_same_moment,
     reports_need_no_key_and_read_nothing_sealed,
     another_controllers_requests_are_not_counted,
-    a_clock_that_stands_still_says_what_it_waits_for_and_since_when,
-    bands_and_dates_come_as_they_were_computed_and_old_rows_do_without,
+    a_clock_that_stands_still_says_what_it_waits_for_and_keeps_its_band,
+    a_date_that_nothing_moves_binds_once_a_paused_one_is_later,
+    the_band_is_that_of_this_moment_and_old_rows_have_the_one_that_was_seen,
     the_laws_date_has_passed_only_while_its_clock_runs,
     the_time_of_closed_requests_includes_its_first_instant_and_excludes_its_end,
     open_steps_are_those_that_are_not_settled,
@@ -29,6 +30,7 @@ on_both!(
 /// Far enough in both directions.
 const ALWAYS: (i64, i64) = (0, 4_000_000_000_000);
 const CCPA: &str = "US-CA-CCPA";
+const DAY: i64 = 86_400_000;
 
 async fn open(lab: &Lab, ctl: &ControllerId) -> Vec<OpenDsr> {
     let mut all = Vec::new();
@@ -131,56 +133,66 @@ async fn paused(lab: &Lab, id: &DsrId, state: &str, pauses: &[(&str, &str, Optio
     set(lab, id, &format!("clock_state = '{state}', clock = '{clock}'")).await;
 }
 
-async fn a_clock_that_stands_still_says_what_it_waits_for_and_since_when(lab: Lab) {
+async fn a_clock_that_stands_still_says_what_it_waits_for_and_keeps_its_band(lab: Lab) {
     let ctl = lab.with_systems(&["crm"]).await;
-    let id = lab.submit(&ctl, Wish::deletion()).await;
-    let clock = async || {
+    let id = lab.submit(&ctl, Wish::access()).await;
+    let standing = async || {
         let dsr = open(&lab, &ctl).await.remove(0);
-        (
-            dsr.clock,
-            dsr.clock_stopped_at.map(|at| jiff::Timestamp::from_millisecond(at).expect("an instant").to_string()),
-        )
+        (dsr.clock, dsr.band)
     };
-    assert_eq!(clock().await, (OpenClock::Running, None));
-    let over = ("fee", "2026-11-01T10:00:00Z", Some("2026-11-05T10:00:00Z"));
-    let first = ("identity", "2026-11-10T10:00:00Z", None);
-    let second = ("controller", "2026-11-12T10:00:00Z", None);
+    assert_eq!(standing().await, (OpenClock::Running, Band::OnTrack));
+    let over = ("fee", "2026-11-20T10:00:00Z", Some("2026-11-20T12:00:00Z"));
+    let first = ("identity", "2026-11-21T10:00:00Z", None);
+    let second = ("clarification", "2026-11-21T11:00:00Z", None);
     paused(&lab, &id, "paused", &[second, over, first]).await;
-    let since = Some("2026-11-10T10:00:00Z".to_owned());
-    assert_eq!(
-        clock().await,
-        (OpenClock::Paused(Some(PauseKind::Identity)), since.clone()),
-        "the first that is awaited"
-    );
-    paused(&lab, &id, "not_started", &[first]).await;
-    assert_eq!(clock().await, (OpenClock::NotStarted, since));
-    paused(&lab, &id, "running", &[first]).await;
-    assert_eq!(clock().await, (OpenClock::Running, None), "a pause that does nothing");
-    set(&lab, &id, "clock_state = 'paused', clock = NULL").await;
-    assert_eq!(clock().await, (OpenClock::Paused(None), None));
+    let waits = (OpenClock::Paused(Some(PauseKind::Identity)), Band::OnTrack);
+    assert_eq!(standing().await, waits, "the first that is awaited");
+    lab.travel(2 * DAY);
+    assert_eq!(standing().await, waits);
+    paused(&lab, &id, "paused", &[("controller", "2026-11-21T10:00:00Z", None)]).await;
+    assert_eq!(standing().await, (OpenClock::Running, Band::OnTrack), "that pauses the contract, and the law binds");
+    set(&lab, &id, "clock_state = 'not_started', clock = NULL, band = 'critical'").await;
+    assert_eq!(standing().await, (OpenClock::NotStarted, Band::Critical), "nothing else is known of it");
 }
 
-async fn bands_and_dates_come_as_they_were_computed_and_old_rows_do_without(lab: Lab) {
+/// The law's clock is paused on 21 November, the contract's is not: 30 days end on 21 December at midnight in Berlin.
+async fn a_date_that_nothing_moves_binds_once_a_paused_one_is_later(lab: Lab) {
     let ctl = lab.with_systems(&["crm"]).await;
-    let id = lab.submit(&ctl, Wish::deletion().due(lab.now() + 1_000)).await;
+    let id = lab.submit(&ctl, Wish::access()).await;
+    paused(&lab, &id, "paused", &[("identity", "2026-11-21T10:00:00Z", None)]).await;
+    let standing = async |days: i64| {
+        lab.travel(days * DAY);
+        let dsr = open(&lab, &ctl).await.remove(0);
+        (dsr.moving, dsr.band, dsr.due_before)
+    };
+    assert!(standing(1).await.0);
+    let due = "2026-12-21T23:00:00Z".parse::<jiff::Timestamp>().expect("an instant").as_millisecond();
+    assert_eq!(standing(28).await, (false, Band::Critical, due), "on 20 December, though the watch has not looked");
+    assert_eq!(standing(2).await, (false, Band::Overdue, due));
+}
+
+async fn the_band_is_that_of_this_moment_and_old_rows_have_the_one_that_was_seen(lab: Lab) {
+    let ctl = lab.with_systems(&["crm"]).await;
+    let id = lab.submit(&ctl, Wish::deletion().due(lab.now() + DAY)).await;
     let stored = lab.detail(&ctl, &id).await.row;
     let milestones: Milestones = serde_json::from_value(stored.deadlines["milestones"].clone()).expect("kept");
     let dsr = open(&lab, &ctl).await.remove(0);
-    assert_eq!((dsr.milestones, dsr.due_before, dsr.received_at), (Some(milestones), lab.now() + 1_000, lab.now()));
+    let now = jiff::Timestamp::from_millisecond(lab.now()).expect("an instant");
+    assert_eq!((dsr.band, dsr.due_before, dsr.received_at), (milestones.band(now), lab.now() + DAY, lab.now()));
     assert_eq!(
         (dsr.kind.as_str(), dsr.regulation.as_deref(), dsr.stage),
         ("deletion", Some("EU-GDPR"), Stage::Received)
     );
+    lab.travel(DAY);
+    assert_eq!(open(&lab, &ctl).await[0].band, Band::Overdue);
     let old = serde_json::json!({ "effective": stored.deadlines["effective"] });
-    set(
-        &lab,
-        &id,
-        &format!("deadlines = '{old}', clock = NULL, band = 'critical', forecast_late = 1, extended_at = 1"),
-    )
-    .await;
+    let columns = format!("band = 'critical', forecast_late = 1, extended_at = 1, due_before = {}", lab.now() + 1);
+    set(&lab, &id, &format!("deadlines = '{old}', clock = NULL, {columns}")).await;
     let dsr = open(&lab, &ctl).await.remove(0);
-    assert_eq!((dsr.milestones, Band::parse(&dsr.band)), (None, Some(Band::Critical)));
+    assert_eq!(dsr.band, Band::Critical);
     assert!(dsr.forecast_late && dsr.extended && !dsr.needs_attention);
+    lab.travel(1);
+    assert_eq!(open(&lab, &ctl).await[0].band, Band::Overdue);
     set(&lab, &id, "deadlines = '{\"milestones\": 1}'").await;
     assert!(lab.store.each_open_dsr(&ctl, drop).await.is_err(), "what cannot be read is not guessed");
 }
