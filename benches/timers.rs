@@ -135,7 +135,7 @@ async fn insert(
         let mut bytes = [0; 10];
         bytes[2..].copy_from_slice(&(n as u64).to_be_bytes());
         let id = DsrId::from_parts(now_ms() as u64, bytes);
-        rows.push(format!("('{id}', '{controller}', 'deletion', 'EU-GDPR', 'in_progress', 'in_progress', {due}, '{deadlines}', {overdue}, '[false,0,false]', '[]', '[]', 0, {critical})"));
+        rows.push(format!("('{id}', '{controller}', 'deletion', 'EU-GDPR', 'cooling_off', 'cooling_off', {due}, '{deadlines}', {overdue}, '[false,0,false]', '[]', '[]', 0, {critical})"));
         if rows.len() == 500 || n + 1 == timers {
             statements.push(format!("INSERT INTO dsrs (id, controller_id, kind, regulation, stage, status, instruction_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, has_callback, watch_at) VALUES {}", rows.join(", ")));
             rows.clear();

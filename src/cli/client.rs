@@ -227,6 +227,9 @@ pub(crate) struct Show {
     /// Its events too.
     #[arg(long)]
     events: bool,
+    /// Why its dates are what they are, and when it is expected to end.
+    #[arg(long)]
+    why: bool,
     #[command(flatten)]
     output: Json,
 }
@@ -240,6 +243,9 @@ impl Show {
                 client.json(Method::GET, &format!("/v1/requests/{}/events", self.id), None).await?["events"].take();
         }
         print(&view, self.output.json);
+        if self.why && !self.output.json {
+            print_why(&view);
+        }
         Ok(())
     }
 }
@@ -381,6 +387,23 @@ fn line(view: &Value) -> String {
         text(&view["deadlines"]["effective"]["due_on"]),
         text(&view["band"])
     )
+}
+
+/// The sentences behind a request's dates, and behind its forecast.
+fn print_why(view: &Value) {
+    let forecast = &view["forecast"];
+    for (title, sentences) in [("dates", &view["deadlines"]["trace"]), ("forecast", &forecast["because"])] {
+        let sentences: Vec<&str> = sentences.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if !sentences.is_empty() {
+            println!("  {title}:");
+        }
+        for sentence in sentences {
+            println!("  - {sentence}");
+        }
+    }
+    if let Some(at) = forecast["finishes_at"].as_str() {
+        println!("  expected to end: {at}{}", if forecast["late"] == true { ", too late" } else { "" });
+    }
 }
 
 pub(super) fn print(view: &Value, json: bool) {

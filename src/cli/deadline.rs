@@ -14,6 +14,7 @@ use redress_domain::regulation::{PauseKind, Regulation, RuleTable};
 use redress_domain::terms::Terms;
 use redress_domain::vectors::evaluate;
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -356,14 +357,19 @@ fn vectors(rules: &RulesInUse, path: &PathBuf) -> Result<()> {
     let list = file.as_array().or_else(|| file["vectors"].as_array());
     let all = list.with_context(|| format!("{name} holds no list `vectors`"))?;
     let mut faults = 0;
+    let mut lines = String::new();
     for vector in all {
-        match evaluate(&rules.rules.table, vector) {
-            Ok(answer) => println!("{answer}"),
-            Err(fault) => {
-                faults += 1;
-                println!("{}", json!({ "id": vector["id"], "error": fault.to_string() }));
-            }
-        }
+        let line = evaluate(&rules.rules.table, vector).unwrap_or_else(|fault| {
+            faults += 1;
+            json!({ "id": vector["id"], "error": fault.to_string() })
+        });
+        lines.push_str(&line.to_string());
+        lines.push('\n');
+    }
+    match std::io::stdout().write_all(lines.as_bytes()) {
+        // Whoever reads may have seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        written => written.context("standard output")?,
     }
     if faults > 0 {
         bail!("{faults} of {} vectors could not be worked out", all.len());

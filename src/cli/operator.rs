@@ -368,17 +368,23 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
             && existing.terms == wanted.terms;
         if !same {
             changed = true;
-            println!("controller {}: {would}changed", wanted.name);
             if !dry_run {
                 keep_terms(store, &existing.id, wanted.terms.as_deref()).await?;
                 store.update_controller(&existing.id, &wanted, ACTOR).await?;
             }
+            println!("controller {}: {would}changed", wanted.name);
         }
         Some(existing)
     } else {
         changed = true;
         println!("controller {}: {would}created", wanted.name);
-        if dry_run { None } else { Some(store.create_controller(&wanted, ACTOR).await?) }
+        if dry_run {
+            None
+        } else {
+            let created = store.create_controller(&wanted, ACTOR).await?;
+            keep_terms(store, &created.id, wanted.terms.as_deref()).await?;
+            Some(created)
+        }
     };
     for system in &file.systems {
         let upsert = connected::upsert(system, false).map_err(|faults| {

@@ -65,9 +65,11 @@ impl Rules {
         match &self.terms {
             None => (rule, contract.legal_basis.as_str(), contract.weekend.as_slice()),
             Some(terms) => {
-                let basis = terms.basis.as_deref().unwrap_or(&contract.legal_basis);
                 let weekend = terms.weekend.as_deref().unwrap_or(&contract.weekend);
-                (terms.rule_for(request_type).unwrap_or(rule), basis, weekend)
+                match terms.rule_for(request_type) {
+                    Some(own) => (own, terms.basis.as_deref().unwrap_or("the controller's own terms"), weekend),
+                    None => (rule, contract.legal_basis.as_str(), weekend),
+                }
             }
         }
     }

@@ -188,6 +188,10 @@ fn a_calendar_walks_rolls_and_counts_by_its_own_days() {
     assert!(matches!(calendar.is_working_day(on("2026-06-01")), Err(DeadlineError::NoCalendar { .. })));
     assert!(matches!(calendar.roll(on("2026-05-31"), Roll::NextWorkingDay), Err(DeadlineError::NoCalendar { .. })));
     assert!(matches!(calendar.business_days_before(on("2026-04-01"), 1), Err(DeadlineError::NoCalendar { .. })));
+    let sunday = calendar.roll(on("2026-05-31"), Roll::NextNonSundayNonHoliday);
+    assert!(matches!(sunday, Err(DeadlineError::NoCalendar { .. })));
+    let before = calendar.roll(on("2026-03-31"), Roll::NextNonSundayNonHoliday);
+    assert!(matches!(before, Err(DeadlineError::NoCalendar { .. })), "a Tuesday that nobody knows anything of");
     let always = Calendar { made_for: None, ..calendar };
     assert_eq!(always.is_working_day(on("2099-06-01")), Ok(true));
     assert_eq!(always.add(Date::MAX, month), Err(DeadlineError::OutOfRange));

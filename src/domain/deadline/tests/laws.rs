@@ -40,6 +40,25 @@ fn the_earlier_of_two_laws_counts_as_an_instant_and_not_as_a_date() {
 }
 
 #[test]
+fn of_two_laws_the_one_with_the_earlier_plan_binds() {
+    // Both are due on Mon 29 June, less five working days on Mon 22 June. The instruction came on the 22nd in Berlin, so nothing is left
+    // of the European buffer, and on the 21st in London.
+    let mut facts = under(berlin(RequestType::Access, "2026-06-21T22:30:00Z"), &["EU-GDPR", "UK-GDPR"]);
+    facts.data_subject_received_at = Some(at("2026-05-28T08:00:00Z"));
+    let deadlines = computed(&facts);
+    assert_eq!(deadlines.statutory.as_ref().map(|law| law.regulation.as_str()), Some("EU-GDPR"));
+    let effective = &deadlines.effective;
+    assert_eq!((effective.due_on, effective.due_before), (on("2026-06-22"), at("2026-06-22T23:00:00Z")));
+    assert!(!effective.buffer_exhausted);
+    assert!(said(
+        &deadlines,
+        "5 business days before the date of UK-GDPR are left to the controller: that is Mon 2026-06-22."
+    ));
+    let alone = computed(&under(facts, &["EU-GDPR"])).effective;
+    assert_eq!((alone.due_on, alone.buffer_exhausted), (on("2026-06-29"), true));
+}
+
+#[test]
 fn a_law_of_a_trade_counts_beside_the_general_one_and_only_for_what_it_knows() {
     let facts = in_place(berlin(RequestType::Access, "2026-07-03T17:00:00Z"), "US", "America/Los_Angeles");
     let access = computed(&under(facts.clone(), &["US-CA-CCPA", "US-HIPAA"]));
@@ -94,6 +113,25 @@ fn a_law_that_is_not_in_force_yet_counts_only_where_it_is_named_and_as_a_target(
     assert_eq!(computed(&facts).statutory, None);
     facts.data_subject_received_at = Some(at("2027-05-12T18:30:00Z"));
     assert_eq!(statutory(&facts).rule, "in.rights");
+}
+
+#[test]
+fn however_sure_its_text_is_a_law_is_a_mere_target_before_it_is_in_force() {
+    let text = include_str!("../../../../config/regulations.toml");
+    let (from, to) = (
+        "status = \"in_force\"\neffective = \"2026-02-05\"",
+        "status = \"not_yet_in_force\"\neffective = \"2026-02-05\"",
+    );
+    assert!(text.contains(from));
+    let table = RuleTable::parse(&text.replacen(from, to, 1)).expect("well formed");
+    let rules = Rules { table: Arc::new(table), ..RULES.clone() };
+    let is_target = |received_at| {
+        let facts = under(berlin(RequestType::Access, received_at), &["UK-GDPR"]);
+        let deadlines = compute(&rules, &facts, facts.instruction_received_at).expect("computable");
+        deadlines.statutory.expect("named").policy_target
+    };
+    assert!(is_target("2026-02-04T23:59:59Z"));
+    assert!(!is_target("2026-02-05T00:00:00Z"));
 }
 
 #[test]

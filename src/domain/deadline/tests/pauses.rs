@@ -221,6 +221,31 @@ fn the_band_follows_the_business_days_left_and_the_part_of_the_time_that_has_pas
 }
 
 #[test]
+fn nothing_is_critical_later_than_it_is_overdue_even_where_the_due_date_is_another_zones() {
+    // With nothing left to count, the day of 14 June is critical from its first instant; in Samoa that comes after its end in Kiribati.
+    let (here, there) = (zone("Pacific/Pago_Pago").expect("it exists"), zone("Pacific/Kiritimati").expect("it exists"));
+    let days = WorkingDays::new(None, &[], []);
+    let due = EffectiveDue {
+        due_on: on("2026-06-14"),
+        due_before: clock::day_after(on("2026-06-14"), &there).expect("in range"),
+        binding: Binding::Statutory,
+        buffer_exhausted: false,
+        buffered_statutory_on: None,
+    };
+    let marks = Milestones::of(&milestones::Inputs {
+        sla: &crate::regulation::Sla { critical_business_days_left: 0, ..RULES.table.sla.clone() },
+        due: &due,
+        started_at: at("2026-06-01T00:00:00Z"),
+        zone: &here,
+        calendar: &days.calendar(),
+        extension: None,
+        acknowledge_by: None,
+    });
+    let marks = marks.expect("in range");
+    assert_eq!((marks.critical_at, marks.overdue_at), (at("2026-06-14T10:00:00Z"), at("2026-06-14T10:00:00Z")));
+}
+
+#[test]
 fn who_has_acknowledged_or_extended_is_not_reminded_of_it() {
     let mut facts = in_place(deletion("2026-06-01T18:00:00Z"), "US", "America/Los_Angeles");
     facts.jurisdiction = Some("US-CA".to_owned());

@@ -31,6 +31,22 @@ fn a_rule_of_its_own_replaces_the_promise_for_its_types_only() {
 }
 
 #[test]
+fn receipt_is_acknowledged_whatever_is_still_awaited() {
+    let mut rule = own_rule();
+    rule["ack"] = json!({ "amount": 2, "unit": "business_days" });
+    rule["pause"]["identity"] = json!("reset");
+    let mut facts = deletion("2026-06-01T08:00:00Z");
+    facts.pauses = vec![pause(PauseKind::Identity, "2026-06-02T08:00:00Z", Some("2026-06-10T08:00:00Z"))];
+    let deadlines = with(json!({ "version": "1", "rule": [rule] }), &facts);
+    assert_eq!((deadlines.contract.started_on, deadlines.contract.due_on), (on("2026-06-10"), on("2026-06-24")));
+    assert_eq!(
+        deadlines.acknowledge_by,
+        Some(on("2026-06-03")),
+        "two working days after the request, not after the proof"
+    );
+}
+
+#[test]
 fn a_chosen_region_moves_the_law_where_the_controllers_place_decides() {
     // 1 November 2027 is a Monday, and All Saints' in Bavaria. 3 August 2026 is a Monday, and a bank holiday in Scotland.
     let due = |facts: &ClockFacts, calendar: &str| {
