@@ -1,4 +1,4 @@
-//! Fifty thousand requests become critical within one second: how soon is the first one heard of outside, how soon all, and
+//! Fifty thousand requests become at risk within one second: how soon is the first one heard of outside, how soon all, and
 //! what does it cost in memory? `cargo bench --bench timers [-- NUMBER]`; figures only, nothing is asserted.
 //!
 //! The service runs as always, on SQLite and, where a server is installed, on PostgreSQL; the webhook is a real one.
@@ -104,7 +104,7 @@ async fn prepared(app: &App, hook: &str) -> Result<ControllerId> {
         role: NotifyRole::PrivacyTeam,
         channel: Channel::Webhook,
         kinds: None,
-        delivery: Delivery::Auto,
+        delivery: Delivery::Now,
         timezone: "Europe/Berlin".into(),
         controllers: None,
         target: RouteTarget { to: Vec::new(), url: Some(hook.into()), secret: Some(Personal::from(SECRET)) },
@@ -113,7 +113,7 @@ async fn prepared(app: &App, hook: &str) -> Result<ControllerId> {
     Ok(controller)
 }
 
-/// Open requests whose critical instants lie within one second from `due` on.
+/// Open requests whose next instants lie within one second from `due` on.
 async fn insert(
     folder: &Path,
     url: Option<&str>,
@@ -125,17 +125,17 @@ async fn insert(
     let mut statements = Vec::new();
     let mut rows = Vec::new();
     for n in 0..timers {
-        let critical = due + (n % 1_000) as i64;
-        let overdue = due + 2 * 86_400_000;
+        let at_risk = due + (n % 1_000) as i64;
+        let (critical, overdue) = (due + 2 * 86_400_000, due + 5 * 86_400_000);
         let deadlines = json!({
             "effective": { "due_on": "2030-01-02", "binding": "contract" },
-            "milestones": { "at_risk_at": instant(critical)?, "critical_at": instant(critical)?, "overdue_at": instant(overdue)? },
+            "milestones": { "at_risk_at": instant(at_risk)?, "critical_at": instant(critical)?, "overdue_at": instant(overdue)? },
             "trace": vec!["a sentence as long as those are that are really stored with the dates of a request"; 8],
         });
         let mut bytes = [0; 10];
         bytes[2..].copy_from_slice(&(n as u64).to_be_bytes());
         let id = DsrId::from_parts(now_ms() as u64, bytes);
-        rows.push(format!("('{id}', '{controller}', 'deletion', 'EU-GDPR', 'cooling_off', 'cooling_off', {due}, '{deadlines}', {overdue}, '[false,0,false]', '[]', '[]', 0, {critical})"));
+        rows.push(format!("('{id}', '{controller}', 'deletion', 'EU-GDPR', 'cooling_off', 'cooling_off', {due}, '{deadlines}', {overdue}, '[false,0,false]', '[]', '[]', 0, {at_risk})"));
         if rows.len() == 500 || n + 1 == timers {
             statements.push(format!("INSERT INTO dsrs (id, controller_id, kind, regulation, stage, status, instruction_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, has_callback, watch_at) VALUES {}", rows.join(", ")));
             rows.clear();

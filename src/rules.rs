@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use anyhow::{Context as _, Result, bail};
-use redress_domain::calendar::{CalendarSet, placed};
+use redress_domain::calendar::{CalendarSet, INDEX, placed};
 use redress_domain::deadline::Deadlines;
 use redress_domain::regulation::{RuleTable, TableFault};
 use redress_domain::rules::Rules;
@@ -66,6 +66,7 @@ impl RulesInUse {
                 CalendarSet::read(built_in)?
             }
             Some(folder) => {
+                unlisted(folder)?;
                 let read = CalendarSet::read(|name| std::fs::read_to_string(folder.join(name)).ok());
                 read.with_context(|| format!("the calendars in {}", folder.display()))?
             }
@@ -151,4 +152,17 @@ impl RulesInUse {
     pub async fn keep_table(&self, store: &Store) -> Result<String, redress_store::Error> {
         store.keep_book(BookKind::Regulations, "", &self.rules.table.version, &self.table_text).await
     }
+}
+
+/// Refuses a folder in which a calendar lies that its index does not list: nobody would notice that it does not count.
+fn unlisted(folder: &Path) -> Result<()> {
+    let index = std::fs::read_to_string(folder.join(INDEX)).unwrap_or_default();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let is_calendar = Path::new(&name).extension().is_some_and(|extension| extension == "toml") && name != INDEX;
+        if is_calendar && !index.contains(&format!("\"{name}\"")) {
+            bail!("{}: {name} lies there, but {INDEX} does not list it under files", folder.display());
+        }
+    }
+    Ok(())
 }

@@ -107,7 +107,7 @@ impl Deadline {
         }
         let mut instant = |flag: &str, text: &Option<String>| -> Option<Timestamp> {
             let text = text.as_deref()?;
-            let parsed: Option<Timestamp> = text.parse().ok();
+            let parsed: Option<Timestamp> = redress_domain::clock::instant(text);
             match parsed {
                 None => faults.push(format!("--{flag} is not an existing date and time with offset (RFC 3339), such as 2026-01-31T23:30:00+01:00")),
                 Some(at) if at < EARLIEST.parse().expect("a constant") => {
@@ -273,7 +273,7 @@ fn pause(text: &str) -> Result<Pause> {
     let (from, to) = span.split_once("..").ok_or_else(form)?;
     let known = || PauseKind::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
     let kind = PauseKind::parse(kind).ok_or_else(|| anyhow!("{kind:?} is nothing to wait for; one of {}", known()))?;
-    let instant = |text: &str| text.parse::<Timestamp>().map_err(|_| form());
+    let instant = |text: &str| redress_domain::clock::instant(text).ok_or_else(form);
     let from = instant(from)?;
     let to = if to.is_empty() { None } else { Some(instant(to)?) };
     if to.is_some_and(|to| to < from) {

@@ -135,7 +135,7 @@ fn parse_kind(text: Option<&str>, faults: &mut Vec<Fault>) -> Option<RequestType
 
 fn parse_received(text: &str, now: Timestamp, faults: &mut Vec<Fault>) -> Option<Timestamp> {
     let pointer = "/data_subject_received_at";
-    let Ok(instant) = text.parse::<Timestamp>() else {
+    let Some(instant) = crate::clock::instant(text) else {
         faults.push(Fault::new(
             pointer,
             "is not an existing date and time with offset (RFC 3339), such as 2026-11-19T09:00:00+01:00",

@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use redress_domain::DsrId;
-use redress_domain::deadline::{Change, ClockFacts, Deadlines, ExtensionNotice, Refusal, compute};
+use redress_domain::deadline::{Change, ClockFacts, DeadlineError, Deadlines, ExtensionNotice, Refusal, compute};
 use redress_domain::regulation::PauseKind;
 use redress_domain::stage::{Event, Stage};
 use redress_domain::words::Fault;
@@ -139,7 +139,7 @@ impl Members<'_> {
 
     fn instant(&mut self, name: &'static str, faults: &mut Vec<Fault>) -> Option<Timestamp> {
         let text = self.text(name, faults)?;
-        let instant = text.parse().ok();
+        let instant = redress_domain::clock::instant(&text);
         if instant.is_none() {
             let detail = "is not an existing date and time with offset (RFC 3339), such as 2026-11-19T09:00:00+01:00";
             faults.push(Fault::new(format!("/{name}"), detail));
@@ -243,7 +243,17 @@ fn decide(clock: &ClockNow, change: Change, reason: Option<&str>, now: Timestamp
     let before = &clock.clock.facts;
     let over = |what: &str| No::Conflict(format!("a request that is {} cannot be {what}", clock.status));
     let facts = before.after(change, now)?;
-    let dates = |facts: &ClockFacts| compute(&clock.rules, facts, now).map_err(|error| No::Internal(error.to_string()));
+    let dates = |facts: &ClockFacts| {
+        compute(&clock.rules, facts, now).map_err(|error| match error {
+            DeadlineError::NoCalendar { .. } if facts.extension.is_some_and(|notice| notice.until.is_some()) => {
+                No::Fault("until", format!("leads to a day that nobody knows the holidays of: {error}"))
+            }
+            DeadlineError::NoCalendar { .. } => No::Conflict(format!(
+                "no date can be computed: {error}; the operator can install one and run redress recompute"
+            )),
+            other => No::Internal(other.to_string()),
+        })
+    };
     let deadlines = dates(&facts)?;
     let (kind, what, data, stage_event) = match change {
         Change::Pause { kind, from } => {

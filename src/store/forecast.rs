@@ -311,7 +311,7 @@ impl Store {
         let rows = self
             .db
             .rows(
-                &format!("-- before_step\nWITH cooling AS MATERIALIZED (SELECT id, cooling_off_until FROM dsrs WHERE controller_id = $5 AND status = 'cooling_off') {} UNION ALL {} UNION ALL SELECT {STEP_COLUMNS}, NULL FROM steps st WHERE st.q = 'run' AND st.lane = $1 AND st.id <> $3 UNION ALL SELECT * FROM (SELECT {STEP_COLUMNS}, c.cooling_off_until FROM cooling c JOIN steps st ON st.dsr_id = c.id WHERE st.lane = $1 AND st.q IS NULL AND (st.due_at, st.id) < ($2, $3) LIMIT $4) AS cooling_part", part("ready"), part("wait")),
+                &format!("-- before_step\nWITH cooling AS MATERIALIZED (SELECT {STEP_COLUMNS}, d.cooling_off_until AS begins_at FROM dsrs d JOIN steps st ON st.dsr_id = d.id WHERE d.controller_id = $5 AND d.status = 'cooling_off') {} UNION ALL {} UNION ALL SELECT {STEP_COLUMNS}, NULL FROM steps st WHERE st.q = 'run' AND st.lane = $1 AND st.id <> $3 UNION ALL SELECT * FROM (SELECT * FROM cooling WHERE lane = $1 AND q IS NULL AND (due_at, id) < ($2, $3) LIMIT $4) AS cooling_part", part("ready"), part("wait")),
                 args![step.text("lane")?, step.int("due_at")?, step.text("id")?, BEFORE_MAX, controller_id.as_str()],
             )
             .await?;

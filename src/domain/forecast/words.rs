@@ -127,7 +127,9 @@ impl Telling<'_> {
         let outcome = if self.request.moving {
             "which moves on".to_owned()
         } else if self.forecast.late {
-            format!("late by {}", length(-left))
+            // As it is counted beside: a day that has begun counts whole.
+            let late = if -left < DAY_MS { length(-left) } else { counted(super::days_begun(-left), "day") };
+            format!("late by {late}")
         } else if self.forecast.blocked.is_some() {
             format!("in time if that happens before {}", self.when(self.now + left))
         } else {

@@ -69,10 +69,16 @@ fn our_own_vectors_are_others_than_the_published_ones_and_know_every_rule() {
     let mut ids: Vec<&str> = own.iter().chain(&published).map(|vector| vector["id"].as_str().expect("an id")).collect();
     ids.sort_unstable();
     assert!(ids.windows(2).all(|two| two[0] != two[1]), "each id once");
-    let used = |id: &str| own.iter().any(|v| ["rule", "statutory_rule", "contract_rule"].iter().any(|key| v[*key] == id));
+    let used =
+        |id: &str| own.iter().any(|v| ["rule", "statutory_rule", "contract_rule"].iter().any(|key| v[*key] == id));
     let table = table();
-    let unused: Vec<&str> =
-        table.regulations.iter().flat_map(|law| &law.rules).map(|rule| rule.id.as_str()).filter(|id| !used(id)).collect();
+    let unused: Vec<&str> = table
+        .regulations
+        .iter()
+        .flat_map(|law| &law.rules)
+        .map(|rule| rule.id.as_str())
+        .filter(|id| !used(id))
+        .collect();
     assert!(unused.is_empty(), "{unused:?}");
 }
 

@@ -51,7 +51,7 @@ async fn what_will_be_late_is_listed_and_stands_on_the_board() {
         let page = edge.get(query).await.json();
         page["requests"].as_array().unwrap().iter().map(|row| row["id"].clone()).collect::<Vec<_>>()
     };
-    assert_eq!(listed("/v1/requests?late=true").await, [late.clone()]);
+    assert_eq!(listed("/v1/requests?late=true").await, std::slice::from_ref(&late));
     assert_eq!(listed("/v1/requests?late=false").await, [fine]);
     assert_eq!(edge.get("/v1/requests?late=1").await.status, 422);
     let board = edge.page("/", "localhost", None).await.text();

@@ -74,7 +74,9 @@ fn what_is_due_later_moves_nothing() {
     for _ in 0..1_000 {
         let mut jobs = dice.jobs(20);
         // A call that is under way is not stopped: nobody arrives while one is.
-        jobs.iter_mut().for_each(|job| (job.release, job.gap_ms, job.aside) = (NOW, 0, false));
+        for job in &mut jobs {
+            (job.release, job.gap_ms, job.aside) = (NOW, 0, false);
+        }
         let before: Vec<Turn> = turns(&jobs, pace(3), NOW);
         let more = dice.jobs(10);
         let all: Vec<Job> = jobs.iter().chain(&more).copied().collect();
@@ -87,7 +89,9 @@ fn a_faster_system_never_makes_the_queue_longer() {
     let mut dice = Dice(0xfeed);
     for _ in 0..1_000 {
         let mut jobs = dice.jobs(25);
-        jobs.iter_mut().for_each(|job| (job.aside, job.gap_ms) = (false, 0));
+        for job in &mut jobs {
+            (job.aside, job.gap_ms) = (false, 0);
+        }
         let total = |minutes| turns(&jobs, pace(minutes), NOW).iter().map(|turn| turn.ends_at).max();
         assert!(total(2) <= total(3));
     }
@@ -95,7 +99,7 @@ fn a_faster_system_never_makes_the_queue_longer() {
 
 #[test]
 fn each_turn_counts_what_was_done_before_it() {
-    let mut dice = Dice(0xc0ffee);
+    let mut dice = Dice(0x00c0_ffee);
     for _ in 0..1_000 {
         let jobs: Vec<Job> = dice.jobs(25).into_iter().map(|job| Job { release: NOW, ..job }).collect();
         for turn in turns(&jobs, pace(1), NOW) {

@@ -21,7 +21,7 @@ fn a_late_request_is_told_with_what_is_before_it_its_pace_its_vendor_and_what_wo
             "crm: 9,000 steps are due before this one; its rate_per_second allows 864 calls a day, so this step is asked on Tue 2026-12-01.",
             "crm finishes within 14 days after that: Tue 2026-12-15.",
             "To see that it did, crm is asked again and read; with those due before it, that is on Sat 2026-12-26.",
-            "It is due before Fri 2026-12-11 11:00 (Europe/Berlin): late by 14 days.",
+            "It is due before Fri 2026-12-11 11:00 (Europe/Berlin): late by 15 days.",
             "With a rate_per_second of 0.053 crm would be in time.",
         ]
     );

@@ -131,7 +131,9 @@ impl World {
         let now = self.lab.now();
         while let Some((_, kind, due)) = self.arrivals.pop_if(|(at, ..)| *at <= now) {
             let new = self.lab.new_dsr(&self.ctl, &Wish::of(kind).due(due)).await;
-            let Submitted::New(id, _) = self.lab.store.submit(new, render).await.expect("accepted") else { panic!("new") };
+            let Submitted::New(id, _) = self.lab.store.submit(new, render).await.expect("accepted") else {
+                panic!("new")
+            };
             self.stories.insert(id.to_string(), Story { due, ..Story::default() });
         }
     }
@@ -159,7 +161,8 @@ impl World {
     /// Gives work to every system that has none, and answers what is done.
     async fn begin(&mut self) {
         let now = self.lab.now();
-        let lanes: Vec<String> = self.servers.iter().map(|server| server.lane.clone()).chain(["answer".into()]).collect();
+        let lanes: Vec<String> =
+            self.servers.iter().map(|server| server.lane.clone()).chain(["answer".into()]).collect();
         let others = |lane: &str| lanes.iter().filter(|other| *other != lane).cloned().collect::<Vec<_>>();
         for server in self.servers.iter_mut().filter(|server| server.at_work.is_none()) {
             let owner = "worker";
@@ -172,22 +175,16 @@ impl World {
                 }
             }
             // Whoever stands ready where nothing is allowed is put off, as by a worker.
-            while now < server.allowed_at {
-                let leases = self.lab.store.claim(owner, &others(&server.lane), 500, HOUR).await.expect("claimed");
-                if leases.is_empty() {
-                    break;
+            if now < server.allowed_at {
+                let until = server.allowed_at;
+                loop {
+                    let leases = self.lab.store.claim(owner, &others(&server.lane), 500, HOUR).await.expect("claimed");
+                    if leases.is_empty() {
+                        break;
+                    }
+                    let put_off = leases.into_iter().map(|lease| Finish { lease, result: not_allowed(until) });
+                    self.lab.store.finish(put_off.collect()).await.expect("recorded");
                 }
-                let later = |lease| Finish {
-                    lease,
-                    result: StepResult::Later {
-                        not_before: server.allowed_at,
-                        failed: false,
-                        attention: false,
-                        code: RATE_LIMITED.into(),
-                        detail: "later".into(),
-                    },
-                };
-                self.lab.store.finish(leases.into_iter().map(later).collect()).await.expect("recorded");
             }
         }
         for lease in self.lab.store.claim("worker", &others("answer"), 500, HOUR).await.expect("claimed") {
@@ -208,9 +205,23 @@ impl World {
                 story.first_flagged.get_or_insert(now);
             }
             if now <= story.due - AHEAD {
-                story.foreseen = Some((late, forecast["bottleneck"].as_str().unwrap_or_default().to_owned()));
+                let bottleneck = forecast["bottleneck"].as_str().unwrap_or_default().to_owned();
+                let reasons = forecast["because"].to_string();
+                assert!(reasons.contains(&bottleneck) && reasons.contains("It is due before"), "{reasons}");
+                story.foreseen = Some((late, bottleneck));
             }
         }
+    }
+}
+
+/// What a worker says of a step while its controller's limit is used up.
+fn not_allowed(until: i64) -> StepResult {
+    StepResult::Later {
+        not_before: until,
+        failed: false,
+        attention: false,
+        code: RATE_LIMITED.into(),
+        detail: "later".into(),
     }
 }
 

@@ -69,9 +69,11 @@ async fn a_request_that_will_be_late_is_flagged_and_the_watch_looks_at_once(lab:
     }
     lab.sql("UPDATE dsrs SET watch_at = 9000000000000").await.expect("set");
     assert_eq!(foresee(&lab).await, Passed { requests: 12, late: 2, written: 12 });
-    let flagged = lab.query("SELECT id FROM dsrs WHERE forecast_late = 1 AND closed_at IS NULL ORDER BY due_before").await;
+    let flagged =
+        lab.query("SELECT id FROM dsrs WHERE forecast_late = 1 AND closed_at IS NULL ORDER BY due_before").await;
     assert_eq!(flagged, late[4..].iter().map(ToString::to_string).collect::<Vec<_>>());
-    let watched = lab.query("SELECT id FROM dsrs WHERE closed_at IS NULL AND watch_at < 9000000000000 ORDER BY due_before");
+    let watched =
+        lab.query("SELECT id FROM dsrs WHERE closed_at IS NULL AND watch_at < 9000000000000 ORDER BY due_before");
     assert_eq!(watched.await, flagged);
     let foreseen = kept(&lab, &ctl, &late[5]).await;
     assert_eq!(foreseen.finishes_at.map(|at| at.as_millisecond() - now), Some(12 * HOUR + MINUTE));
@@ -158,7 +160,9 @@ async fn one_request_is_foreseen_as_all_are(lab: Lab) {
     }
     // In the midst of it: done, asked, put off, failed, stuck, at work.
     for n in 0..30 {
-        let Some(lease) = lab.store.claim("one", &["answer".into()], 1, HOUR).await.expect("claimed").pop() else { break };
+        let Some(lease) = lab.store.claim("one", &["answer".into()], 1, HOUR).await.expect("claimed").pop() else {
+            break;
+        };
         let now = lab.now();
         let result = match n % 6 {
             0 => continue,

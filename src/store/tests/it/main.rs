@@ -37,4 +37,3 @@ mod submitting;
 mod telling;
 mod tenants;
 mod watching;
-mod zz_measure;

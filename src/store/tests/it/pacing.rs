@@ -133,7 +133,8 @@ async fn what_came_after_its_lease_was_lost_does_not_count(lab: Lab) {
 
 async fn a_system_fails_since_its_first_failure_after_its_last_success(lab: Lab) {
     let ctl = lab.with_systems(&["crm"]).await;
-    let state = "SELECT done || ' ' || failed || ' ' || COALESCE(CAST(failing_since AS TEXT), '-') FROM paces ORDER BY hour";
+    let state =
+        "SELECT done || ' ' || failed || ' ' || COALESCE(CAST(failing_since AS TEXT), '-') FROM paces ORDER BY hour";
     let leases = leased(&lab, &ctl, 8).await;
     let first = lab.now();
     lab.finish(&leases[0], later(first + DAY, true, false)).await;
@@ -224,7 +225,8 @@ async fn a_system_whose_days_change_moves_its_open_steps(lab: Lab) {
     let open = lab.begun(&ctl, Wish::access().due(due)).await;
     vendor(&lab, &ctl, 3).await;
     let due_at = async |id| {
-        lab.query(&format!("SELECT CAST(due_at AS TEXT) FROM steps WHERE dsr_id = '{id}' AND system_id IS NOT NULL")).await
+        lab.query(&format!("SELECT CAST(due_at AS TEXT) FROM steps WHERE dsr_id = '{id}' AND system_id IS NOT NULL"))
+            .await
     };
     assert_eq!(due_at(open).await, [(due - 3 * DAY).to_string()]);
     assert_eq!(due_at(ended).await, [(due - 14 * DAY).to_string()], "what is over stays as it was");
@@ -237,7 +239,8 @@ async fn an_order_is_dated_by_the_day_on_which_it_was_given(lab: Lab) {
     let ordered_at = lab.now();
     let external = |check_at| StepResult::External { receipt: "order".into(), check_at };
     let acted_at = "SELECT CAST(acted_at AS TEXT) FROM steps WHERE system_id IS NOT NULL";
-    for result in [external(ordered_at + DAY), later(ordered_at + 2 * DAY, true, false), external(ordered_at + 3 * DAY)] {
+    for result in [external(ordered_at + DAY), later(ordered_at + 2 * DAY, true, false), external(ordered_at + 3 * DAY)]
+    {
         lab.finish(&lab.claim_step().await, result).await;
         assert_eq!(lab.query(acted_at).await, [ordered_at.to_string()]);
         lab.travel(DAY);
