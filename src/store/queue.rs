@@ -298,13 +298,16 @@ impl Store {
         system_id: &SystemId,
         days: i64,
     ) -> std::result::Result<(), Error> {
-        const OPEN: &str = "SELECT id FROM dsrs WHERE closed_at IS NULL AND id IN (SELECT dsr_id FROM steps WHERE system_id = $1)";
+        const OPEN: &str =
+            "SELECT id FROM dsrs WHERE closed_at IS NULL AND id IN (SELECT dsr_id FROM steps WHERE system_id = $1)";
         if days == 0 {
             return Ok(());
         }
         tx.rows(&format!("-- lock_reordered\n{OPEN} ORDER BY id {{for_update}}"), args![system_id.as_str()]).await?;
         tx.exec(
-            &format!("-- reorder_system\nUPDATE steps SET due_at = due_at + $2 WHERE system_id = $1 AND dsr_id IN ({OPEN})"),
+            &format!(
+                "-- reorder_system\nUPDATE steps SET due_at = due_at + $2 WHERE system_id = $1 AND dsr_id IN ({OPEN})"
+            ),
             args![system_id.as_str(), days * 86_400_000],
         )
         .await

@@ -184,7 +184,8 @@ impl Store {
         let (mut values, mut arguments) = (Vec::new(), Vec::new());
         for step in steps {
             let n = arguments.len();
-            let asked_by = format!("${} - 86400000 * (SELECT completes_within_days FROM systems WHERE id = ${})", n + 9, n + 4);
+            let asked_by =
+                format!("${} - 86400000 * (SELECT completes_within_days FROM systems WHERE id = ${})", n + 9, n + 4);
             values.push(format!("({}, {asked_by}, {})", places(n + 1, 8), places(n + 10, 4)));
             arguments.extend(args![
                 step.id.as_str(),

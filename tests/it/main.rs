@@ -6,6 +6,7 @@ mod changes;
 mod cli;
 mod faults;
 mod journeys;
+mod notices;
 mod redis;
 mod reports;
 mod support;

@@ -9,6 +9,7 @@
 //! | `random` | `kill -9` at twenty random moments |
 //! | `poison` | a step kills every worker that takes it |
 //! | `signals` | SIGTERM in mid-run, SIGSTOP past the lease |
+//! | `watched` | dates are missed, and the process dies while it sees that or tells it |
 //! | `outages` | the database goes away or is locked, Redis was never there |
 
 mod matrix;
