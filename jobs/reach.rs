@@ -123,8 +123,7 @@ async fn check_address(system: &SystemRow, policy: &OutboundPolicy) -> Result<()
 
 /// A rate as governor takes it: one call per period, without a burst.
 fn quota(per_second: f64) -> Option<Quota> {
-    (per_second > 0.0 && per_second.is_finite())
-        .then(|| Quota::with_period(std::time::Duration::from_secs_f64(1.0 / per_second)))
-        .flatten()
-        .map(|quota| quota.allow_burst(NonZeroU32::MIN))
+    // A rate so small that its period has no number is no rate; the reader of definitions refuses it.
+    let period = std::time::Duration::try_from_secs_f64(1.0 / per_second).ok()?;
+    Quota::with_period(period).map(|quota| quota.allow_burst(NonZeroU32::MIN))
 }

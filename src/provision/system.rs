@@ -185,8 +185,8 @@ fn system_name(reader: &mut Reader<'_, '_>, outer: Option<&str>) -> Option<Strin
 
 fn rate(reader: &mut Reader<'_, '_>) -> Option<f64> {
     let rate = reader.take("rate_per_second")?.as_f64();
-    if !rate.is_some_and(|rate| rate > 0.0 && rate <= 10_000.0) {
-        reader.fault("rate_per_second", "must be a number above 0, at most 10000");
+    if !rate.is_some_and(|rate| (0.000_01..=10_000.0).contains(&rate)) {
+        reader.fault("rate_per_second", "must be a number from 0.00001 (about one call a day) to 10000");
     }
     rate
 }

@@ -1,6 +1,6 @@
 //! Notices from outside: a file says whom to tell, a request waits for its controller, and mail, chat and a program hear of it.
 
-use crate::support::{Person, TestApp, controller_toml, id_of};
+use crate::support::{Kind, Person, Systems, TestApp, controller_toml, id_of};
 use redress_testkit::{Receiver, Smtp};
 use serde_json::Value;
 
@@ -95,7 +95,8 @@ async fn routes_are_applied_listed_tried_and_removed() {
 #[tokio::test]
 async fn a_request_that_waits_for_its_controller_is_told_at_once_and_without_the_person() {
     let (app, hooks, smtp) = installed().await;
-    let api = app.controller(&acme(&hooks, true)).await;
+    let systems = Systems::of(&[Kind::Maildir]).await;
+    let api = app.controller(&(acme(&hooks, true) + &systems.system_toml(Kind::Maildir))).await;
     app.start().await;
     let person = Person::new("quokka");
     let made = api.post("/v1/requests", &person.deletion()).await.expect(202);
