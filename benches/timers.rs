@@ -79,11 +79,20 @@ async fn run(name: &str, timers: usize, url: Option<String>) -> Result<()> {
     served?;
     let mut late = heard.lock().expect("no holder panics").clone();
     late.sort_unstable();
-    let at = |part: f64| late.get(((late.len() as f64 * part) as usize).min(late.len().saturating_sub(1))).copied();
-    let seconds = |ms: Option<i64>| ms.map_or("-".to_owned(), |ms| format!("{:.2} s", ms as f64 / 1_000.0));
+    let at = |percent: usize| late.get((late.len() * percent / 100).min(late.len().saturating_sub(1))).copied();
+    let seconds = |ms: Option<i64>| ms.map_or("-".to_owned(), |ms| format!("{}.{:02} s", ms / 1_000, ms % 1_000 / 10));
     println!("{name}: {} of {timers} notices were heard", late.len());
-    println!("  after their instant: first {}, half {}, 99 % {}, last {}", seconds(late.first().copied()), seconds(at(0.5)), seconds(at(0.99)), seconds(late.last().copied()));
-    println!("  memory of the process, with its receiver: {before} MiB before, {most} MiB at most, {} MiB after", resident());
+    println!(
+        "  after their instant: first {}, half {}, 99 % {}, last {}",
+        seconds(late.first().copied()),
+        seconds(at(50)),
+        seconds(at(99)),
+        seconds(late.last().copied())
+    );
+    println!(
+        "  memory of the process, with its receiver: {before} MiB before, {most} MiB at most, {} MiB after",
+        resident()
+    );
     std::fs::remove_dir_all(&folder).context("the folder of the benchmark")
 }
 
@@ -114,13 +123,7 @@ async fn prepared(app: &App, hook: &str) -> Result<ControllerId> {
 }
 
 /// Open requests whose next instants lie within one second from `due` on.
-async fn insert(
-    folder: &Path,
-    url: Option<&str>,
-    controller: &ControllerId,
-    timers: usize,
-    due: i64,
-) -> Result<()> {
+async fn insert(folder: &Path, url: Option<&str>, controller: &ControllerId, timers: usize, due: i64) -> Result<()> {
     let instant = |ms: i64| jiff::Timestamp::from_millisecond(ms).map(|at| at.to_string());
     let mut statements = Vec::new();
     let mut rows = Vec::new();
@@ -141,19 +144,16 @@ async fn insert(
             rows.clear();
         }
     }
-    match url {
-        Some(url) => {
-            let pool = sqlx::PgPool::connect(url).await?;
-            for sql in statements {
-                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await?;
-            }
-            sqlx::raw_sql("ANALYZE").execute(&pool).await?;
+    if let Some(url) = url {
+        let pool = sqlx::PgPool::connect(url).await?;
+        for sql in statements {
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await?;
         }
-        None => {
-            let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", folder.join("redress.db").display())).await?;
-            for sql in statements {
-                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await?;
-            }
+        sqlx::raw_sql("ANALYZE").execute(&pool).await?;
+    } else {
+        let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", folder.join("redress.db").display())).await?;
+        for sql in statements {
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&pool).await?;
         }
     }
     Ok(())

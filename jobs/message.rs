@@ -67,9 +67,7 @@ impl Messenger {
         now: Timestamp,
     ) -> Told {
         match (route.channel, &self.mailer) {
-            (Channel::Webhook, _) => {
-                webhook::send(&self.http, lease, target, contents, &self.public_url, now).await
-            }
+            (Channel::Webhook, _) => webhook::send(&self.http, lease, target, contents, &self.public_url, now).await,
             (Channel::Slack, _) => slack::send(&self.http, target, &words::words(contents, &self.public_url)).await,
             (Channel::Email, Some(mailer)) => {
                 mailer.send(lease, target, &words::words(contents, &self.public_url)).await
@@ -316,7 +314,9 @@ mod tests {
         };
         let now = Timestamp::from_second(1_000).expect("an instant");
         let again = |retry_after| Told::Again { reached: 3, retry_after };
-        let MessageOutcome::Later { not_before, reached } = outcome(&lease(0), again(None), now) else { panic!("later") };
+        let MessageOutcome::Later { not_before, reached } = outcome(&lease(0), again(None), now) else {
+            panic!("later")
+        };
         assert!((1_005_000..1_006_000).contains(&not_before) && reached == 3, "{not_before}");
         let asked = again(Some(Duration::from_hours(2)));
         let MessageOutcome::Later { not_before, .. } = outcome(&lease(0), asked, now) else { panic!("later") };

@@ -110,7 +110,12 @@ pub(crate) async fn run(engine: Arc<Engine>, messages: Arc<Notify>, stop: Cancel
             Ok(swept) => {
                 troubled = false;
                 if swept.notices > 0 {
-                    tracing::info!(notices = swept.notices, messages = swept.messages, "the watch made {} new notice(s)", swept.notices);
+                    tracing::info!(
+                        notices = swept.notices,
+                        messages = swept.messages,
+                        "the watch made {} new notice(s)",
+                        swept.notices
+                    );
                 }
                 if swept.messages > 0 {
                     messages.notify_one();

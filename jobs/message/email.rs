@@ -108,8 +108,8 @@ impl Mailer {
                 if !smtp.ca.contains("-----BEGIN CERTIFICATE-----") {
                     return Err(SmtpFault::Ca);
                 }
-                builder = builder
-                    .add_root_certificate(Certificate::from_pem(smtp.ca.as_bytes()).map_err(|_| SmtpFault::Ca)?);
+                builder =
+                    builder.add_root_certificate(Certificate::from_pem(smtp.ca.as_bytes()).map_err(|_| SmtpFault::Ca)?);
             }
             builder.build().map_err(|_| SmtpFault::Tls)
         };
@@ -249,7 +249,12 @@ mod tests {
     use redress_domain::{MessageId, RouteId};
 
     fn smtp(url: &str, starttls: StartTls) -> Smtp {
-        Smtp { url: Personal::from(url), from: "Redress <redress@processor.example>".into(), starttls, ca: String::new() }
+        Smtp {
+            url: Personal::from(url),
+            from: "Redress <redress@processor.example>".into(),
+            starttls,
+            ca: String::new(),
+        }
     }
 
     #[test]
@@ -267,14 +272,28 @@ mod tests {
 
     #[test]
     fn settings_that_mean_nothing_are_refused() {
-        for url in ["", "mail.example", "http://mail.example", "smtp://", "smtp://mail.example/x", "smtp://mail.example?tls=none"] {
+        for url in [
+            "",
+            "mail.example",
+            "http://mail.example",
+            "smtp://",
+            "smtp://mail.example/x",
+            "smtp://mail.example?tls=none",
+        ] {
             assert_eq!(Mailer::new(&smtp(url, StartTls::Required)).err(), Some(SmtpFault::Url), "{url}");
         }
-        let from = |from: &str| Mailer::new(&Smtp { from: from.into(), ..smtp("smtp://mail.example", StartTls::Never) }).err();
-        assert_eq!((from(""), from("nobody"), from("me@x.example")), (Some(SmtpFault::From), Some(SmtpFault::From), None));
+        let from =
+            |from: &str| Mailer::new(&Smtp { from: from.into(), ..smtp("smtp://mail.example", StartTls::Never) }).err();
+        assert_eq!(
+            (from(""), from("nobody"), from("me@x.example")),
+            (Some(SmtpFault::From), Some(SmtpFault::From), None)
+        );
         let ca = Smtp { ca: "nonsense".into(), ..smtp("smtps://mail.example", StartTls::Never) };
         assert_eq!(Mailer::new(&ca).err(), Some(SmtpFault::Ca));
-        assert!(!format!("{ca:?} {:?}", Mailer::new(&smtp("smtp://me:canary@127.0.0.1", StartTls::Never))).contains("canary"));
+        assert!(
+            !format!("{ca:?} {:?}", Mailer::new(&smtp("smtp://me:canary@127.0.0.1", StartTls::Never)))
+                .contains("canary")
+        );
     }
 
     #[test]
@@ -294,7 +313,8 @@ mod tests {
             reached: 0,
             created_at: 1_772_300_001_000,
         };
-        let said = words(&samples::contents(vec![samples::notice(1, NoticeKind::Overdue, None)]), "https://dsr.example.com");
+        let said =
+            words(&samples::contents(vec![samples::notice(1, NoticeKind::Overdue, None)]), "https://dsr.example.com");
         let mail = mailer.mail(&lease, "dpo@acme.example", &said).expect("a mail").formatted();
         let mail = String::from_utf8(mail).expect("text");
         for part in [

@@ -39,9 +39,8 @@ fn body(words: &Words) -> Value {
             }
             text += &line;
         }
-        if section.more > 0 {
-            text += &format!("• and {} more\n", section.more);
-        }
+        let more = if section.more > 0 { format!("• and {} more\n", section.more) } else { String::new() };
+        text += &more;
         blocks.push(block(&text));
     }
     blocks.truncate(BLOCKS_MAX);

@@ -1,8 +1,8 @@
 //! A notice webhook tells a program, signed as Standard Webhooks has it: ids, kinds and instants.
 
 use super::Told;
-use crate::webhook::{self, Delivery, Secret};
 use crate::outbound;
+use crate::webhook::{self, Delivery, Secret};
 use jiff::Timestamp;
 use redress_domain::Personal;
 use redress_store::{MessageContents, MessageLease, RouteTarget, ToldNotice};
@@ -93,7 +93,8 @@ mod tests {
             reached: 0,
             created_at: 1_772_300_001_000,
         };
-        let all = contents(vec![notice(1, NoticeKind::Critical, None), notice(2, NoticeKind::ConnectorSilent, Some("crm"))]);
+        let all =
+            contents(vec![notice(1, NoticeKind::Critical, None), notice(2, NoticeKind::ConnectorSilent, Some("crm"))]);
         let said: Value = serde_json::from_str(&body(&lease, &all, "https://dsr.example.com")).expect("JSON");
         let id = all.notices[1].dsr_id.as_str();
         assert_eq!(said["type"], "redress.notices");

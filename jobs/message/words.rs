@@ -199,7 +199,8 @@ fn line(notice: &ToldNotice) -> String {
 fn silent_line(controller: &str, system: &str, waiting: &[&ToldNotice]) -> String {
     let zone = waiting.first().map_or("UTC", |notice| notice.timezone.as_str());
     let since = waiting.iter().filter_map(|n| n.data["since"].as_i64()).min().unwrap_or_default();
-    let requests = if waiting.len() == 1 { "1 request waits".to_owned() } else { format!("{} requests wait", waiting.len()) };
+    let requests =
+        if waiting.len() == 1 { "1 request waits".to_owned() } else { format!("{} requests wait", waiting.len()) };
     format!("{system} of {controller} has only failed since {}; {requests} for it.", moment(since, zone))
 }
 
@@ -232,21 +233,20 @@ fn capitalized(text: &str) -> String {
 impl Words {
     /// As plain text, in lines.
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
+        let mut lines = Vec::new();
         for section in &self.sections {
-            text += &format!("{}\n{}\n\n", section.title, section.advice);
+            lines.extend([section.title.clone(), section.advice.to_owned(), String::new()]);
             for line in &section.lines {
-                text += &format!("- {}\n", line.text);
-                if let Some(link) = &line.link {
-                    text += &format!("  {link}\n");
-                }
+                lines.push(format!("- {}", line.text));
+                lines.extend(line.link.iter().map(|link| format!("  {link}")));
             }
             if section.more > 0 {
-                text += &format!("- and {} more\n", section.more);
+                lines.push(format!("- and {} more", section.more));
             }
-            text.push('\n');
+            lines.push(String::new());
         }
-        text + &format!("Everything that is open: {}\n", self.board)
+        lines.push(format!("Everything that is open: {}\n", self.board));
+        lines.join("\n")
     }
 }
 
@@ -293,17 +293,22 @@ pub(super) mod tests {
 
     #[test]
     fn a_subject_says_how_many_requests_of_whom_are_what() {
+        use NoticeKind as K;
         let of = |kinds: &[NoticeKind]| {
             subject(&contents(kinds.iter().enumerate().map(|(i, k)| notice(i as u8, *k, None)).collect()))
         };
-        use NoticeKind as K;
         assert_eq!(of(&[K::Critical; 3]), "[redress] 3 requests of acme are critical");
         assert_eq!(of(&[K::Overdue]), "[redress] 1 request of acme is overdue");
-        assert_eq!(of(&[K::AtRisk, K::AtRisk, K::ForecastLate]), "[redress] 3 notices about requests of acme: 2 at risk, 1 expected late");
+        assert_eq!(
+            of(&[K::AtRisk, K::AtRisk, K::ForecastLate]),
+            "[redress] 3 notices about requests of acme: 2 at risk, 1 expected late"
+        );
         let several = MessageContents { controllers: 4, ..contents(vec![notice(1, K::AtRisk, None)]) };
         assert_eq!(subject(&several), "[redress] 1 request of 4 controllers is at risk");
         for kind in NoticeKind::ALL {
-            assert!(state(*kind, true) != state(*kind, false) && !about(*kind).1.is_empty() && !short(*kind).is_empty());
+            assert!(
+                state(*kind, true) != state(*kind, false) && !about(*kind).1.is_empty() && !short(*kind).is_empty()
+            );
         }
     }
 
@@ -313,13 +318,19 @@ pub(super) mod tests {
         let said = words(&contents(vec![one.clone()]), "https://dsr.example.com");
         assert_eq!(
             said.sections[0].lines[0].text,
-            format!("{}: deletion, EU-GDPR, acme. Due Monday 2 March 2026; too late from 3 March 2026 00:00 (Europe/Berlin).", one.dsr_id)
+            format!(
+                "{}: deletion, EU-GDPR, acme. Due Monday 2 March 2026; too late from 3 March 2026 00:00 (Europe/Berlin).",
+                one.dsr_id
+            )
         );
         assert_eq!(said.sections[0].lines[0].link, Some(format!("https://dsr.example.com/requests/{}", one.dsr_id)));
         assert_eq!(said.board, "https://dsr.example.com/");
         let waiting = notice(2, NoticeKind::AwaitingController, None);
         let text = line(&ToldNotice { closed: true, ..waiting });
-        assert!(text.ends_with("Waiting since 26 February 2026 11:00 (Europe/Berlin). Critical. It has ended since."), "{text}");
+        assert!(
+            text.ends_with("Waiting since 26 February 2026 11:00 (Europe/Berlin). Critical. It has ended since."),
+            "{text}"
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ mod clocks;
 mod deadline;
 mod demo;
 mod operator;
-mod routes;
 mod report;
+mod routes;
 
 use crate::app::{self, App, Role};
 use crate::config::{Config, Environment};

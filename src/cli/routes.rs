@@ -69,7 +69,10 @@ pub(super) async fn check(app: &App) -> Result<String> {
     let lost = app.store().messages_lost(app.store().now_ms() - LOST_MS).await?;
     if !lost.is_empty() {
         let each: Vec<String> = lost.iter().map(|(route, why, n)| format!("{n} to {route} ({why})")).collect();
-        bail!("messages of the last seven days were not sent: {}; `redress notify test` tries a route", each.join(", "));
+        bail!(
+            "messages of the last seven days were not sent: {}; `redress notify test` tries a route",
+            each.join(", ")
+        );
     }
     Ok(match routes.len() {
         0 => "nobody is told: [[notify]] in a file for `redress apply` says whom".to_owned(),

@@ -1,7 +1,7 @@
 //! A check looks at values that have the right type: ranges, forms, and keys that must agree with each other.
 
-use super::{ConfigFault, SecretUrl, SmtpKeys};
 use super::layers::Settled;
+use super::{ConfigFault, SecretUrl, SmtpKeys};
 use crate::telemetry;
 use redress_jobs::message::{Mailer, SmtpFault, StartTls};
 use serde_json::Value;

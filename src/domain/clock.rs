@@ -64,8 +64,8 @@ pub fn instant(text: &str) -> Option<Timestamp> {
     let digits = rest.strip_prefix(b".").map_or(0, |rest| rest.iter().take_while(|b| b.is_ascii_digit()).count());
     let offset = if digits > 0 { &rest[digits + 1..] } else { rest };
     let in_range = |offset: &[u8]| &offset[1..3] <= b"23".as_slice() && &offset[4..] <= b"59".as_slice();
-    let is_offset = matches!(offset, b"Z" | b"z")
-        || (shape(b"+00:00", offset) || shape(b"-00:00", offset)) && in_range(offset);
+    let is_offset =
+        matches!(offset, b"Z" | b"z") || (shape(b"+00:00", offset) || shape(b"-00:00", offset)) && in_range(offset);
     (shape(b"0000-00-00T00:00:00", head) && is_offset).then(|| text.parse().ok()).flatten()
 }
 
@@ -77,14 +77,28 @@ mod tests {
     fn a_moment_is_read_as_rfc_3339_writes_it_and_not_otherwise() {
         let at = instant("2026-11-19T09:00:00+01:00");
         assert!(at.is_some());
-        for same in ["2026-11-19T08:00:00Z", "2026-11-19t08:00:00z", "2026-11-19T08:00:00.000Z", "2026-11-18T22:30:00-09:30"] {
+        for same in
+            ["2026-11-19T08:00:00Z", "2026-11-19t08:00:00z", "2026-11-19T08:00:00.000Z", "2026-11-18T22:30:00-09:30"]
+        {
             assert_eq!(instant(same), at, "{same}");
         }
         for other in [
-            "", "2026-11-19", "2026-11-19T09:00:00", "2026-11-19T09:00+01:00", "2026-11-19 09:00:00+01:00",
-            "20261119T090000Z", "2026-11-19T09:00:00+01", "2026-11-19T09:00:00+25:00", "2026-11-19T09:00:00+01:60",
-            "2026-11-19T09:00:00Z[Asia/Tokyo]", "2026-02-30T09:00:00Z", "2026-11-19T25:00:00Z", "2026-11-19T09:00:00.Z",
-            "-002026-11-19T09:00:00Z", "2026-11-19T09:00:00Z ", "\u{665}026-11-19T09:00:00Z",
+            "",
+            "2026-11-19",
+            "2026-11-19T09:00:00",
+            "2026-11-19T09:00+01:00",
+            "2026-11-19 09:00:00+01:00",
+            "20261119T090000Z",
+            "2026-11-19T09:00:00+01",
+            "2026-11-19T09:00:00+25:00",
+            "2026-11-19T09:00:00+01:60",
+            "2026-11-19T09:00:00Z[Asia/Tokyo]",
+            "2026-02-30T09:00:00Z",
+            "2026-11-19T25:00:00Z",
+            "2026-11-19T09:00:00.Z",
+            "-002026-11-19T09:00:00Z",
+            "2026-11-19T09:00:00Z ",
+            "\u{665}026-11-19T09:00:00Z",
         ] {
             assert_eq!(instant(other), None, "{other}");
         }

@@ -168,6 +168,7 @@ impl NotifyRole {
     /// | `connector_silent`, `needs_attention` | yes | yes | if the due date is in danger | |
     /// | `forecast_late` | yes | yes | | |
     /// | `awaiting_controller` | | at once | at once, after 2 and 5 business days | when time runs out |
+    #[expect(clippy::match_same_arms, reason = "each arm is a row of the table")]
     pub const fn hears(self, notice: &DueNotice) -> bool {
         use NoticeKind as K;
         use NotifyRole as R;
@@ -178,12 +179,12 @@ impl NotifyRole {
             (K::AtRisk | K::ExtensionDecision | K::AcknowledgementDue, R::Controller) => true,
             (K::ConnectorSilent | K::NeedsAttention | K::ForecastLate, R::Operator) => true,
             (K::ConnectorSilent | K::NeedsAttention, R::Controller) => notice.endangers,
-            (K::AwaitingController, _) => match (&notice.occasion, self) {
-                (Occasion::Waiting { business_days: 0, .. }, R::PrivacyTeam) => true,
-                (Occasion::Waiting { .. }, R::Controller) => true,
-                (Occasion::WaitingTooLong { .. }, R::Management) => true,
-                _ => false,
-            },
+            (K::AwaitingController, _) => matches!(
+                (&notice.occasion, self),
+                (Occasion::Waiting { business_days: 0, .. }, R::PrivacyTeam)
+                    | (Occasion::Waiting { .. }, R::Controller)
+                    | (Occasion::WaitingTooLong { .. }, R::Management)
+            ),
             _ => false,
         }
     }

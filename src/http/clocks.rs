@@ -280,7 +280,7 @@ fn decide(clock: &ClockNow, change: Change, reason: Option<&str>, now: Timestamp
             }
             deadlines.extension_counts(notice.until).map_err(|refusal| match refusal {
                 Refusal::Conflict(detail) => No::Void(detail),
-                other => other.into(),
+                fault @ Refusal::Fault(..) => fault.into(),
             })?;
             let data = extended(&notice, &dates(before)?, &deadlines);
             ("extended", "extended", data, None)

@@ -77,7 +77,9 @@ fn one(
     let secret = reader.take("secret");
     let people = addresses(&mut reader, channel, to);
     match (channel, url) {
-        (Some(Channel::Email), Some(_)) => reader.fault("url", "has no place here: e-mail goes to the addresses in `to`"),
+        (Some(Channel::Email), Some(_)) => {
+            reader.fault("url", "has no place here: e-mail goes to the addresses in `to`");
+        }
         (Some(Channel::Slack | Channel::Webhook), None) => {
             reader.missing("url", "is missing: where to post, such as { env = \"VARIABLE\" }");
         }
@@ -171,12 +173,7 @@ fn addresses(reader: &mut Reader<'_, '_>, channel: Option<Channel>, to: Option<V
     people
 }
 
-fn read_url(
-    value: &Value,
-    pointer: &str,
-    origin: &Origin<'_>,
-    faults: &mut Vec<Fault>,
-) -> Option<Personal<String>> {
+fn read_url(value: &Value, pointer: &str, origin: &Origin<'_>, faults: &mut Vec<Fault>) -> Option<Personal<String>> {
     let text = match value.as_str() {
         Some(text) => Personal::from(text),
         None => read_secret(value, pointer, origin, faults)?.value,

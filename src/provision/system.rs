@@ -247,7 +247,12 @@ fn read_secrets(
     found
 }
 
-pub(super) fn read_secret(value: &Value, pointer: &str, origin: &Origin<'_>, faults: &mut Vec<Fault>) -> Option<SecretDef> {
+pub(super) fn read_secret(
+    value: &Value,
+    pointer: &str,
+    origin: &Origin<'_>,
+    faults: &mut Vec<Fault>,
+) -> Option<SecretDef> {
     let forms = match origin {
         Origin::File { .. } => "must be { env = \"VARIABLE\" }, { file = \"PATH\" } or { value = \"…\" }",
         Origin::Api { .. } => "must be { \"value\": \"…\" }",

@@ -332,10 +332,15 @@ controllers = ["umbrella", "acme"]
 "#;
     let ApplyFile::Operator(routes) = apply_file(operators).unwrap() else { panic!("the operator's") };
     assert_eq!(routes[0].controllers, Some(vec!["acme".to_owned(), "umbrella".into()]));
-    assert_eq!((routes[0].timezone.as_str(), routes[0].target.secret.as_ref().unwrap().expose().as_str()), ("UTC", SECRET));
+    assert_eq!(
+        (routes[0].timezone.as_str(), routes[0].target.secret.as_ref().unwrap().expose().as_str()),
+        ("UTC", SECRET)
+    );
     let said = ControllerFile::parse(operators, "ops.toml", Path::new("/srv"), &chat).unwrap_err().to_string();
     assert_eq!(said, "ops.toml: controller: is missing; a file describes one [controller]");
-    let said = apply_file("[[system]]\nname = \"crm\"\nconnector = \"maildir\"\nsettings = { path = \"/tmp\" }\n").unwrap_err().to_string();
+    let said = apply_file("[[system]]\nname = \"crm\"\nconnector = \"maildir\"\nsettings = { path = \"/tmp\" }\n")
+        .unwrap_err()
+        .to_string();
     assert!(said.contains("controller: is missing; a file describes one [controller], or only [[notify]]"), "{said}");
 }
 
@@ -408,7 +413,7 @@ to = []
         assert!(said.contains(line), "{line}\n---\n{said}");
     }
     assert!(!said.contains("canary"), "{said}");
-    let said = apply_file(&format!("{CONTROLLER}{}controllers = [\"acme\"]\n", ROUTES)).unwrap_err().to_string();
+    let said = apply_file(&format!("{CONTROLLER}{ROUTES}controllers = [\"acme\"]\n")).unwrap_err().to_string();
     assert!(said.contains("notify.pager.controllers: has no place in a controller's file"), "{said}");
     assert!(apply_file("notify = 3\n").unwrap_err().to_string().contains("must be a list of tables; write [[notify]]"));
 }

@@ -17,7 +17,7 @@ use redress_domain::{ControllerId, DsrId};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// What a rule book is.
@@ -111,7 +111,7 @@ const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { t
 /// Books that were read already, by digest.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
-    kept: HashMap<String, ()>,
+    kept: HashSet<String>,
     tables: HashMap<String, Arc<RuleTable>>,
     calendars: HashMap<String, HolidayCalendar>,
     terms: HashMap<String, Arc<Terms>>,
@@ -147,7 +147,7 @@ impl Store {
     /// [`Error::Conflict`] if this version was kept with another text: a changed book needs a new version.
     pub async fn keep_book(&self, kind: BookKind, owner: &str, version: &str, body: &str) -> Result<String, Error> {
         let name = hex(digest(&SHA256, body.as_bytes()).as_ref());
-        if self.shelf.lock().expect("never held across a panic").kept.contains_key(&name) {
+        if self.shelf.lock().expect("never held across a panic").kept.contains(&name) {
             return Ok(name);
         }
         let mut tx = self.db.begin("keep book").await?;
@@ -165,7 +165,7 @@ impl Store {
                 "{what} has changed but still calls itself version {version}; requests were computed by the former text, so give the new one a new version"
             )));
         }
-        self.shelf.lock().expect("never held across a panic").kept.insert(name.clone(), ());
+        self.shelf.lock().expect("never held across a panic").kept.insert(name.clone());
         Ok(name)
     }
 
@@ -174,45 +174,42 @@ impl Store {
     /// # Errors
     /// A book is gone or is not of the form this version reads.
     pub async fn frozen_rules(&self, books: &Books) -> Result<Rules, Error> {
-        let table = match self.on_shelf(|shelf| shelf.tables.get(&books.regulations).cloned()) {
-            Some(table) => table,
-            None => {
-                let table = RuleTable::parse(&self.book(&books.regulations).await?).map_err(|_| unreadable())?;
-                let table = Arc::new(table);
-                self.on_shelf(|shelf| shelf.tables.insert(books.regulations.clone(), table.clone()));
-                table
-            }
-        };
+        let table = self.read_book(
+            &books.regulations,
+            |shelf| &mut shelf.tables,
+            |text| RuleTable::parse(text).ok().map(Arc::new),
+        );
+        let table = table.await?;
         let mut calendars = Vec::with_capacity(books.calendars.len());
         for name in &books.calendars {
-            calendars.push(match self.on_shelf(|shelf| shelf.calendars.get(name).cloned()) {
-                Some(calendar) => calendar,
-                None => {
-                    let calendar: HolidayCalendar =
-                        serde_json::from_str(&self.book(name).await?).map_err(|_| unreadable())?;
-                    self.on_shelf(|shelf| shelf.calendars.insert(name.clone(), calendar.clone()));
-                    calendar
-                }
-            });
+            let calendar = self.read_book(name, |shelf| &mut shelf.calendars, |text| serde_json::from_str(text).ok());
+            calendars.push(calendar.await?);
         }
         let terms = match &books.terms {
             None => None,
-            Some(name) => Some(match self.on_shelf(|shelf| shelf.terms.get(name).cloned()) {
-                Some(terms) => terms,
-                None => {
-                    let terms: Terms = serde_json::from_str(&self.book(name).await?).map_err(|_| unreadable())?;
-                    let terms = Arc::new(terms);
-                    self.on_shelf(|shelf| shelf.terms.insert(name.clone(), terms.clone()));
-                    terms
-                }
-            }),
+            Some(name) => {
+                let terms = |text: &str| serde_json::from_str::<Terms>(text).ok().map(Arc::new);
+                Some(self.read_book(name, |shelf| &mut shelf.terms, terms).await?)
+            }
         };
         let calendars = CalendarSet::of(books.calendar_version.clone(), calendars);
         Ok(Rules { table, calendars: Arc::new(calendars), terms })
     }
 
-    fn on_shelf<T>(&self, use_it: impl FnOnce(&mut Shelf) -> T) -> T {
-        use_it(&mut self.shelf.lock().expect("never held across a panic"))
+    /// A book as it was read before, or read now. The lock is not held while the database is asked.
+    async fn read_book<T: Clone>(
+        &self,
+        name: &str,
+        part: impl Fn(&mut Shelf) -> &mut HashMap<String, T>,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, Error> {
+        let known = part(&mut self.shelf.lock().expect("never held across a panic")).get(name).cloned();
+        if let Some(book) = known {
+            return Ok(book);
+        }
+        let book = read(&self.book(name).await?).ok_or_else(unreadable)?;
+        part(&mut self.shelf.lock().expect("never held across a panic")).insert(name.to_owned(), book.clone());
+        Ok(book)
     }
 
     async fn book(&self, name: &str) -> Result<String, Error> {
@@ -323,8 +320,11 @@ impl Store {
         if let Some(event) = change.stage_event {
             let stage = now.stage.after(event).map_err(|illegal| Error::Conflict(illegal.to_string()))?;
             events.push(controller_id, NewEvent::new(Some(id), event.as_str(), json!({ "stage": stage })));
-            tx.exec("-- clock_stage\nUPDATE dsrs SET stage = $2, waiting_since = NULL WHERE id = $1", args![id.as_str(), stage.as_str()])
-                .await?;
+            tx.exec(
+                "-- clock_stage\nUPDATE dsrs SET stage = $2, waiting_since = NULL WHERE id = $1",
+                args![id.as_str(), stage.as_str()],
+            )
+            .await?;
         }
         self.advance_all(&mut tx, vec![id.clone()], &mut events).await?;
         self.append_all(&mut tx, actor, events).await?;

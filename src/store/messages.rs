@@ -371,14 +371,14 @@ impl Store {
         match outcome {
             MessageOutcome::Sent { .. } => {
                 tx.exec(
-                    "-- route_answers\nUPDATE messages SET not_before = $2 WHERE route_id = $1 AND q = 'wait' AND not_before > $2 AND open = 0",
+                    "-- route_answers\nUPDATE messages SET not_before = $2 WHERE id IN (SELECT id FROM messages WHERE route_id = $1 AND q = 'wait' AND not_before > $2 AND open = 0 ORDER BY id {for_update})",
                     args![route, now],
                 )
                 .await?;
             }
             MessageOutcome::Later { not_before, .. } => {
                 tx.exec(
-                    "-- route_silent\nUPDATE messages SET not_before = $2 WHERE route_id = $1 AND q = 'wait' AND not_before < $2",
+                    "-- route_silent\nUPDATE messages SET not_before = $2 WHERE id IN (SELECT id FROM messages WHERE route_id = $1 AND q = 'wait' AND not_before < $2 ORDER BY id {for_update})",
                     args![route, *not_before],
                 )
                 .await?;
@@ -397,7 +397,7 @@ impl Store {
         let mut tx = self.db.begin("renew messages").await?;
         let n = tx
             .exec(
-                "-- renew_messages\nUPDATE messages SET lease_until = {now} + $1 WHERE q = 'run' AND owner = $2",
+                "-- renew_messages\nUPDATE messages SET lease_until = {now} + $1 WHERE id IN (SELECT id FROM messages WHERE q = 'run' AND owner = $2 ORDER BY id {for_update})",
                 args![lease_ms, owner],
             )
             .await?;
@@ -413,7 +413,7 @@ impl Store {
         let mut tx = self.db.begin("hand back messages").await?;
         let n = tx
             .exec(
-                "-- hand_back_messages\nUPDATE messages SET q = 'wait', token = token + 1, lease_until = NULL WHERE q = 'run' AND owner = $1",
+                "-- hand_back_messages\nUPDATE messages SET q = 'wait', token = token + 1, lease_until = NULL WHERE id IN (SELECT id FROM messages WHERE q = 'run' AND owner = $1 ORDER BY id {for_update})",
                 args![owner],
             )
             .await?;
@@ -439,7 +439,7 @@ impl Store {
         let mut tx = self.db.begin("expire messages").await?;
         let rows = tx
             .rows(
-                "-- expire_messages\nUPDATE messages SET q = CASE WHEN deaths + 1 >= $1 THEN NULL ELSE 'wait' END, outcome = CASE WHEN deaths + 1 >= $1 THEN 'quarantined' ELSE outcome END, deaths = deaths + 1, token = token + 1, lease_until = NULL WHERE q = 'run' AND lease_until < {now} RETURNING id, deaths",
+                "-- expire_messages\nUPDATE messages SET q = CASE WHEN deaths + 1 >= $1 THEN NULL ELSE 'wait' END, outcome = CASE WHEN deaths + 1 >= $1 THEN 'quarantined' ELSE outcome END, deaths = deaths + 1, token = token + 1, lease_until = NULL WHERE id IN (SELECT id FROM messages WHERE q = 'run' AND lease_until < {now} ORDER BY id {for_update}) RETURNING id, deaths",
                 args![i64::from(DEATHS_MAX)],
             )
             .await?;

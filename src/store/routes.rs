@@ -175,13 +175,18 @@ impl Store {
             )
             .await?;
         let mut changes = Vec::new();
-        let mut kept = BTreeSet::new();
+        let (mut kept, mut removed, mut changed) = (BTreeSet::new(), Vec::new(), Vec::new());
         for row in &rows {
             let old = read(row)?;
             let Some(new) = wanted.iter().find(|new| new.name == old.name) else {
                 changes.push((old.name.clone(), RouteChange::Removed));
                 if !dry_run {
-                    self.remove_route(&mut tx, &old.id, now).await?;
+                    tx.exec(
+                        "-- remove_route\nUPDATE notify_routes SET deleted_at = $2 WHERE id = $1",
+                        args![old.id.as_str(), now],
+                    )
+                    .await?;
+                    removed.push(old.id);
                 }
                 continue;
             };
@@ -193,6 +198,7 @@ impl Store {
                 changes.push((old.name.clone(), RouteChange::Changed));
                 if !dry_run {
                     self.write_route(&mut tx, owner, &old.id, new, now).await?;
+                    changed.push(old.id);
                 }
             }
         }
@@ -213,7 +219,29 @@ impl Store {
             self.append_events(&mut tx, owner, actor, vec![event]).await?;
         }
         self.commit(tx).await?;
+        self.settle_messages(&removed, &changed, now).await?;
         Ok(changes)
+    }
+
+    /// What waits for a removed route is dropped, and what could not be sent to a route as it was may be sent to it as it is.
+    /// A transaction of its own: senders lock messages before routes. Should it be lost, the senders find out by themselves.
+    async fn settle_messages(&self, removed: &[RouteId], changed: &[RouteId], now: i64) -> Result<(), Error> {
+        let mut tx = self.db.begin("settle messages").await?;
+        for id in removed {
+            tx.exec(
+                "-- drop_messages\nUPDATE messages SET q = NULL, open = 0, outcome = 'route_removed' WHERE id IN (SELECT id FROM messages WHERE route_id = $1 AND q = 'wait' ORDER BY id {for_update})",
+                args![id.as_str()],
+            )
+            .await?;
+        }
+        for id in changed {
+            tx.exec(
+                "-- try_route_again\nUPDATE messages SET not_before = $2 WHERE id IN (SELECT id FROM messages WHERE route_id = $1 AND q = 'wait' AND open = 0 AND not_before > $2 ORDER BY id {for_update})",
+                args![id.as_str(), now],
+            )
+            .await?;
+        }
+        self.commit(tx).await
     }
 
     async fn write_route(
@@ -236,23 +264,6 @@ impl Store {
                 id.as_str(), owner.map(ControllerId::as_str), new.controllers.as_ref().map(|names| json!(names).to_string()), &new.name,
                 new.role.as_str(), new.channel.as_str(), kinds, new.delivery.as_str(), &new.timezone, target, now
             ],
-        )
-        .await?;
-        // What could not be sent as the route was may be sent as it is.
-        tx.exec(
-            "-- try_route_again\nUPDATE messages SET not_before = $2 WHERE route_id = $1 AND q = 'wait' AND open = 0 AND not_before > $2",
-            args![id.as_str(), now],
-        )
-        .await
-        .map(drop)
-    }
-
-    async fn remove_route(&self, tx: &mut Tx, id: &RouteId, now: i64) -> Result<(), Error> {
-        tx.exec("-- remove_route\nUPDATE notify_routes SET deleted_at = $2 WHERE id = $1", args![id.as_str(), now])
-            .await?;
-        tx.exec(
-            "-- drop_messages\nUPDATE messages SET q = NULL, open = 0, outcome = 'route_removed' WHERE route_id = $1 AND q = 'wait'",
-            args![id.as_str()],
         )
         .await
         .map(drop)

@@ -525,17 +525,10 @@ impl Store {
             }
             if candidate.notice.kind == NoticeKind::Overdue {
                 let data = json!({ "due_before": candidate.data["due_before"], "due_on": candidate.data["due_on"] });
-                events.push(
-                    &candidate.controller_id,
-                    NewEvent::new(Some(&candidate.dsr_id), "deadline_missed", data),
-                );
+                events.push(&candidate.controller_id, NewEvent::new(Some(&candidate.dsr_id), "deadline_missed", data));
             }
             if !candidate.notice.superseded {
-                told.push(Tell {
-                    id: candidate.id,
-                    controller_id: candidate.controller_id,
-                    notice: candidate.notice,
-                });
+                told.push(Tell { id: candidate.id, controller_id: candidate.controller_id, notice: candidate.notice });
             }
         }
         let messages = self.queue_messages(tx, &told, homes, lookout, options.apart_ms, now).await?;

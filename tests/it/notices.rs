@@ -8,19 +8,38 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A controller that approves deletions, and its routes.
 fn acme(hooks: &Receiver, chat: bool) -> String {
-    let mut toml = controller_toml("acme", "require_approval = [\"deletion\"]");
-    toml += &format!(
-        "[[notify]]\nname = \"dpo\"\nrole = \"controller\"\nchannel = \"email\"\nto = [\"dpo@acme.example\"]\ndelivery = \"now\"\n\
-         [[notify]]\nname = \"pager\"\nrole = \"privacy_team\"\nchannel = \"webhook\"\nurl = {:?}\nsecret = {{ env = \"PAGER_SECRET\" }}\ndelivery = \"now\"\n",
-        hooks.url_of("/page")
-    );
-    if chat {
-        toml += &format!(
-            "[[notify]]\nname = \"chat\"\nrole = \"controller\"\nchannel = \"slack\"\nurl = {{ env = \"CHAT_URL\" }}\ndelivery = \"now\"\n"
-        );
-    }
-    toml
+    let controller = controller_toml("acme", "require_approval = [\"deletion\"]");
+    let page = hooks.url_of("/page");
+    let chat = if chat { CHAT } else { "" };
+    format!("{controller}{DPO}{PAGER}url = {page:?}\n{chat}")
 }
+
+const DPO: &str = r#"
+[[notify]]
+name = "dpo"
+role = "controller"
+channel = "email"
+to = ["dpo@acme.example"]
+delivery = "now"
+"#;
+
+const PAGER: &str = r#"
+[[notify]]
+name = "pager"
+role = "privacy_team"
+channel = "webhook"
+secret = { env = "PAGER_SECRET" }
+delivery = "now"
+"#;
+
+const CHAT: &str = r#"
+[[notify]]
+name = "chat"
+role = "controller"
+channel = "slack"
+url = { env = "CHAT_URL" }
+delivery = "now"
+"#;
 
 async fn installed() -> (TestApp, Receiver, Smtp) {
     let (hooks, smtp) = tokio::join!(Receiver::start(), Smtp::start());
@@ -50,7 +69,8 @@ async fn routes_are_applied_listed_tried_and_removed() {
     assert_eq!(app.cli(&["apply", &file]).await.ok(), "controller acme: nothing to change\n");
 
     let listed = app.cli(&["notify", "list", "--json"]).await.json();
-    let names: Vec<&str> = listed["routes"].as_array().expect("a list").iter().filter_map(|r| r["name"].as_str()).collect();
+    let names: Vec<&str> =
+        listed["routes"].as_array().expect("a list").iter().filter_map(|r| r["name"].as_str()).collect();
     assert_eq!(names, ["chat", "dpo", "pager"]);
     assert!(!listed.to_string().contains("canary") && !listed.to_string().contains("dpo@acme"), "{listed}");
     for name in ["dpo", "pager", "chat"] {
@@ -82,7 +102,10 @@ async fn routes_are_applied_listed_tried_and_removed() {
 
     let fewer = app.file("acme.toml", acme(&hooks, false));
     assert_eq!(app.cli(&["apply", &fewer]).await.ok(), "route acme/chat: removed\n");
-    assert_eq!(app.cli(&["apply", &fewer, &ops]).await.ok(), "controller acme: nothing to change\nthe operator's routes: nothing to change\n");
+    assert_eq!(
+        app.cli(&["apply", &fewer, &ops]).await.ok(),
+        "controller acme: nothing to change\nthe operator's routes: nothing to change\n"
+    );
 
     let doctor = app.cli(&["doctor"]).await;
     assert!(doctor.ok().contains("ok    notices: 3 routes"), "{doctor:#?}");
@@ -105,8 +128,11 @@ async fn a_request_that_waits_for_its_controller_is_told_at_once_and_without_the
     let messages = hooks.wait_for(2).await;
     assert_eq!(mails[0].header("Subject"), Some("[redress] 1 request of acme waits for the controller"));
     assert!(mails[0].about.contains("\"user\": \"redress\", \"tls\": true"), "{}", mails[0].about);
-    let texts: Vec<String> =
-        mails.iter().map(|mail| mail.text.clone()).chain(messages.iter().map(redress_testkit::Received::text)).collect();
+    let texts: Vec<String> = mails
+        .iter()
+        .map(|mail| mail.text.clone())
+        .chain(messages.iter().map(redress_testkit::Received::text))
+        .collect();
     for text in &texts {
         let said = text.replace("=\r\n", "").replace("=\n", "");
         assert!(said.contains(&format!("https://dsr.processor.example/requests/{id}")), "{text}");

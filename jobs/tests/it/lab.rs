@@ -1,13 +1,12 @@
 //! A lab is a store, workers, and SQLite files that play the connected systems; its clock goes, and can be set forward.
 
 use jiff::{SignedDuration, Timestamp};
+use redress_connectors::{SystemSpec, registry};
 use redress_domain::calendar::CalendarSet;
 use redress_domain::deadline::{ClockFacts, Deadlines, compute};
+use redress_domain::plan::{Policy, fan_out};
 use redress_domain::regulation::RuleTable;
 use redress_domain::rules::Rules;
-use redress_store::{BookKind, Books, FrozenClock};
-use redress_connectors::{SystemSpec, registry};
-use redress_domain::plan::{Policy, fan_out};
 use redress_domain::submission::{RawSubmission, Submission};
 use redress_domain::{Clock, ControllerId, DsrId, IdentifierType, Personal, RequestType, SystemClock};
 use redress_jobs::certificate::{PublicKey, Signer};
@@ -16,6 +15,7 @@ use redress_jobs::outbound::{self, OutboundPolicy};
 use redress_jobs::reach::Reach;
 use redress_jobs::watch::Watch;
 use redress_jobs::{Engine, WorkerOptions, Workers};
+use redress_store::{BookKind, Books, FrozenClock};
 use redress_store::{
     ControllerPolicy, DsrDetail, NewController, NewDsr, Options, Store, Submitted, SystemUpsert, Wake,
 };
@@ -284,8 +284,9 @@ pub(crate) const GRACE: Duration = Duration::from_secs(10);
 const TABLE: &str = include_str!("../../../config/regulations.toml");
 
 /// Read once: every request is dated by it.
-static RULES: std::sync::LazyLock<Rules> =
-    std::sync::LazyLock::new(|| Rules::new(RuleTable::parse(TABLE).expect("the shipped table"), CalendarSet::default()));
+static RULES: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(|| {
+    Rules::new(RuleTable::parse(TABLE).expect("the shipped table"), CalendarSet::default())
+});
 
 /// Dates of a request that is due before `due` (Unix ms), as the shipped table gives them otherwise.
 pub(crate) async fn dated(store: &Store, kind: RequestType, due: i64) -> (Deadlines, FrozenClock) {

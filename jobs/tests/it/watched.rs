@@ -161,7 +161,10 @@ async fn slack_gets_a_text_and_blocks() {
     assert_eq!(body["text"], "[redress] 2 requests of acme are overdue");
     assert_eq!(body["blocks"][0]["type"], "header");
     let section = body["blocks"][1]["text"]["text"].as_str().expect("a section");
-    assert!(section.contains("https://dsr.example.com/requests/dsr_") && section.contains("(Europe/Berlin)"), "{section}");
+    assert!(
+        section.contains("https://dsr.example.com/requests/dsr_") && section.contains("(Europe/Berlin)"),
+        "{section}"
+    );
     assert!(CANARIES.iter().all(|canary| !message.text().contains(canary)), "{}", message.text());
     assert!(message.header("webhook-signature").is_none());
 }
@@ -334,7 +337,9 @@ async fn a_sender_that_dies_at_any_point_sends_again_by_the_same_id_and_no_notic
     // A lease of no length: whoever takes over needs not wait, and deaths are not held against the message.
     loop {
         let work = async {
-            let Some(lease) = lab.store().claim_message("one", &[], 60_000).await.expect("claimed") else { return false };
+            let Some(lease) = lab.store().claim_message("one", &[], 60_000).await.expect("claimed") else {
+                return false;
+            };
             message::attempt(&lab.engine, &lease).await.expect("recorded");
             true
         };

@@ -297,7 +297,11 @@ async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell) {
         Mix::Large => vec![case(Right::Access, "bob").large(), case(Right::Deletion, "ann")],
     };
     let hold = |toml: &str| {
-        if matches!(mix, Mix::Batched | Mix::Watched) { toml.replace("\nallow =", "\npaused = true\nallow =") } else { toml.to_owned() }
+        if matches!(mix, Mix::Batched | Mix::Watched) {
+            toml.replace("\nallow =", "\npaused = true\nallow =")
+        } else {
+            toml.to_owned()
+        }
     };
     let scene = Scene::set_with(app, rows, kinds, cases, hold).await;
     let app = &scene.app;

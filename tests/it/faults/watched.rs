@@ -36,7 +36,10 @@ async fn miss_the_dates(scene: &Scene) {
         }
         deadlines["milestones"]["extension_decision_at"] = Value::Null;
         let (ms, text) = (missed.as_millisecond(), deadlines.to_string().replace('\'', "''"));
-        let sql = format!("UPDATE dsrs SET deadlines = '{text}', due_before = {ms}, watch_at = 1 WHERE id = '{}' RETURNING id", row[0]);
+        let sql = format!(
+            "UPDATE dsrs SET deadlines = '{text}', due_before = {ms}, watch_at = 1 WHERE id = '{}' RETURNING id",
+            row[0]
+        );
         scene.rows.query(&sql).await;
     }
 }

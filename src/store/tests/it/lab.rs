@@ -401,8 +401,9 @@ pub(crate) fn attention() -> StepResult {
 const TABLE: &str = include_str!("../../../../config/regulations.toml");
 
 /// Read once: every request is dated by it.
-static RULES: std::sync::LazyLock<Rules> =
-    std::sync::LazyLock::new(|| Rules::new(RuleTable::parse(TABLE).expect("the shipped table"), CalendarSet::default()));
+static RULES: std::sync::LazyLock<Rules> = std::sync::LazyLock::new(|| {
+    Rules::new(RuleTable::parse(TABLE).expect("the shipped table"), CalendarSet::default())
+});
 
 /// Dates of a request that is due before `due` (Unix ms), as the shipped table gives them otherwise.
 pub(crate) async fn dated(store: &Store, kind: RequestType, due: i64) -> (Deadlines, FrozenClock) {

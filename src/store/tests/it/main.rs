@@ -37,3 +37,4 @@ mod submitting;
 mod telling;
 mod tenants;
 mod watching;
+mod watching_clocks;

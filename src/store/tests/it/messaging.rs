@@ -116,7 +116,10 @@ async fn a_message_that_was_sent_gets_no_more_notices(lab: Lab) {
     lab.watched(&controller, 0, 0, 9).await;
     sweep(&lab).await;
     assert_eq!(lab.carries(&first).await, 1);
-    lab.store.finish_message(&first, &MessageOutcome::Later { not_before: lab.now(), reached: 1 }).await.expect("recorded");
+    lab.store
+        .finish_message(&first, &MessageOutcome::Later { not_before: lab.now(), reached: 1 })
+        .await
+        .expect("recorded");
     lab.watched(&controller, 0, 0, 9).await;
     sweep(&lab).await;
     let again = lab.lease().await.expect("due");
@@ -197,7 +200,10 @@ async fn a_message_that_kills_its_sender_three_times_is_put_aside(lab: Lab) {
         assert_eq!(lab.store.expire_messages().await.expect("expired"), 1);
     }
     assert!(lab.lease().await.is_none());
-    assert_eq!(lab.store.message_counts().await.expect("counted"), [("wait".into(), 0), ("run".into(), 0), ("quarantined".into(), 1)]);
+    assert_eq!(
+        lab.store.message_counts().await.expect("counted"),
+        [("wait".into(), 0), ("run".into(), 0), ("quarantined".into(), 1)]
+    );
     let lost = lab.store.messages_lost(0).await.expect("read");
     assert_eq!(lost, [("hook".to_owned(), "quarantined".to_owned(), 1)]);
 }
@@ -220,7 +226,9 @@ async fn a_route_that_does_not_answer_waits_with_all_its_messages_and_others_go_
             done += 1;
         }
         // A route that is busy is passed over.
-        if let Some(other) = lab.store.claim_message("one", std::slice::from_ref(&lease.route_id), 60_000).await.expect("claimed") {
+        if let Some(other) =
+            lab.store.claim_message("one", std::slice::from_ref(&lease.route_id), 60_000).await.expect("claimed")
+        {
             assert_ne!(other.route_id, lease.route_id);
             lab.store.hand_back_messages("one").await.expect("handed back");
         }
@@ -257,7 +265,10 @@ async fn routes_are_what_the_file_says(lab: Lab) {
     assert!(apply(&[hook(), mail()]).await.is_empty());
     let mut changed = hook();
     changed.target.url = Some(Personal::from("https://elsewhere.example/x"));
-    assert_eq!(apply(&[changed.clone()]).await, [("hook".into(), RouteChange::Changed), ("mail".into(), RouteChange::Removed)]);
+    assert_eq!(
+        apply(&[changed.clone()]).await,
+        [("hook".into(), RouteChange::Changed), ("mail".into(), RouteChange::Removed)]
+    );
     assert!(apply(&[changed.clone()]).await.is_empty());
     // One that comes back is a new one.
     assert_eq!(apply(&[changed, mail()]).await, [("mail".into(), RouteChange::Added)]);
@@ -302,10 +313,11 @@ async fn addresses_and_secret_urls_are_sealed(lab: Lab) {
         assert_eq!(target.secret.is_some(), own);
         assert!(!format!("{route:?} {target:?}").contains("canary"));
     }
-    let sealed = if lab.store.dialect() == redress_store::Dialect::Sqlite { "hex(target)" } else { "encode(target, 'hex')" };
-    let needle: String = "canary".bytes().map(|b| format!("{b:02x}")).collect();
+    let sealed =
+        if lab.store.dialect() == redress_store::Dialect::Sqlite { "hex(target)" } else { "encode(target, 'hex')" };
+    let needle = "63616e617279"; // "canary"
     for text in lab.query(&format!("SELECT {sealed} FROM notify_routes")).await {
-        assert!(text.len() > 100 && !text.to_lowercase().contains(&needle));
+        assert!(text.len() > 100 && !text.to_lowercase().contains(needle));
     }
     let clear = lab.query("SELECT id || COALESCE(controllers, '') || name || role || channel || COALESCE(kinds, '') || delivery || timezone FROM notify_routes").await;
     assert!(!clear.concat().contains("canary"));

@@ -136,14 +136,18 @@ impl Ledger {
 /// Every case is a copy of one row.
 async fn insert(lab: &Lab, template: &str, controllers: &[String; 2], cases: &[Case]) {
     for chunk in cases.chunks(250) {
-        let mut sql = String::new();
+        let mut sql = Vec::new();
         for case in chunk {
-            sql += &format!(
-                "INSERT INTO dsrs (id, controller_id, kind, stage, status, instruction_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, has_callback, watch_at) SELECT '{}', '{}', kind, stage, status, instruction_received_at, '{}', {}, policy, out_of_scope, identifier_types, 0, {} FROM dsrs WHERE id = '{template}';\n",
-                case.id, controllers[case.zone], deadlines(&case.term), case.term.overdue, lab.now(),
-            );
+            sql.push(format!(
+                "INSERT INTO dsrs (id, controller_id, kind, stage, status, instruction_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, has_callback, watch_at) SELECT '{}', '{}', kind, stage, status, instruction_received_at, '{}', {}, policy, out_of_scope, identifier_types, 0, {} FROM dsrs WHERE id = '{template}';",
+                case.id,
+                controllers[case.zone],
+                deadlines(&case.term),
+                case.term.overdue,
+                lab.now(),
+            ));
         }
-        lab.sql(&format!("BEGIN; {sql} COMMIT;")).await.expect("inserted");
+        lab.sql(&format!("BEGIN; {} COMMIT;", sql.concat())).await.expect("inserted");
     }
 }
 
@@ -156,34 +160,43 @@ fn a_case(n: usize, dice: &mut Dice) -> Case {
         (on, term(due.saturating_add((7 + dice.below(30)).days()), zone, false))
     });
     let closed_on = (dice.below(4) == 0).then(|| dice.below(DAYS));
-    Case { id: format!("dsr_{n:026}"), zone, term: term(due, zone, extendable), extended_on, closed_on, closed_at: None }
+    Case {
+        id: format!("dsr_{n:026}"),
+        zone,
+        term: term(due, zone, extendable),
+        extended_on,
+        closed_on,
+        closed_at: None,
+    }
 }
 
 /// What happens to requests during a day, in the rows and in the ledger's mind.
 async fn a_day_passes(lab: &Lab, cases: &mut [Case], day: i64) {
     let now = lab.now();
-    let mut sql = String::new();
+    let mut sql = Vec::new();
     for case in cases.iter_mut().filter(|case| case.closed_at.is_none()) {
         if let Some((on, extended)) = case.extended_on
             && on == day
             && now < case.term.overdue
         {
             case.term = extended;
-            sql += &format!(
-                "UPDATE dsrs SET deadlines = '{}', due_before = {}, watch_at = {now} WHERE id = '{}';\n",
-                deadlines(&extended), extended.overdue, case.id
-            );
+            sql.push(format!(
+                "UPDATE dsrs SET deadlines = '{}', due_before = {}, watch_at = {now} WHERE id = '{}';",
+                deadlines(&extended),
+                extended.overdue,
+                case.id
+            ));
         }
         if case.closed_on == Some(day) {
             case.closed_at = Some(now);
-            sql += &format!(
-                "UPDATE dsrs SET stage = 'completed', closed_at = {now}, watch_at = CASE WHEN watch_at <= {now} THEN watch_at ELSE NULL END WHERE id = '{}';\n",
+            sql.push(format!(
+                "UPDATE dsrs SET stage = 'completed', closed_at = {now}, watch_at = CASE WHEN watch_at <= {now} THEN watch_at ELSE NULL END WHERE id = '{}';",
                 case.id
-            );
+            ));
         }
     }
     if !sql.is_empty() {
-        lab.sql(&format!("BEGIN; {sql} COMMIT;")).await.expect("happened");
+        lab.sql(&format!("BEGIN; {} COMMIT;", sql.concat())).await.expect("happened");
     }
 }
 
@@ -216,9 +229,11 @@ async fn sixty_days(lab: Lab, requests: usize) {
     let mut dice = Dice(20_280_229);
     let mut cases: Vec<Case> = (0..requests).map(|n| a_case(n, &mut dice)).collect();
     insert(&lab, &template, &[berlin.to_string(), york.to_string()], &cases).await;
-    lab.sql(&format!("DELETE FROM steps WHERE dsr_id = '{template}'; UPDATE dsrs SET watch_at = NULL WHERE id = '{template}'"))
-        .await
-        .expect("gone");
+    lab.sql(&format!(
+        "DELETE FROM steps WHERE dsr_id = '{template}'; UPDATE dsrs SET watch_at = NULL WHERE id = '{template}'"
+    ))
+    .await
+    .expect("gone");
 
     let (mut ledger, mut sent) = (Ledger::default(), BTreeMap::new());
     for day in 0..DAYS {

@@ -122,7 +122,10 @@ async fn a_request_that_ended_in_time_is_not_told(lab: Lab) {
     let (one, two) = (lab.watched(&controller, 1, 2, 3).await, lab.watched(&controller, 1, 5, 9).await);
     sweep(&lab).await;
     lab.store.decide(&controller, &one, Decision::Withdraw, "key").await.expect("withdrawn");
-    assert_eq!(lab.query(&format!("SELECT watch_at FROM dsrs WHERE id = '{one}' AND watch_at IS NOT NULL")).await.len(), 0);
+    assert_eq!(
+        lab.query(&format!("SELECT watch_at FROM dsrs WHERE id = '{one}' AND watch_at IS NOT NULL")).await.len(),
+        0
+    );
     // At risk when it ended, which nobody had seen: recorded, not told.
     lab.travel(DAY + 1);
     lab.store.decide(&controller, &two, Decision::Withdraw, "key").await.expect("withdrawn");
@@ -204,7 +207,8 @@ async fn a_system_that_only_fails_is_silent_after_three_business_days_and_told_o
         assert_eq!(silent().await, i64::from(days >= 4), "day {days}");
         lab.travel(DAY);
     }
-    let data = lab.query(&format!("SELECT data FROM notices WHERE dsr_id = '{id}' AND kind = 'connector_silent'")).await;
+    let data =
+        lab.query(&format!("SELECT data FROM notices WHERE dsr_id = '{id}' AND kind = 'connector_silent'")).await;
     assert!(data[0].contains("\"system\":\"crm\""), "{data:?}");
 }
 
@@ -232,7 +236,9 @@ async fn a_system_that_answers_again_is_not_silent(lab: Lab) {
 async fn a_row_that_cannot_be_read_holds_up_no_other(lab: Lab) {
     let controller = lab.controller("acme").await;
     let (broken, sound) = (lab.watched(&controller, 1, 2, 3).await, lab.watched(&controller, 1, 2, 3).await);
-    lab.sql(&format!("UPDATE dsrs SET deadlines = 'nonsense', watch_at = 1 WHERE id = '{broken}'")).await.expect("broken");
+    lab.sql(&format!("UPDATE dsrs SET deadlines = 'nonsense', watch_at = 1 WHERE id = '{broken}'"))
+        .await
+        .expect("broken");
     lab.travel(3 * DAY);
     sweep(&lab).await;
     assert_eq!(lab.noticed(&sound).await.len(), 3);
@@ -347,9 +353,7 @@ async fn a_sweep_that_dies_at_any_point_is_made_good_by_the_next(lab: Lab) {
         // Each death is at a later point than the one before, until a whole day is swept without one.
         let mut point = 1;
         loop {
-            let work = async {
-                while lab.store.watch_due(&Weekdays, options).await.expect("swept").looked > 0 {}
-            };
+            let work = async { while lab.store.watch_due(&Weekdays, options).await.expect("swept").looked > 0 {} };
             match (DropAt { inner: Box::pin(work), left: point }).await {
                 Some(()) => break,
                 None => deaths += 1,
