@@ -144,9 +144,8 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Migrate => operator::migrate(settings()?).await,
         Command::Doctor => operator::doctor(settings()?).await,
         Command::Config(ConfigCommand::Check) => {
-            let rules = RulesInUse::load(&settings()?)?;
+            RulesInUse::load(&settings()?)?;
             println!("the configuration is valid");
-            println!("regulations {}, holiday calendars {}", rules.rules.table.version, rules.rules.calendars.version);
             Ok(())
         }
         Command::Controller(command) => command.run(settings()?).await,

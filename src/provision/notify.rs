@@ -1,5 +1,8 @@
 //! A route's definition is whom notices are told, how, and of what: `[[notify]]` in a controller's file, or in the operator's own.
 
+#[cfg(test)]
+mod tests;
+
 use super::reader::Reader;
 use super::system::{Origin, read_secret};
 use crate::config::document::join;

@@ -5,23 +5,26 @@
 //! a sweep that dies, runs twice or beside another one tells nothing twice and forgets nothing: what was not committed is
 //! found again by the same columns.
 
-use crate::clock::{Books, ClockColumns, FrozenClock};
-use crate::db::{Arg, Row, Tx, args};
+mod request;
+mod silence;
+
+pub(crate) use request::Home;
+
+use crate::clock::{Books, ClockColumns};
+use crate::db::{Tx, args};
 use crate::events::{Events, NewEvent};
 use crate::messages::Tell;
 use crate::work::places;
 use crate::{Error, Store, crash_point};
-use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use redress_domain::deadline::{Band, ClockState, Deadlines, Milestones, compute};
-use redress_domain::notice::{DueNotice, NoticeKind, Occasion};
+use redress_domain::deadline::{Band, ClockState, Deadlines, compute};
+use redress_domain::notice::{DueNotice, NoticeKind};
 use redress_domain::rules::Rules;
-use redress_domain::watch::{Seen, WAITING_REMINDERS, Waiting, Watched, look};
+use redress_domain::watch::{Watched, look};
 use redress_domain::{ControllerId, DsrId, NoticeId};
-use serde::Deserialize;
+use request::{COLUMNS, Locked, paused_clock, read};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 /// Where somebody is, as far as their working days depend on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,12 +35,6 @@ pub struct WatchPlace {
     pub timezone: String,
     /// What was agreed with the controller, as it is stored.
     pub terms: Option<String>,
-}
-
-/// A controller as the watch knows it.
-pub(crate) struct Home {
-    pub(crate) name: String,
-    pub(crate) place: Arc<WatchPlace>,
 }
 
 /// Answers what only the rules know. It must not take long: a transaction is open meanwhile.
@@ -91,22 +88,6 @@ const UNREADABLE_AGAIN_MS: i64 = 3_600_000;
 /// The least that a system is silent before anybody asks the calendar (ms): no two business days are closer.
 pub(crate) const SILENCE_MIN_MS: i64 = 86_400_000;
 
-const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "dsrs", column };
-
-/// What the watch reads of the stored deadlines.
-#[derive(Deserialize)]
-struct Dates {
-    effective: Effective,
-    #[serde(default)]
-    milestones: Option<Milestones>,
-}
-
-#[derive(Deserialize)]
-struct Effective {
-    #[serde(default)]
-    due_on: Option<Date>,
-}
-
 /// An open pause counts if the date is another one should it last so long: weekends and holidays can hide less.
 const PAUSE_SHOWS_AFTER: SignedDuration = SignedDuration::from_hours(24 * 14);
 
@@ -133,108 +114,6 @@ pub(crate) fn first_look(deadlines: &Deadlines, now: i64) -> i64 {
     }
 }
 
-/// A request as the watch sees it, locked.
-struct Locked {
-    dsr_id: DsrId,
-    controller_id: ControllerId,
-    place: Arc<WatchPlace>,
-    kind: String,
-    regulation: Option<String>,
-    milestones: Milestones,
-    due_on: Option<Date>,
-    due_before: i64,
-    statutory_due_before: Option<i64>,
-    /// What the dates of a paused clock follow from.
-    paused: Option<FrozenClock>,
-    moving: bool,
-    waiting_since: Option<i64>,
-    attention_since: Option<i64>,
-    forecast_late_since: Option<i64>,
-    band: Band,
-    closed_at: Option<i64>,
-}
-
-fn read(row: &Row, homes: &BTreeMap<String, Home>) -> Result<Locked, Error> {
-    let controller = row.text("controller_id")?;
-    let place = homes.get(&controller).ok_or(INCONSISTENT("controller_id"))?.place.clone();
-    let dates: Dates = serde_json::from_str(&row.text("deadlines")?).map_err(|_| INCONSISTENT("deadlines"))?;
-    let due_before = row.int("due_before")?;
-    let closed_at = row.opt_int("closed_at")?;
-    let forecast_late = row.int("forecast_late")? != 0;
-    Ok(Locked {
-        dsr_id: DsrId::parse(&row.text("id")?).map_err(|_| INCONSISTENT("id"))?,
-        controller_id: ControllerId::parse(&controller).map_err(|_| INCONSISTENT("controller_id"))?,
-        place,
-        kind: row.text("kind")?,
-        regulation: row.opt_text("regulation")?,
-        // Requests from before there were milestones have only a due date.
-        milestones: dates.milestones.unwrap_or(Milestones {
-            at_risk_at: instant(due_before),
-            critical_at: instant(due_before),
-            overdue_at: instant(due_before),
-            extension_decision_at: None,
-            acknowledgement_warning_at: None,
-        }),
-        due_on: dates.effective.due_on,
-        due_before,
-        statutory_due_before: row.opt_int("statutory_due_before")?,
-        paused: if closed_at.is_none() { paused_clock(row)? } else { None },
-        moving: false,
-        waiting_since: row.opt_int("waiting_since")?,
-        attention_since: row.opt_int("attention_since")?,
-        forecast_late_since: row.opt_int("forecast_at")?.filter(|_| forecast_late),
-        band: Band::parse(&row.text("band")?).ok_or(INCONSISTENT("band"))?,
-        closed_at,
-    })
-}
-
-/// The clock of a request that does not run.
-fn paused_clock(row: &Row) -> Result<Option<FrozenClock>, Error> {
-    if row.text("clock_state")? == ClockState::Running.as_str() {
-        return Ok(None);
-    }
-    let clock = row.opt_text("clock")?;
-    clock.map(|text| serde_json::from_str(&text)).transpose().map_err(|_| INCONSISTENT("clock"))
-}
-
-impl Locked {
-    fn look(&self, lookout: &dyn Lookout, now: i64) -> Seen {
-        let waiting = self.waiting_since.map(|since| {
-            let since = instant(since);
-            let at = |days: u8| lookout.business_days_after(&self.place, since, days);
-            Waiting { since, reminders: WAITING_REMINDERS.iter().map(|days| (*days, at(*days))).collect() }
-        });
-        let watched = Watched {
-            milestones: self.milestones,
-            moving: self.moving,
-            band: self.band,
-            waiting,
-            forecast_late_since: self.forecast_late_since.map(instant),
-            attention_since: self.attention_since.map(instant),
-            closed_at: self.closed_at.map(instant),
-        };
-        look(&watched, instant(now))
-    }
-
-    /// What a notice of this request needs to be told later, when the request may be another one.
-    fn data(&self, band: Band, notice: &DueNotice, system: Option<&str>) -> Value {
-        let mut data = json!({
-            "type": self.kind, "regulation": self.regulation, "due_on": self.due_on,
-            "due_before": self.due_before, "band": band, "endangers": notice.endangers,
-        });
-        match &notice.occasion {
-            Occasion::Waiting { since, .. } | Occasion::WaitingTooLong { since } | Occasion::Step { since, .. } => {
-                data["since"] = json!(since.as_millisecond());
-            }
-            Occasion::Due(_) | Occasion::Since(_) => {}
-        }
-        if let Some(system) = system {
-            data["system"] = json!(system);
-        }
-        data
-    }
-}
-
 /// A notice about to be recorded.
 struct Candidate {
     id: NoticeId,
@@ -244,8 +123,6 @@ struct Candidate {
     notice: DueNotice,
     data: Value,
 }
-
-const COLUMNS: &str = "id, controller_id, kind, regulation, deadlines, due_before, statutory_due_before, clock, clock_state, waiting_since, attention_since, band, forecast_late, forecast_at, closed_at";
 
 impl Store {
     /// Looks at every request and step whose instant has come, at most so many of each in one transaction. Without any it
@@ -376,113 +253,6 @@ impl Store {
         tx.exec("-- steps_moved\nUPDATE steps SET due_at = due_at + $2 WHERE dsr_id = $1", args![id, moved])
             .await
             .map(drop)
-    }
-
-    /// Systems that have only failed for days are told once for each step that waits for them.
-    async fn watch_silence(&self, lookout: &dyn Lookout, options: SweepOptions, now: i64) -> Result<Swept, Error> {
-        let due = self
-            .db
-            .rows(
-                "-- silence_peek\nSELECT id, dsr_id FROM steps WHERE silent_watch_at <= $1 ORDER BY silent_watch_at LIMIT $2",
-                args![now, options.limit],
-            )
-            .await?;
-        let dsr_ids: BTreeSet<String> = due.iter().map(|row| row.text("dsr_id")).collect::<Result<_, _>>()?;
-        if dsr_ids.is_empty() {
-            return Ok(Swept::default());
-        }
-        let mut tx = self.db.begin("watch silence").await?;
-        // Requests before steps, as everywhere.
-        let rows = tx
-            .rows(
-                &format!(
-                    "-- watch_silent\nSELECT {COLUMNS} FROM dsrs WHERE id IN ({}) ORDER BY id {{for_update}}",
-                    places(1, dsr_ids.len())
-                ),
-                dsr_ids.iter().map(Arg::from).collect(),
-            )
-            .await?;
-        let homes = self.watch_homes(&mut tx, &rows).await?;
-        let mut requests = BTreeMap::new();
-        for row in &rows {
-            if let Ok(locked) = read(row, &homes) {
-                requests.insert(row.text("id")?, locked);
-            }
-        }
-        let mut arguments = args![now];
-        for row in &due {
-            arguments.push(row.text("id")?.into());
-        }
-        let steps = tx
-            .rows(
-                &format!("-- silent_steps\nSELECT st.id, st.dsr_id, st.silent_since, COALESCE(sy.name, '') AS system FROM steps st LEFT JOIN systems sy ON sy.id = st.system_id WHERE st.silent_watch_at <= $1 AND st.id IN ({})", places(2, due.len())),
-                arguments,
-            )
-            .await?;
-        let mut candidates = Vec::new();
-        let (mut values, mut seen_args) = (Vec::new(), Vec::new());
-        for step in &steps {
-            let again = match (requests.get(&step.text("dsr_id")?), step.opt_int("silent_since")?) {
-                (None, _) => Some(now + UNREADABLE_AGAIN_MS),
-                (Some(request), Some(since)) if request.closed_at.is_none() => {
-                    let silent_at = lookout.silent_at(&request.place, instant(since));
-                    if silent_at <= instant(now) {
-                        let notice = DueNotice {
-                            kind: NoticeKind::ConnectorSilent,
-                            occasion: Occasion::Step { step: step.text("id")?, since: instant(since) },
-                            due_at: silent_at,
-                            superseded: false,
-                            endangers: request.band > Band::OnTrack || request.forecast_late_since.is_some(),
-                        };
-                        candidates.push(self.candidate(request, request.band, notice, Some(&step.text("system")?))?);
-                        None
-                    } else {
-                        Some(silent_at.as_millisecond())
-                    }
-                }
-                // It answered meanwhile, or its request ended.
-                _ => None,
-            };
-            values.push(format!("({})", places(seen_args.len() + 1, 2)));
-            seen_args.extend(args![step.text("id")?, again]);
-        }
-        let mut swept = self.tell(&mut tx, lookout, options, candidates, &homes, now).await?;
-        swept.looked = steps.len();
-        if !steps.is_empty() {
-            tx.exec(
-                &format!("-- silence_watched\nUPDATE steps SET silent_watch_at = v.column2 FROM (VALUES {}) AS v WHERE steps.id = v.column1", values.join(", ")),
-                seen_args,
-            )
-            .await?;
-        }
-        self.commit(tx).await?;
-        Ok(swept)
-    }
-
-    async fn watch_homes(&self, tx: &mut Tx, rows: &[Row]) -> Result<BTreeMap<String, Home>, Error> {
-        let ids: BTreeSet<String> = rows.iter().map(|row| row.text("controller_id")).collect::<Result<_, _>>()?;
-        let mut found = BTreeMap::new();
-        if ids.is_empty() {
-            return Ok(found);
-        }
-        let rows = tx
-            .rows(
-                &format!(
-                    "-- watch_homes\nSELECT id, name, country, timezone, terms FROM controllers WHERE id IN ({})",
-                    places(1, ids.len())
-                ),
-                ids.iter().map(Arg::from).collect(),
-            )
-            .await?;
-        for row in rows {
-            let place = WatchPlace {
-                country: row.opt_text("country")?,
-                timezone: row.text("timezone")?,
-                terms: row.opt_text("terms")?,
-            };
-            found.insert(row.text("id")?, Home { name: row.text("name")?, place: Arc::new(place) });
-        }
-        Ok(found)
     }
 
     fn candidate(
