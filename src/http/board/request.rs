@@ -178,6 +178,9 @@ fn data(data: &Value, steps: &[StepRow]) -> String {
     };
     let words = |value: &Value| match value {
         Value::Array(items) => items.iter().map(word).collect::<Vec<_>>().join(", "),
+        Value::Object(change) if change.contains_key("before") && change.contains_key("after") => {
+            format!("{} → {}", word(&change["before"]), word(&change["after"]))
+        }
         one => word(one),
     };
     let known = ["step", "stage", "state", "due_before"];
