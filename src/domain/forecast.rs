@@ -3,7 +3,7 @@
 //! It is exact as far as what it rests on is: the queue is that of the moment, the pace is what the system did while it had work
 //! ([`pace`]), a vendor that takes days is believed to take all of them, and what a person has to decide is taken to be decided
 //! now. A request that comes later with an earlier due date goes first, and moves the forecasts of those behind it.
-//! What waits for a person has no end that could be known: then [`Forecast::act_by`] says until when they can still decide.
+//! What waits for a person has no end that could be known: then [`Foreseen::act_by`] says until when they can still decide.
 
 pub mod pace;
 pub mod queue;
