@@ -145,6 +145,9 @@ macro_rules! bind_all {
     }};
 }
 
+/// After so long without a statement PostgreSQL ends a transaction of ours: less than a lease.
+const IDLE_SECONDS: u32 = 10;
+
 impl Db {
     pub(crate) async fn connect(url: &str, max_connections: u32, timeout: Duration) -> Result<Self, Error> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -152,6 +155,14 @@ impl Db {
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
                 .acquire_timeout(timeout)
+                // A process that is frozen in the middle of a transaction must not keep its rows from the others. None of ours
+                // waits for anything else in between. A statement, because poolers refuse it as a parameter of the start.
+                .after_connect(|connection, _| {
+                    Box::pin(async move {
+                        let sql = format!("SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'");
+                        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+                    })
+                })
                 .connect_with(options)
                 .await?;
             return Ok(Db::Postgres(pool));
