@@ -22,7 +22,7 @@ pub(crate) use clock::day_start;
 
 use crate::RequestType;
 use crate::calendar::WorkingDays;
-use crate::regulation::{Choice, ChoiceError, ChosenBy, Extension, PauseKind, Period, Regulation, Rule};
+use crate::regulation::{Choice, ChoiceError, ChosenBy, Extension, PauseKind, Regulation, Rule};
 use crate::rules::{Place, Rules};
 use crate::words::spelled;
 use jiff::Timestamp;
@@ -483,11 +483,6 @@ fn law<'a>(
     // A clock that starts with what was awaited has run since that day only.
     let started_at = day_start(dates.started_on, &zone)?.max(started_at);
     Ok(Some(Law { regulation, rule, zone, days, started_at, assumed, in_force, dates }))
-}
-
-/// A period in the words of a sentence, for those who have only the period.
-pub(crate) fn in_words(period: Period) -> String {
-    period.to_string()
 }
 
 #[cfg(test)]

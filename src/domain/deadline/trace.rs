@@ -1,7 +1,7 @@
 //! A trace says in sentences why the dates are what they are, each with the article it rests on.
 
 use super::clock::{ClockDates, ClockInput, date_in, is_clamped};
-use super::{ClockState, EffectiveDue, in_words};
+use super::{ClockState, EffectiveDue};
 use crate::regulation::{ChosenBy, ClockStart, Extension, PauseKind, PauseMode, Roll, Rule, Unit};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -59,11 +59,7 @@ impl Trace {
         self.extension(basis, input, dates);
         self.count(basis, input, dates);
         if let (Some(ack), Some(by)) = (input.rule.ack, dates.acknowledge_by) {
-            self.say(format!(
-                "Receipt must be acknowledged within {}, by {}, under {basis}.",
-                in_words(ack),
-                spoken(by)
-            ));
+            self.say(format!("Receipt must be acknowledged within {}, by {}, under {basis}.", ack, spoken(by)));
         }
         if input.rule.is_policy_target() {
             let id = &input.rule.id;
@@ -146,8 +142,7 @@ impl Trace {
                 spoken(by)
             ),
             (Some(Extension::Fixed { by, .. }), _) => format!(
-                "Extended by {}, counted from the start of the clock: the person was told on {told_on}, in time, under {basis}.",
-                in_words(by)
+                "Extended by {by}, counted from the start of the clock: the person was told on {told_on}, in time, under {basis}."
             ),
             (Some(Extension::OpenEnded), _) if notice.until != Some(dates.due_on) => {
                 format!("The notice of {told_on} came in time, but names no later date: that of the rule stays.")
@@ -162,7 +157,7 @@ impl Trace {
         let rule = input.rule;
         let extended = dates.extension_valid == Some(true);
         let more = match rule.extension {
-            Some(Extension::Fixed { by, .. }) if extended => format!(" and {}", in_words(by)),
+            Some(Extension::Fixed { by, .. }) if extended => format!(" and {by}"),
             _ => String::new(),
         };
         let until = input.extension.and_then(|notice| notice.until);
@@ -181,7 +176,7 @@ impl Trace {
             let working = if rule.due.unit() == Unit::BusinessDays { self.working(input) } else { String::new() };
             self.say(format!(
                 "{}{more} after it{working}{waited} is {}{clamped}, under {basis}.",
-                in_words(rule.due),
+                rule.due,
                 spoken(dates.nominal_on)
             ));
         }

@@ -180,7 +180,7 @@ fn a_calendar_walks_rolls_and_counts_by_its_own_days() {
     );
     assert_eq!(calendar.roll(friday, Roll::None), Ok(friday));
     assert_eq!(calendar.roll(saturday_made_up, Roll::NextWorkingDay), Ok(saturday_made_up));
-    let month = Period::new(1, crate::regulation::Unit::CalendarMonths).expect("one");
+    let month = crate::regulation::Period::new(1, crate::regulation::Unit::CalendarMonths).expect("one");
     assert_eq!(
         calendar.add_without(on("2026-03-31"), month, &[on("2026-04-03"), on("2026-04-04")]),
         Ok(on("2026-05-02"))
