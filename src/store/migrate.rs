@@ -30,6 +30,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0003_clocks.sql"),
         postgres: include_str!("migrations/0003_clocks.sql"),
     },
+    Migration {
+        version: 4,
+        name: "fleet",
+        sqlite: include_str!("migrations/0004_fleet.sql"),
+        postgres: include_str!("migrations/0004_fleet.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {

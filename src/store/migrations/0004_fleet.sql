@@ -1,0 +1,26 @@
+-- What a fleet needs: fairness between controllers, pauses at three levels, a circuit breaker for each system, batches by
+-- system, and spent budgets that outlive Redis.
+
+-- A controller's share of the workers where several wait with work that is equally urgent.
+ALTER TABLE controllers ADD COLUMN weight BIGINT NOT NULL DEFAULT 1;
+-- 0: works; 1: nothing new is begun for this controller.
+ALTER TABLE controllers ADD COLUMN paused BIGINT NOT NULL DEFAULT 0;
+
+-- Most steps that its connector takes in one call.
+ALTER TABLE systems ADD COLUMN batch BIGINT NOT NULL DEFAULT 50;
+-- The circuit breaker: failures in a row of whole calls, and until when nothing is sent there (Unix ms).
+ALTER TABLE systems ADD COLUMN breaker_failures BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE systems ADD COLUMN breaker_until BIGINT;
+
+-- The ready rows of one lane and controller, most urgent first.
+CREATE INDEX steps_ready_fair ON steps(lane, controller_id, due_at, id) WHERE q = 'ready';
+DROP INDEX steps_ready_lane;
+
+-- What was spent of a budget in one of its windows: durable, so that losing Redis does not refill it.
+CREATE TABLE budgets (
+  credential TEXT NOT NULL,
+  window_ms BIGINT NOT NULL,
+  began_at BIGINT NOT NULL,
+  spent BIGINT NOT NULL,
+  PRIMARY KEY (credential, window_ms)
+);
