@@ -78,6 +78,16 @@ pub struct Lost;
 pub trait Journal: Send + Sync {
     /// Records durably that the item is about to change what `receipt` lists, and checks that we may still act.
     async fn intend(&self, key: &str, receipt: &Receipt) -> Result<(), Lost>;
+
+    /// As [`Journal::intend`] for several items at once, answered in their order: an item whose right was lost does not
+    /// keep the others from theirs.
+    async fn intend_all(&self, items: &[(&str, &Receipt)]) -> Vec<Result<(), Lost>> {
+        let mut answers = Vec::with_capacity(items.len());
+        for (key, receipt) in items {
+            answers.push(self.intend(key, receipt).await);
+        }
+        answers
+    }
 }
 
 /// Where a connector hands over what it found, one record or file at a time.
