@@ -22,6 +22,8 @@ pub struct Engine {
     pub watch: crate::watch::Watch,
     /// How long a package is handed out, unless its controller wants another time.
     pub package_expires: Duration,
+    /// The longest one call of a connector may take; its own limits are shorter.
+    pub call_limit: Duration,
     /// The version of this binary.
     pub version: &'static str,
 }

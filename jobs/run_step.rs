@@ -14,8 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// The longest one call of a connector may take; its own limits are shorter.
-const CALL_LIMIT: Duration = Duration::from_mins(15);
 /// Records are sealed together up to this size.
 const ARTIFACT_BYTES: usize = 256 * 1024;
 
@@ -127,13 +125,13 @@ async fn call(
     let sealer = Sealer::new(store, &opened);
     crash_point("step.before_call");
     let results: Vec<StepResult> = if phase == Phase::Verify {
-        let limit = tokio::time::timeout(CALL_LIMIT, connector.verify(verb, &batch)).await;
-        let verdicts = limit.unwrap_or_else(|_| batch.iter().map(|_| Verdict::Trouble(too_slow())).collect());
+        let limit = tokio::time::timeout(engine.call_limit, connector.verify(verb, &batch)).await;
+        let verdicts = limit.unwrap_or_else(|_| batch.iter().map(|_| Verdict::Trouble(too_slow(engine.call_limit))).collect());
         check_count(verdicts.len(), batch.len())?;
         crash_point("step.after_verify");
         verdicts.into_iter().zip(&opened).map(|(v, o)| outcome::verified(v, moment(store, o, connector))).collect()
     } else {
-        let limit = tokio::time::timeout(CALL_LIMIT, async {
+        let limit = tokio::time::timeout(engine.call_limit, async {
             match verb {
                 Verb::Export => connector.export(&batch, &sealer).await,
                 Verb::Rectify => connector.rectify(&batch, &sealer).await,
@@ -145,7 +143,7 @@ async fn call(
             }
         })
         .await;
-        let outcomes = limit.unwrap_or_else(|_| batch.iter().map(|_| Outcome::Trouble(too_slow())).collect());
+        let outcomes = limit.unwrap_or_else(|_| batch.iter().map(|_| Outcome::Trouble(too_slow(engine.call_limit))).collect());
         check_count(outcomes.len(), batch.len())?;
         crash_point("step.after_call");
         let mut results = Vec::with_capacity(outcomes.len());
@@ -179,8 +177,11 @@ fn check_count(got: usize, wanted: usize) -> Result<(), Error> {
     }
 }
 
-fn too_slow() -> Trouble {
-    Trouble::Retry(Problem::new("timeout", "the system took longer than fifteen minutes; it is tried again by itself"))
+fn too_slow(limit: Duration) -> Trouble {
+    Trouble::Retry(Problem::new(
+        "timeout",
+        format!("the system took longer than {} s (worker.call_limit_seconds); it is tried again by itself", limit.as_secs()),
+    ))
 }
 
 fn unsupported(verb: Verb) -> Trouble {

@@ -76,6 +76,7 @@ impl App {
             http: outbound::client(policy).context("the client for webhooks")?,
             reach: Reach::default(),
             package_expires: Duration::from_secs(days * 86_400),
+            call_limit: Duration::from_secs(config.worker.call_limit_seconds),
             version: env!("CARGO_PKG_VERSION"),
             store: store.clone(),
         });

@@ -120,6 +120,8 @@ pub struct Worker {
     pub batch: usize,
     /// How long running calls may go on after SIGTERM.
     pub shutdown_grace_seconds: u64,
+    /// The longest one call of a connector may take.
+    pub call_limit_seconds: u64,
     /// How often everything that is due is looked for anew.
     pub sweep_interval_seconds: u64,
     /// How often the fleet foresees when each open request ends.

@@ -260,6 +260,7 @@ pub(crate) async fn engine(store: Store) -> Engine {
         signer: Signer::from_seed(&seed),
         http: outbound::client(OutboundPolicy::parse(&["127.0.0.1"]).expect("a policy")).expect("a client"),
         package_expires: Duration::from_hours(24),
+        call_limit: Duration::from_mins(15),
         version: "test",
     }
 }
