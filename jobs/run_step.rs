@@ -126,7 +126,8 @@ async fn call(
     crash_point("step.before_call");
     let results: Vec<StepResult> = if phase == Phase::Verify {
         let limit = tokio::time::timeout(engine.call_limit, connector.verify(verb, &batch)).await;
-        let verdicts = limit.unwrap_or_else(|_| batch.iter().map(|_| Verdict::Trouble(too_slow(engine.call_limit))).collect());
+        let verdicts =
+            limit.unwrap_or_else(|_| batch.iter().map(|_| Verdict::Trouble(too_slow(engine.call_limit))).collect());
         check_count(verdicts.len(), batch.len())?;
         crash_point("step.after_verify");
         verdicts.into_iter().zip(&opened).map(|(v, o)| outcome::verified(v, moment(store, o, connector))).collect()
@@ -143,7 +144,8 @@ async fn call(
             }
         })
         .await;
-        let outcomes = limit.unwrap_or_else(|_| batch.iter().map(|_| Outcome::Trouble(too_slow(engine.call_limit))).collect());
+        let outcomes =
+            limit.unwrap_or_else(|_| batch.iter().map(|_| Outcome::Trouble(too_slow(engine.call_limit))).collect());
         check_count(outcomes.len(), batch.len())?;
         crash_point("step.after_call");
         let mut results = Vec::with_capacity(outcomes.len());
@@ -180,7 +182,10 @@ fn check_count(got: usize, wanted: usize) -> Result<(), Error> {
 fn too_slow(limit: Duration) -> Trouble {
     Trouble::Retry(Problem::new(
         "timeout",
-        format!("the system took longer than {} s (worker.call_limit_seconds); it is tried again by itself", limit.as_secs()),
+        format!(
+            "the system took longer than {} s (worker.call_limit_seconds); it is tried again by itself",
+            limit.as_secs()
+        ),
     ))
 }
 
