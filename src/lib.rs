@@ -6,6 +6,7 @@
 //! at the bottom `redress-domain`. ARCHITECTURE.md walks one request through the files.
 
 pub mod app;
+mod bench;
 pub mod cli;
 pub mod config;
 pub mod connected;

@@ -1,5 +1,6 @@
 //! The command line: operators set an installation up, controllers' engineers use the API from a terminal.
 
+mod bench;
 mod client;
 mod clocks;
 mod deadline;
@@ -32,6 +33,8 @@ pub struct Cli {
 enum Command {
     /// Set up sample systems, fulfil sixty requests in them, and show the board.
     Demo(demo::Demo),
+    /// Measure this installation on this machine, from outside, with the ceiling beside each figure.
+    Bench(Box<bench::Bench>),
     /// Run the service.
     Serve {
         /// What this process does.
@@ -140,6 +143,7 @@ pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         // The demonstration logs to a file of its own.
         Command::Demo(demo) => demo.run(quiet()?).await,
+        Command::Bench(bench) => bench.run(&environment).await,
         Command::Serve { role } => serve(settings()?, role).await,
         Command::Migrate => operator::migrate(settings()?).await,
         Command::Doctor => operator::doctor(settings()?).await,
