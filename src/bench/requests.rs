@@ -429,7 +429,8 @@ fn ceiling(report: &mut Report, passes: &[Pass], ceilings: &[(&str, Reached, Rea
 }
 
 fn memory(report: &mut Report, scene: &Scene) {
-    let mut table = Table::new("Memory after the run", "redress bench requests", &["process", "MB now", "MB at most", "peer"]);
+    let mut table =
+        Table::new("Memory after the run", "redress bench requests", &["process", "MB now", "MB at most", "peer"]);
     let shown = |memory: Option<(f64, f64)>| [known(memory.map(|m| m.0)), known(memory.map(|m| m.1))];
     table.row("api", shown(scene.api.memory()).into_iter().chain(["370".to_owned()]));
     for worker in &scene.workers {
@@ -445,7 +446,8 @@ fn list(report: &mut Report, pass: &Pass) {
     for (asked, whose) in pass.asked.iter().zip(["own database", "customer's database"]) {
         let Some(asked) = asked else { continue };
         let title = format!("Statements of {} on the {whose}", pass.name);
-        let mut table = Table::new(title, "redress bench requests --statements", &["statement", "per request", "µs each"]);
+        let mut table =
+            Table::new(title, "redress bench requests --statements", &["statement", "per request", "µs each"]);
         for (text, calls, ms) in asked.iter().take(25) {
             let short: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(90).collect();
             table.row(
@@ -462,7 +464,12 @@ fn judge(report: &mut Report, passes: &[Pass]) {
         let Some(pass) = passes.iter().find(|pass| pass.name == format!("{kind}, backlog")) else { continue };
         report.judge(&format!("CPU s per {kind} request, everything"), Want::AtMost(cpu), total(&pass.cpu), " s");
         report.judge(&format!("{kind} requests/s, backlog of {}", pass.n), Want::AtLeast(rate), Some(pass.rate), "/s");
-        report.judge(&format!("statements per {kind} request, own database"), Want::AtMost(8.0), pass.statements[0], "");
+        report.judge(
+            &format!("statements per {kind} request, own database"),
+            Want::AtMost(8.0),
+            pass.statements[0],
+            "",
+        );
         let name = format!("statements per {kind} request, customer's database");
         report.judge(&name, Want::AtMost(2.0), pass.statements[1], "");
     }

@@ -58,7 +58,9 @@ pub(super) fn machine(folder: &Path) -> String {
     let load = load().map_or_else(String::new, |load| format!(", load average {load}"));
     let fsync = fsync(folder).map_or_else(
         || "fsync not measured".to_owned(),
-        |(p50, p99)| format!("fsync of 4 KiB {:.2} ms (p99 {:.2} ms)", p50.as_secs_f64() * 1e3, p99.as_secs_f64() * 1e3),
+        |(p50, p99)| {
+            format!("fsync of 4 KiB {:.2} ms (p99 {:.2} ms)", p50.as_secs_f64() * 1e3, p99.as_secs_f64() * 1e3)
+        },
     );
     let model = model.unwrap_or("processor unknown").trim();
     format!("{cores} cores ({model}){memory}{load}; {fsync}")
