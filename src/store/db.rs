@@ -1,11 +1,19 @@
 //! The database is SQLite or PostgreSQL behind one small face: named transactions, positional arguments, typed columns.
 
 use crate::Error;
+use crate::sql::{Column, RowSet, json_list};
 use futures::TryStreamExt;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection as _, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction,
+};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Which database it is.
@@ -17,57 +25,16 @@ pub enum Dialect {
     Postgres,
 }
 
-impl Dialect {
-    /// The database's own clock in Unix milliseconds, as an SQL expression: leases of a fleet are measured by one clock.
-    pub(crate) const fn now_expr(self) -> &'static str {
-        match self {
-            Dialect::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-            Dialect::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
-        }
-    }
-
-    const fn blob(self) -> &'static str {
-        match self {
-            Dialect::Sqlite => "BLOB",
-            Dialect::Postgres => "BYTEA",
-        }
-    }
-
-    /// Locks the selected rows where rows are what is locked; SQLite's writer holds the whole database already. No key is
-    /// ever changed, so a row that others only refer to may be locked: without this, two inserts below one controller would
-    /// each hold what the other waits for.
-    const fn for_update(self) -> &'static str {
-        match self {
-            Dialect::Sqlite => "",
-            Dialect::Postgres => "FOR NO KEY UPDATE",
-        }
-    }
-
-    const fn skip_locked(self) -> &'static str {
-        match self {
-            Dialect::Sqlite => "",
-            Dialect::Postgres => "FOR NO KEY UPDATE SKIP LOCKED",
-        }
-    }
-
-    /// Fills the few places in which the dialects differ.
-    fn render(self, sql: &str) -> String {
-        if !sql.contains('{') {
-            return sql.to_owned();
-        }
-        sql.replace("{now}", self.now_expr())
-            .replace("{blob}", self.blob())
-            .replace("{for_update}", self.for_update())
-            .replace("{skip_locked}", self.skip_locked())
-    }
-}
-
 /// One argument of a statement.
 #[derive(Debug, Clone)]
 pub(crate) enum Arg {
     Int(Option<i64>),
     Text(Option<String>),
     Bytes(Option<Vec<u8>>),
+    /// For `{in $n}` and `{not_in $n}`.
+    Texts(Vec<String>),
+    /// For `{rows $n AS …}`; takes as many places as it has columns.
+    Rows(RowSet),
 }
 
 macro_rules! arg_from {
@@ -85,6 +52,13 @@ arg_from! {
     Vec<u8> => |v| Arg::Bytes(Some(v)),
     &[u8] => |v| Arg::Bytes(Some(v.to_vec())),
     Option<Vec<u8>> => |v| Arg::Bytes(v),
+    Vec<String> => |v| Arg::Texts(v),
+    RowSet => |v| Arg::Rows(v),
+}
+
+/// The ids of a list argument.
+pub(crate) fn texts<T: AsRef<str>>(ids: impl IntoIterator<Item = T>) -> Vec<String> {
+    ids.into_iter().map(|id| id.as_ref().to_owned()).collect()
 }
 
 /// The arguments of a statement, in the order of `$1`, `$2`, …
@@ -122,7 +96,14 @@ impl Row {
 
 /// Connections to the database.
 #[derive(Debug, Clone)]
-pub(crate) enum Db {
+pub(crate) struct Db {
+    pools: Pools,
+    /// How many statements were sent, `BEGIN` and `COMMIT` included.
+    statements: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Clone)]
+enum Pools {
     /// One writer, so that our own tasks queue instead of colliding, and several readers.
     Sqlite {
         writer: SqlitePool,
@@ -131,42 +112,85 @@ pub(crate) enum Db {
     Postgres(PgPool),
 }
 
-macro_rules! bind_all {
-    ($query:expr, $args:expr) => {{
-        let mut query = $query;
-        for arg in $args {
-            query = match arg {
-                Arg::Int(v) => query.bind(v),
-                Arg::Text(v) => query.bind(v),
-                Arg::Bytes(v) => query.bind(v),
-            };
-        }
-        query
-    }};
+type SqliteQuery = Query<'static, Sqlite, SqliteArguments>;
+type PgQuery = Query<'static, Postgres, PgArguments>;
+
+fn sqlite_query(sql: Arc<str>, args: Vec<Arg>) -> SqliteQuery {
+    args.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, arg| match arg {
+        Arg::Int(v) => query.bind(v),
+        Arg::Text(v) => query.bind(v),
+        Arg::Bytes(v) => query.bind(v),
+        Arg::Texts(all) => query.bind(json_list(&all)),
+        Arg::Rows(rows) => (1..rows.width()).fold(query.bind(rows.json()), |query, _| query.bind(None::<i64>)),
+    })
 }
+
+fn pg_query(sql: Arc<str>, args: Vec<Arg>) -> PgQuery {
+    args.into_iter().fold(sqlx::query(AssertSqlSafe(sql)), |query, arg| match arg {
+        Arg::Int(v) => query.bind(v),
+        Arg::Text(v) => query.bind(v),
+        Arg::Bytes(v) => query.bind(v),
+        Arg::Texts(all) => query.bind(all),
+        Arg::Rows(rows) => rows.columns().into_iter().fold(query, |query, column| match column {
+            Column::Ints(all) => query.bind(all),
+            Column::Texts(all) => query.bind(all),
+            Column::Bytes(all) => query.bind(all),
+        }),
+    })
+}
+
+/// More than there are statements.
+const STATEMENTS_KEPT: usize = 400;
+/// A connection that was idle for longer is asked whether it still lives before it is used.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// After so long without a statement PostgreSQL ends a transaction of ours: less than a lease.
 const IDLE_SECONDS: u32 = 10;
 
 impl Db {
     pub(crate) async fn connect(url: &str, max_connections: u32, timeout: Duration) -> Result<Self, Error> {
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options = PgConnectOptions::from_str(url)?.application_name("redress").disable_statement_logging();
-            let pool = PgPoolOptions::new()
-                .max_connections(max_connections)
-                .acquire_timeout(timeout)
-                // A process that is frozen in the middle of a transaction must not keep its rows from the others. None of ours
-                // waits for anything else in between. A statement, because poolers refuse it as a parameter of the start.
-                .after_connect(|connection, _| {
-                    Box::pin(async move {
-                        let sql = format!("SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'");
-                        sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
-                    })
+        let pools = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Self::postgres(url, max_connections, timeout).await?
+        } else {
+            Self::sqlite(url, max_connections, timeout).await?
+        };
+        Ok(Self { pools, statements: Arc::default() })
+    }
+
+    async fn postgres(url: &str, max_connections: u32, timeout: Duration) -> Result<Pools, Error> {
+        let options = PgConnectOptions::from_str(url)?
+            .application_name("redress")
+            .statement_cache_capacity(STATEMENTS_KEPT)
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
                 })
-                .connect_with(options)
-                .await?;
-            return Ok(Db::Postgres(pool));
-        }
+            })
+            // A process that is frozen in the middle of a transaction must not keep its rows from the others. None of ours
+            // waits for anything else in between. Statements, because poolers refuse these as parameters of the start. A plan
+            // is made for the arguments at hand: one that was kept from when the table was empty would read all of it.
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    let sql = format!(
+                        "SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET plan_cache_mode = force_custom_plan"
+                    );
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await.map(drop)
+                })
+            })
+            .connect_with(options)
+            .await?;
+        Ok(Pools::Postgres(pool))
+    }
+
+    async fn sqlite(url: &str, max_connections: u32, timeout: Duration) -> Result<Pools, Error> {
         // Every connection gets the same guarantees: WAL, a real fsync at commit, checked references, patience.
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
@@ -177,46 +201,59 @@ impl Db {
             .pragma("cache_size", "-8000")
             // What is purged is overwritten in the file, not only unlinked.
             .pragma("secure_delete", "ON")
+            .statement_cache_capacity(STATEMENTS_KEPT)
+            .row_buffer_size(1_000)
             .disable_statement_logging();
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_mins(1))
+            .test_before_acquire(false)
             .connect_with(options.clone())
             .await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(max_connections.clamp(1, 4))
             .acquire_timeout(timeout)
+            .test_before_acquire(false)
             .connect_with(options)
             .await?;
-        Ok(Db::Sqlite { writer, readers })
+        Ok(Pools::Sqlite { writer, readers })
     }
 
     pub(crate) const fn dialect(&self) -> Dialect {
-        match self {
-            Db::Sqlite { .. } => Dialect::Sqlite,
-            Db::Postgres(_) => Dialect::Postgres,
+        match self.pools {
+            Pools::Sqlite { .. } => Dialect::Sqlite,
+            Pools::Postgres(_) => Dialect::Postgres,
         }
+    }
+
+    /// How many statements were sent so far, `BEGIN` and `COMMIT` included.
+    pub(crate) fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    fn count(&self) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Begins a transaction that writes. Dropping it undoes it.
     pub(crate) async fn begin(&self, name: &'static str) -> Result<Tx, Error> {
-        let inner = match self {
-            Db::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Db::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+        self.count();
+        let inner = match &self.pools {
+            Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
         };
-        Ok(Tx { inner, name, wakes: Vec::new() })
+        Ok(Tx { inner, name, wakes: Vec::new(), statements: self.statements.clone() })
     }
 
     /// Reads rows outside a transaction.
     pub(crate) async fn rows(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, Error> {
-        let sql = AssertSqlSafe(self.dialect().render(sql));
-        Ok(match self {
-            Db::Sqlite { readers, .. } => {
-                bind_all!(sqlx::query(sql), args).fetch(readers).map_ok(Row::Sqlite).try_collect().await?
+        self.count();
+        let sql = self.dialect().render(sql);
+        Ok(match &self.pools {
+            Pools::Sqlite { readers, .. } => {
+                sqlite_query(sql, args).fetch(readers).map_ok(Row::Sqlite).try_collect().await?
             }
-            Db::Postgres(pool) => {
-                bind_all!(sqlx::query(sql), args).fetch(pool).map_ok(Row::Postgres).try_collect().await?
-            }
+            Pools::Postgres(pool) => pg_query(sql, args).fetch(pool).map_ok(Row::Postgres).try_collect().await?,
         })
     }
 
@@ -224,21 +261,34 @@ impl Db {
         Ok(self.rows(sql, args).await?.into_iter().next())
     }
 
+    /// Runs one statement that writes and is a transaction by itself; returns what it returns.
+    #[expect(dead_code, reason = "for whoever has a single statement to write")]
+    pub(crate) async fn write(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, Error> {
+        self.count();
+        let sql = self.dialect().render(sql);
+        Ok(match &self.pools {
+            Pools::Sqlite { writer, .. } => {
+                sqlite_query(sql, args).fetch(writer).map_ok(Row::Sqlite).try_collect().await?
+            }
+            Pools::Postgres(pool) => pg_query(sql, args).fetch(pool).map_ok(Row::Postgres).try_collect().await?,
+        })
+    }
+
     /// Lets nothing that was deleted stay in the write-ahead log. PostgreSQL's vacuum and log recycling are its operator's.
     pub(crate) async fn forget(&self) -> Result<(), Error> {
-        if let Db::Sqlite { writer, .. } = self {
+        if let Pools::Sqlite { writer, .. } = &self.pools {
             sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await?;
         }
         Ok(())
     }
 
     pub(crate) async fn close(&self) {
-        match self {
-            Db::Sqlite { writer, readers } => {
+        match &self.pools {
+            Pools::Sqlite { writer, readers } => {
                 readers.close().await;
                 writer.close().await;
             }
-            Db::Postgres(pool) => pool.close().await,
+            Pools::Postgres(pool) => pool.close().await,
         }
     }
 }
@@ -254,6 +304,7 @@ pub struct Tx {
     name: &'static str,
     /// Lanes to wake once this is committed.
     pub(crate) wakes: Vec<String>,
+    statements: Arc<AtomicU64>,
 }
 
 impl Tx {
@@ -264,15 +315,16 @@ impl Tx {
         }
     }
 
+    fn count(&self) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) async fn rows(&mut self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, Error> {
-        let sql = AssertSqlSafe(self.dialect().render(sql));
+        self.count();
+        let sql = self.dialect().render(sql);
         Ok(match &mut self.inner {
-            Inner::Sqlite(tx) => {
-                bind_all!(sqlx::query(sql), args).fetch(&mut **tx).map_ok(Row::Sqlite).try_collect().await?
-            }
-            Inner::Postgres(tx) => {
-                bind_all!(sqlx::query(sql), args).fetch(&mut **tx).map_ok(Row::Postgres).try_collect().await?
-            }
+            Inner::Sqlite(tx) => sqlite_query(sql, args).fetch(&mut **tx).map_ok(Row::Sqlite).try_collect().await?,
+            Inner::Postgres(tx) => pg_query(sql, args).fetch(&mut **tx).map_ok(Row::Postgres).try_collect().await?,
         })
     }
 
@@ -282,15 +334,17 @@ impl Tx {
 
     /// Runs a statement and tells how many rows it affected.
     pub(crate) async fn exec(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, Error> {
-        let sql = AssertSqlSafe(self.dialect().render(sql));
+        self.count();
+        let sql = self.dialect().render(sql);
         Ok(match &mut self.inner {
-            Inner::Sqlite(tx) => bind_all!(sqlx::query(sql), args).execute(&mut **tx).await?.rows_affected(),
-            Inner::Postgres(tx) => bind_all!(sqlx::query(sql), args).execute(&mut **tx).await?.rows_affected(),
+            Inner::Sqlite(tx) => sqlite_query(sql, args).execute(&mut **tx).await?.rows_affected(),
+            Inner::Postgres(tx) => pg_query(sql, args).execute(&mut **tx).await?.rows_affected(),
         })
     }
 
     /// Runs several statements without arguments: migrations only.
     pub(crate) async fn script(&mut self, sql: &str) -> Result<(), Error> {
+        self.count();
         let sql = AssertSqlSafe(self.dialect().render(sql));
         match &mut self.inner {
             Inner::Sqlite(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await.map(drop)?,
@@ -300,6 +354,7 @@ impl Tx {
     }
 
     pub(crate) async fn commit(self) -> Result<Vec<String>, Error> {
+        self.count();
         let result = match self.inner {
             Inner::Sqlite(tx) => tx.commit().await,
             Inner::Postgres(tx) => tx.commit().await,

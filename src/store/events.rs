@@ -3,14 +3,15 @@
 //! `hash` is the lower-case hex SHA-256 of [`canonical_json`] of the event without its `hash`. Events hold ids, codes and
 //! counts, never personal data, and survive every purge.
 
-use crate::db::{Tx, args};
-use crate::migrate::hex;
+use crate::db::{Tx, args, texts};
+use crate::sql::{RowSet, push_hex, push_string, row};
 use crate::{Error, Store};
 use jiff::Timestamp;
 use redress_domain::{ControllerId, DsrId, EventId};
 use ring::digest::{SHA256, digest};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 /// One event as it is shown and exported.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -39,19 +40,45 @@ pub struct AuditEvent {
 
 /// JSON with the members of every object sorted by their names' bytes and no white space: what is hashed and signed.
 pub fn canonical_json(value: &Value) -> String {
+    let mut out = String::with_capacity(256);
+    push_canonical(&mut out, value);
+    out
+}
+
+fn push_canonical(out: &mut String, value: &Value) {
     match value {
-        Value::Object(members) => {
-            let mut names: Vec<&String> = members.keys().collect();
-            names.sort();
-            let body: Vec<String> = names
-                .into_iter()
-                .map(|name| format!("{}:{}", Value::String(name.clone()), canonical_json(&members[name])))
-                .collect();
-            format!("{{{}}}", body.join(","))
+        Value::Object(members) => push_members(out, members),
+        Value::Array(items) => {
+            out.push('[');
+            for (n, item) in items.iter().enumerate() {
+                if n > 0 {
+                    out.push(',');
+                }
+                push_canonical(out, item);
+            }
+            out.push(']');
         }
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical_json).collect::<Vec<_>>().join(",")),
-        scalar => scalar.to_string(),
+        Value::String(text) => push_string(out, text),
+        scalar => write!(out, "{scalar}").expect("a String takes everything"),
     }
+}
+
+fn push_members(out: &mut String, members: &Map<String, Value>) {
+    let mut push = |n: usize, name: &str, value: &Value| {
+        out.push(if n > 0 { ',' } else { '{' });
+        push_string(out, name);
+        out.push(':');
+        push_canonical(out, value);
+    };
+    // They are in order already, unless the map keeps the order of insertion.
+    if members.keys().is_sorted() {
+        members.iter().enumerate().for_each(|(n, (name, value))| push(n, name, value));
+    } else {
+        let mut sorted: Vec<_> = members.iter().collect();
+        sorted.sort_unstable_by_key(|(name, _)| *name);
+        sorted.into_iter().enumerate().for_each(|(n, (name, value))| push(n, name, value));
+    }
+    out.push_str(if members.is_empty() { "{}" } else { "}" });
 }
 
 /// What is about to be recorded.
@@ -81,62 +108,78 @@ impl Store {
         actor: &str,
         events: Vec<NewEvent>,
     ) -> Result<(), Error> {
-        if events.is_empty() {
+        let mut all = Events::default();
+        events.into_iter().for_each(|event| all.push(controller_id, event));
+        self.append_all(tx, actor, all).await
+    }
+
+    /// Appends to the logs of several controllers. Take it last in a transaction: it locks their rows until the commit, in
+    /// the order of their ids.
+    pub(crate) async fn append_all(&self, tx: &mut Tx, actor: &str, events: Events) -> Result<(), Error> {
+        self.append(tx, events, |_| actor).await
+    }
+
+    /// Appends to the logs of several controllers; `actor_of` says who caused an event.
+    pub(crate) async fn append<'a>(
+        &self,
+        tx: &mut Tx,
+        events: Events,
+        actor_of: impl Fn(&NewEvent) -> &'a str,
+    ) -> Result<(), Error> {
+        if events.0.is_empty() {
             return Ok(());
         }
-        let head = tx
-            .row(
-                "-- audit_head\nSELECT event_seq, event_hash FROM controllers WHERE id = $1 {for_update}",
-                args![controller_id.as_str()],
-            )
-            .await?
-            .ok_or(Error::NotFound)?;
-        let (mut seq, mut prev_hash) = (head.int("event_seq")?, head.text("event_hash")?);
-        let at = Timestamp::from_millisecond(self.now_ms()).map_or_else(|_| String::new(), |t| t.to_string());
-        let mut values = Vec::new();
-        let mut arguments = Vec::new();
-        for event in events {
-            seq += 1;
-            let (ms, random) = self.id_parts()?;
-            let id = EventId::from_parts(ms, random);
-            let dsr_id = event.dsr_id.as_ref().map(DsrId::as_str);
-            let data = Value::Object(event.data);
-            let body = json!({
-                "id": id, "controller_id": controller_id, "seq": seq, "at": at, "dsr_id": dsr_id,
-                "kind": event.kind, "actor": actor, "data": data, "prev_hash": prev_hash,
-            });
-            let hash = hex(digest(&SHA256, canonical_json(&body).as_bytes()).as_ref());
-            let n = arguments.len();
-            values.push(format!("({})", (n + 1..=n + 10).map(|i| format!("${i}")).collect::<Vec<_>>().join(", ")));
-            arguments.extend(args![
-                controller_id.as_str(),
-                seq,
-                id.as_str(),
-                at.as_str(),
-                dsr_id,
-                event.kind,
-                actor,
-                data.to_string(),
-                prev_hash,
-                hash.as_str()
-            ]);
-            prev_hash = hash;
-        }
-        tx.exec(
-            &format!(
-                "-- append_events\nINSERT INTO events (controller_id, seq, id, at, dsr_id, kind, actor, data, prev_hash, hash) VALUES {}",
-                values.join(", ")
-            ),
-            arguments,
-        )
-        .await?;
-        let moved = tx
-            .exec(
-                "-- audit_head_moved\nUPDATE controllers SET event_seq = $2, event_hash = $3 WHERE id = $1",
-                args![controller_id.as_str(), seq, prev_hash],
+        let heads = tx
+            .rows(
+                "-- audit_heads\nSELECT id, event_seq, event_hash FROM controllers WHERE id {in $1} ORDER BY id {for_update}",
+                args![texts(events.0.keys().map(ControllerId::as_str))],
             )
             .await?;
-        if moved == 1 { Ok(()) } else { Err(Error::NotFound) }
+        let mut by_id = HashMap::with_capacity(heads.len());
+        for head in &heads {
+            by_id.insert(head.text("id")?, (head.int("event_seq")?, head.text("event_hash")?));
+        }
+        let at = Timestamp::from_millisecond(self.now_ms()).map_or_else(|_| String::new(), |t| t.to_string());
+        let (mut rows, mut moved) = (RowSet::default(), RowSet::default());
+        for (controller_id, events) in events.0 {
+            let (mut seq, mut prev_hash) = by_id.remove(controller_id.as_str()).ok_or(Error::NotFound)?;
+            for event in events {
+                seq += 1;
+                let (ms, random) = self.id_parts()?;
+                let id = EventId::from_parts(ms, random);
+                let actor = actor_of(&event);
+                let mut data = String::with_capacity(256);
+                push_members(&mut data, &event.data);
+                let place = Place { controller_id: &controller_id, seq, id: &id, at: &at, prev_hash: &prev_hash };
+                let hash = place.hash(&event, actor, &data);
+                let dsr_id = event.dsr_id.as_ref().map(DsrId::as_str);
+                rows.push(row![
+                    controller_id.as_str(),
+                    seq,
+                    id.as_str(),
+                    at.as_str(),
+                    dsr_id,
+                    event.kind,
+                    actor,
+                    data,
+                    prev_hash,
+                    hash.as_str()
+                ]);
+                prev_hash = hash;
+            }
+            moved.push(row![controller_id.as_str(), seq, prev_hash]);
+        }
+        tx.exec(
+            "-- append_events\nINSERT INTO events (controller_id, seq, id, at, dsr_id, kind, actor, data, prev_hash, hash) SELECT v.controller_id, v.seq, v.id, v.at, v.dsr_id, v.kind, v.actor, v.data, v.prev_hash, v.hash FROM {rows $1 AS v(controller_id text, seq int, id text, at text, dsr_id text, kind text, actor text, data text, prev_hash text, hash text)}",
+            args![rows],
+        )
+        .await?;
+        tx.exec(
+            "-- audit_heads_moved\nUPDATE controllers SET event_seq = v.seq, event_hash = v.hash FROM {rows $1 AS v(id text, seq int, hash text)} WHERE controllers.id = v.id",
+            args![moved],
+        )
+        .await
+        .map(drop)
     }
 
     /// Records one event in a transaction of its own.
@@ -207,21 +250,54 @@ impl Store {
     }
 }
 
+/// Where an event stands in its log.
+struct Place<'a> {
+    controller_id: &'a ControllerId,
+    seq: i64,
+    id: &'a EventId,
+    at: &'a str,
+    prev_hash: &'a str,
+}
+
+impl Place<'_> {
+    /// The hash of [`canonical_json`] of the event: its members are written here in their order.
+    fn hash(&self, event: &NewEvent, actor: &str, data: &str) -> String {
+        let mut text = String::with_capacity(data.len() + 400);
+        let mut member = |before: &str, value: &str| {
+            text.push_str(before);
+            push_string(&mut text, value);
+        };
+        member("{\"actor\":", actor);
+        member(",\"at\":", self.at);
+        member(",\"controller_id\":", self.controller_id.as_str());
+        text.extend([",\"data\":", data, ",\"dsr_id\":"]);
+        match &event.dsr_id {
+            Some(id) => push_string(&mut text, id.as_str()),
+            None => text.push_str("null"),
+        }
+        let mut member = |before: &str, value: &str| {
+            text.push_str(before);
+            push_string(&mut text, value);
+        };
+        member(",\"id\":", self.id.as_str());
+        member(",\"kind\":", event.kind);
+        member(",\"prev_hash\":", self.prev_hash);
+        write!(text, ",\"seq\":{}}}", self.seq).expect("a String takes everything");
+        let mut hash = String::new();
+        push_hex(&mut hash, digest(&SHA256, text.as_bytes()).as_ref());
+        hash
+    }
+}
+
 /// Events of one transaction, gathered by controller so that each log is locked once, in one order, at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Events(BTreeMap<ControllerId, Vec<NewEvent>>);
 
 impl Events {
     pub(crate) fn push(&mut self, controller_id: &ControllerId, event: NewEvent) {
-        self.0.entry(controller_id.clone()).or_default().push(event);
-    }
-}
-
-impl Store {
-    pub(crate) async fn append_all(&self, tx: &mut Tx, actor: &str, events: Events) -> std::result::Result<(), Error> {
-        for (controller_id, events) in events.0 {
-            self.append_events(tx, &controller_id, actor, events).await?;
+        match self.0.get_mut(controller_id) {
+            Some(events) => events.push(event),
+            None => drop(self.0.insert(controller_id.clone(), vec![event])),
         }
-        Ok(())
     }
 }

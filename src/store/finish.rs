@@ -1,11 +1,11 @@
 //! Finishing work: what is sealed is opened for a worker, what it is about to touch is announced, and what came of it is
 //! recorded together with what follows, in one transaction that only the holder of the lease can write.
 
-use crate::db::{Arg, Row, Tx, args};
+use crate::db::{Row, Tx, args, texts};
 use crate::events::{Events, NewEvent};
 use crate::paces::Paces;
 use crate::watch::SILENCE_MIN_MS;
-use crate::work::{Finish, INCONSISTENT, Lease, OpenWork, Result, WorkKind, places, receipt_place};
+use crate::work::{Finish, INCONSISTENT, Lease, OpenWork, Result, WorkKind, receipt_place};
 use crate::{Error, Key, Store, crash_point};
 use redress_domain::stage::Stage;
 use redress_domain::step::{Phase, RESIDUE_TRIES, StepState};
@@ -24,15 +24,11 @@ impl Store {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
-        let arguments = leases.iter().map(|l| Arg::from(l.step_id.as_str())).collect();
         let rows = self
             .db
             .rows(
-                &format!(
-                    "-- open_work\nSELECT s.id, s.receipt, d.wrapped_key, d.sealed FROM steps s JOIN dsrs d ON d.id = s.dsr_id AND d.controller_id = s.controller_id WHERE s.id IN ({})",
-                    places(1, leases.len())
-                ),
-                arguments,
+                "-- open_work\nSELECT s.id, s.receipt, d.wrapped_key, d.sealed FROM steps s JOIN dsrs d ON d.id = s.dsr_id AND d.controller_id = s.controller_id WHERE s.id {in $1}",
+                args![texts(leases.iter().map(|l| l.step_id.as_str()))],
             )
             .await?;
         let mut by_id = BTreeMap::new();
@@ -162,14 +158,10 @@ impl Store {
         tx: &mut Tx,
         ids: &[DsrId],
     ) -> std::result::Result<BTreeMap<String, Stage>, Error> {
-        let arguments = ids.iter().map(|id| Arg::from(id.as_str())).collect();
         let rows = tx
             .rows(
-                &format!(
-                    "-- lock_dsrs\nSELECT id, stage FROM dsrs WHERE id IN ({}) ORDER BY id {{for_update}}",
-                    places(1, ids.len())
-                ),
-                arguments,
+                "-- lock_dsrs\nSELECT id, stage FROM dsrs WHERE id {in $1} ORDER BY id {for_update}",
+                args![texts(ids.iter().map(DsrId::as_str))],
             )
             .await?;
         rows.iter()

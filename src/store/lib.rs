@@ -24,6 +24,7 @@ mod queue;
 mod reports;
 mod routes;
 mod sealed;
+mod sql;
 mod submit;
 mod systems;
 mod wake;
@@ -238,6 +239,11 @@ impl Store {
     /// Which database it is.
     pub const fn dialect(&self) -> Dialect {
         self.db.dialect()
+    }
+
+    /// How many statements this process sent to the database so far, `BEGIN` and `COMMIT` included.
+    pub fn statements(&self) -> u64 {
+        self.db.statements()
     }
 
     /// The clock everything is dated by.
