@@ -109,7 +109,9 @@ impl Store {
         events: Vec<NewEvent>,
     ) -> Result<(), Error> {
         let mut all = Events::default();
-        events.into_iter().for_each(|event| all.push(controller_id, event));
+        for event in events {
+            all.push(controller_id, event);
+        }
         self.append_all(tx, actor, all).await
     }
 

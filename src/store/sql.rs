@@ -16,8 +16,9 @@ use std::sync::{Arc, LazyLock, RwLock};
 /// Texts that are built at run time come in ever new forms; beyond so many none is kept.
 const KEPT_MAX: usize = 1_000;
 
-static KEPT: [LazyLock<RwLock<HashMap<String, Arc<str>>>>; 2] =
-    [LazyLock::new(RwLock::default), LazyLock::new(RwLock::default)];
+type Texts = LazyLock<RwLock<HashMap<String, Arc<str>>>>;
+
+static KEPT: [Texts; 2] = [LazyLock::new(RwLock::default), LazyLock::new(RwLock::default)];
 
 impl Dialect {
     /// The database's own clock in Unix milliseconds: leases of a fleet are measured by one clock.
