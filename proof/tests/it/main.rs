@@ -1,0 +1,3 @@
+//! The models and the simulation keep their promises, and notice when the product would not.
+
+mod models;
