@@ -47,7 +47,7 @@ fn all_models() -> bool {
                 twins += 1;
                 match seen.broken.first() {
                     Some((promise, story)) => {
-                        println!("  twin \"{twin}\" is found out: not \"{promise}\"\n    {story}")
+                        println!("  twin \"{twin}\" is found out: not \"{promise}\"\n    {story}");
                     }
                     None => println!("  twin \"{twin}\" is NOT found out in {} states", seen.states),
                 }
