@@ -1,7 +1,7 @@
 //! The database is SQLite or PostgreSQL behind one small face: named transactions, positional arguments, typed columns.
 
-use crate::Error;
 use crate::sql::{Column, RowSet, json_list};
+use crate::{Error, simulation};
 use futures::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow};
 use sqlx::query::Query;
@@ -238,6 +238,7 @@ impl Db {
     /// Begins a transaction that writes. Dropping it undoes it.
     pub(crate) async fn begin(&self, name: &'static str) -> Result<Tx, Error> {
         self.count();
+        simulation::write()?;
         let inner = match &self.pools {
             Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
             Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
@@ -248,7 +249,7 @@ impl Db {
     /// Reads rows outside a transaction.
     pub(crate) async fn rows(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, Error> {
         self.count();
-        let sql = self.dialect().render(sql);
+        let sql = simulation::statement(self.dialect(), self.dialect().render(sql))?;
         Ok(match &self.pools {
             Pools::Sqlite { readers, .. } => {
                 sqlite_query(sql, args).fetch(readers).map_ok(Row::Sqlite).try_collect().await?
@@ -265,7 +266,8 @@ impl Db {
     #[expect(dead_code, reason = "for whoever has a single statement to write")]
     pub(crate) async fn write(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, Error> {
         self.count();
-        let sql = self.dialect().render(sql);
+        simulation::write()?;
+        let sql = simulation::statement(self.dialect(), self.dialect().render(sql))?;
         Ok(match &self.pools {
             Pools::Sqlite { writer, .. } => {
                 sqlite_query(sql, args).fetch(writer).map_ok(Row::Sqlite).try_collect().await?
@@ -321,7 +323,8 @@ impl Tx {
 
     pub(crate) async fn rows(&mut self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, Error> {
         self.count();
-        let sql = self.dialect().render(sql);
+        simulation::write()?;
+        let sql = simulation::statement(self.dialect(), self.dialect().render(sql))?;
         Ok(match &mut self.inner {
             Inner::Sqlite(tx) => sqlite_query(sql, args).fetch(&mut **tx).map_ok(Row::Sqlite).try_collect().await?,
             Inner::Postgres(tx) => pg_query(sql, args).fetch(&mut **tx).map_ok(Row::Postgres).try_collect().await?,
@@ -335,7 +338,8 @@ impl Tx {
     /// Runs a statement and tells how many rows it affected.
     pub(crate) async fn exec(&mut self, sql: &str, args: Vec<Arg>) -> Result<u64, Error> {
         self.count();
-        let sql = self.dialect().render(sql);
+        simulation::write()?;
+        let sql = simulation::statement(self.dialect(), self.dialect().render(sql))?;
         Ok(match &mut self.inner {
             Inner::Sqlite(tx) => sqlite_query(sql, args).execute(&mut **tx).await?.rows_affected(),
             Inner::Postgres(tx) => pg_query(sql, args).execute(&mut **tx).await?.rows_affected(),
@@ -355,11 +359,15 @@ impl Tx {
 
     pub(crate) async fn commit(self) -> Result<Vec<String>, Error> {
         self.count();
+        if !simulation::commits(self.name)? {
+            return Ok(self.wakes);
+        }
         let result = match self.inner {
             Inner::Sqlite(tx) => tx.commit().await,
             Inner::Postgres(tx) => tx.commit().await,
         };
         result.map_err(|source| Error::Transaction { name: self.name, source: Box::new(source) })?;
+        simulation::write()?;
         Ok(self.wakes)
     }
 }

@@ -24,6 +24,10 @@ mod queue;
 mod reports;
 mod routes;
 mod sealed;
+#[cfg(feature = "simulation")]
+pub mod simulation;
+#[cfg(not(feature = "simulation"))]
+mod simulation;
 mod sql;
 mod submit;
 mod systems;

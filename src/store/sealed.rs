@@ -83,6 +83,9 @@ impl Key {
 /// Random bytes from the operating system.
 pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
+    if crate::simulation::fill(&mut bytes) {
+        return Ok(bytes);
+    }
     SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Randomness)?;
     Ok(bytes)
 }

@@ -22,7 +22,7 @@ static KEPT: [Texts; 2] = [LazyLock::new(RwLock::default), LazyLock::new(RwLock:
 
 impl Dialect {
     /// The database's own clock in Unix milliseconds: leases of a fleet are measured by one clock.
-    const fn now_expr(self) -> &'static str {
+    pub(crate) const fn now_expr(self) -> &'static str {
         match self {
             Dialect::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
             Dialect::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
