@@ -5,10 +5,11 @@
 
 use super::Context;
 use super::declared::Table;
+use super::desk::Reads;
 use super::dialect::Kind;
-use super::find::{Found, Search, candidates, judge, lock, shared_address};
+use super::find::{Found, Search, candidates, judge, lock, place, shared_address};
 use super::redact::is_redacted;
-use super::session::{Session, Texts};
+use super::session::Texts;
 use super::values;
 use crate::{Retained, Trouble};
 use redress_domain::{Identifier, IdentifierType, Subject};
@@ -64,7 +65,7 @@ pub(super) fn unsearched(context: &Context<'_>, found: &Found, concerned: impl F
 /// keys of those that hold a given identifier themselves; the others were reached by reference.
 pub(super) async fn open(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     subject: &Subject,
     search: Search<'_>,
     direct: &[BTreeSet<String>],
@@ -89,7 +90,7 @@ pub(super) async fn open(
     }
     derived.retain(|kind, _| closed.iter().any(|t| tables[*t].identify.iter().any(|(k, _)| k == kind)));
     for (kind, value) in derived.clone() {
-        if is_elsewhere(context, session, subject, (kind, &value), &reached_by_given, found).await? {
+        if is_elsewhere(context, reads, subject, (kind, &value), &reached_by_given, found).await? {
             derived.remove(&kind);
         }
     }
@@ -103,7 +104,7 @@ pub(super) async fn open(
         if !tables[t].identify.iter().any(|(kind, _)| derived.contains_key(kind)) {
             continue;
         }
-        if let Some(rows) = rows(context, session, t, &known, &witness, search).await? {
+        if let Some(rows) = rows(context, reads, t, &known, &witness, search).await? {
             found.rows[t] = rows;
             searched[t] = true;
         }
@@ -117,18 +118,20 @@ pub(super) async fn open(
 /// The rows of a table that hold a derived identifier; none at all if any of them is doubtful.
 async fn rows(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     t: usize,
     known: &Subject,
     witness: &Subject,
     search: Search<'_>,
 ) -> Result<Option<BTreeMap<String, Texts>>, Trouble> {
-    let mut rows = match candidates(context, session, t, known).await {
+    reads.at((place::DERIVED, t, 0));
+    let mut rows = match candidates(context, reads, t, known).await {
         Err(Trouble::Ambiguous { .. }) => return Ok(None),
         rows => rows?,
     };
     rows.retain(|_, row| judge(context, t, row, known).strongest.is_some());
-    let mut rows = lock(context, session, t, rows, search).await?;
+    reads.at((place::DERIVED, t, 1));
+    let mut rows = lock(context, reads, t, rows, search).await?;
     let mut addresses = BTreeSet::new();
     let mut doubtful = false;
     rows.retain(|_, row| {
@@ -184,7 +187,7 @@ fn held(
 /// Whether a reached table has a row with this value that was not found: then the value is not this person's alone.
 async fn is_elsewhere(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     subject: &Subject,
     (kind, value): (IdentifierType, &str),
     reached: &[bool],
@@ -193,7 +196,8 @@ async fn is_elsewhere(
     let Some(identifier) = identifier(kind, value, subject) else { return Ok(true) };
     let alone = Subject { identifiers: vec![identifier], region: subject.region.clone() };
     for t in (0..reached.len()).filter(|t| reached[*t]) {
-        let rows = match candidates(context, session, t, &alone).await {
+        reads.at((place::ELSEWHERE, kind as usize, t));
+        let rows = match candidates(context, reads, t, &alone).await {
             Err(Trouble::Ambiguous { .. }) => return Ok(true),
             rows => rows?,
         };

@@ -66,6 +66,8 @@ pub(super) struct Column {
     pub(super) folds_case: bool,
     /// Whether it can hold no more than part of Unicode: MySQL refuses to compare such a column with other letters.
     pub(super) narrow: bool,
+    /// Character set and collation, where a text that is not bound has to be given the same (MySQL).
+    pub(super) collation: Option<(String, String)>,
 }
 
 /// One bound value. It has no `Debug`: it may be personal.
@@ -76,6 +78,8 @@ pub(super) enum Param {
     Int(i64),
     /// Bytes.
     Bytes(Vec<u8>),
+    /// An array of texts; only PostgreSQL has such.
+    Texts(Vec<String>),
 }
 
 /// The bound values of one statement, in order.
@@ -174,70 +178,210 @@ impl Dialect {
 
     /// A condition that holds where the column equals one of the values, in a form that can use the column's index.
     /// `None` if none of them can be a value of the column's type.
+    ///
+    /// Its text depends on the number of values as little as possible, so that prepared statements are used again.
     pub(super) fn equals_any(self, column: &Column, candidates: &[&str], params: &mut Params) -> Option<String> {
-        let mut left = if column.narrow && candidates.iter().any(|value| !value.is_ascii()) {
+        let beyond = column.narrow && candidates.iter().any(|value| !value.is_ascii());
+        let left = if beyond {
             // Exactly: the collation that a conversion brings along equates keys that the column's own keeps apart.
             format!("{} COLLATE utf8mb4_bin", self.as_text(column))
         } else {
-            self.ident(&column.name)
+            self.compared(column)
         };
-        let mut list = String::new();
-        for value in candidates {
-            let item = match (self, column.kind) {
-                (Dialect::Postgres, Kind::Int) => {
-                    let Some(number) = values::whole::<i64>(value) else { continue };
-                    format!("{}::text::int8", params.text(&number.to_string()))
-                }
-                (Dialect::Postgres, Kind::Decimal) => {
-                    if !values::is_decimal(value) {
-                        continue;
-                    }
-                    format!("{}::text::numeric", params.text(value))
-                }
-                (Dialect::Postgres | Dialect::Mysql, Kind::Uuid) => {
-                    let Some(uuid) = values::uuid(value) else { continue };
-                    let mark = params.text(&uuid);
-                    if self == Dialect::Postgres { format!("{mark}::text::uuid") } else { mark }
-                }
-                (Dialect::Postgres, Kind::Binary) => format!("decode({}, 'hex')", params.text(value)),
-                (Dialect::Postgres, Kind::Text) => match column.sql_type.as_str() {
-                    "text" => params.text(value),
-                    t if t.starts_with("character varying") => params.text(value),
-                    t if t.starts_with("character") => format!("{}::text::bpchar", params.text(value)),
-                    t if column.folds_case => format!("{}::text::{t}", params.text(value)),
-                    _ => {
-                        left = self.as_text(column);
-                        params.text(value)
-                    }
-                },
-                (Dialect::Mysql, Kind::Int | Kind::Bool) => {
-                    let Some(number) = values::whole::<i64>(value) else { continue };
-                    params.push(Param::Int(number))
-                }
-                (Dialect::Mysql, Kind::Uint) => {
-                    let Some(number) = values::whole::<u64>(value) else { continue };
-                    format!("CAST({} AS UNSIGNED)", params.text(&number.to_string()))
-                }
-                (Dialect::Mysql, Kind::Decimal) => {
-                    if !values::is_decimal(value) {
-                        continue;
-                    }
-                    format!("CAST({} AS DECIMAL(65,20))", params.text(value))
-                }
-                (Dialect::Mysql, Kind::Binary) => {
-                    let Some(bytes) = values::from_hex(value) else { continue };
-                    params.push(Param::Bytes(bytes))
-                }
-                (Dialect::Mysql | Dialect::Sqlite, Kind::Text)
-                | (Dialect::Sqlite, Kind::Int | Kind::Decimal | Kind::Float | Kind::Bool) => params.text(value),
-                _ => {
-                    left = self.as_text(column);
-                    params.text(value)
-                }
-            };
-            let _ = write!(list, "{}{item}", if list.is_empty() { "" } else { ", " });
+        let mut values: Vec<String> = candidates.iter().filter_map(|value| self.fit(column, value)).collect();
+        if values.is_empty() {
+            return None;
         }
-        (!list.is_empty()).then(|| format!("{left} IN ({list})"))
+        if self == Dialect::Postgres {
+            let mark = params.push(Param::Texts(values));
+            return Some(match self.element(column) {
+                Element::Type(name) => format!("{left} = ANY({mark}::text[]::{name}[])"),
+                Element::Hex => format!("{left} IN (SELECT decode(value, 'hex') FROM unnest({mark}::text[]) AS value)"),
+            });
+        }
+        pad(&mut values);
+        let marks: Vec<String> = values.into_iter().map(|value| self.item(column, value, params)).collect();
+        Some(format!("{left} IN ({})", marks.join(", ")))
+    }
+
+    /// The column's side of a comparison.
+    fn compared(self, column: &Column) -> String {
+        let plain = match (self, column.kind) {
+            (Dialect::Postgres, Kind::Text) => {
+                column.folds_case || column.sql_type == "text" || column.sql_type.starts_with("character")
+            }
+            (Dialect::Postgres, Kind::Int | Kind::Decimal | Kind::Uuid | Kind::Binary)
+            | (
+                Dialect::Mysql,
+                Kind::Int | Kind::Bool | Kind::Uint | Kind::Decimal | Kind::Uuid | Kind::Binary | Kind::Text,
+            )
+            | (Dialect::Sqlite, Kind::Text | Kind::Int | Kind::Decimal | Kind::Float | Kind::Bool) => true,
+            _ => false,
+        };
+        if plain { self.ident(&column.name) } else { self.as_text(column) }
+    }
+
+    /// The value in the form in which it is bound; `None` if the column's type has no such value.
+    pub(super) fn fit(self, column: &Column, value: &str) -> Option<String> {
+        match (self, column.kind) {
+            (Dialect::Postgres, Kind::Int) | (Dialect::Mysql, Kind::Int | Kind::Bool) => {
+                values::whole::<i64>(value).map(|number| number.to_string())
+            }
+            (Dialect::Mysql, Kind::Uint) => values::whole::<u64>(value).map(|number| number.to_string()),
+            (Dialect::Postgres | Dialect::Mysql, Kind::Decimal) => values::is_decimal(value).then(|| value.to_owned()),
+            (Dialect::Postgres | Dialect::Mysql, Kind::Uuid) => values::uuid(value),
+            (Dialect::Mysql, Kind::Binary) => values::from_hex(value).map(|_| value.to_owned()),
+            _ => Some(value.to_owned()),
+        }
+    }
+
+    /// What PostgreSQL casts an array of texts to.
+    fn element(self, column: &Column) -> Element {
+        Element::Type(match column.kind {
+            Kind::Int => "int8".to_owned(),
+            Kind::Decimal => "numeric".to_owned(),
+            Kind::Uuid => "uuid".to_owned(),
+            Kind::Binary => return Element::Hex,
+            Kind::Text if column.sql_type == "text" || column.sql_type.starts_with("character varying") => {
+                "text".to_owned()
+            }
+            Kind::Text if column.sql_type.starts_with("character") => "bpchar".to_owned(),
+            Kind::Text if column.folds_case => column.sql_type.clone(),
+            _ => "text".to_owned(),
+        })
+    }
+
+    /// One bound value of a list. Not for PostgreSQL, which has arrays.
+    fn item(self, column: &Column, value: String, params: &mut Params) -> String {
+        match (self, column.kind) {
+            (Dialect::Mysql, Kind::Int | Kind::Bool) => match value.parse() {
+                Ok(number) => params.push(Param::Int(number)),
+                Err(_) => params.text(&value),
+            },
+            (Dialect::Mysql, Kind::Uint) => format!("CAST({} AS UNSIGNED)", params.text(&value)),
+            (Dialect::Mysql, Kind::Decimal) => format!("CAST({} AS DECIMAL(65,20))", params.text(&value)),
+            (Dialect::Mysql, Kind::Binary) => match values::from_hex(&value) {
+                Some(bytes) => params.push(Param::Bytes(bytes)),
+                None => params.text(&value),
+            },
+            _ => params.push(Param::Text(value)),
+        }
+    }
+
+    /// The values as a table with the columns `redress_n` (as [`Dialect::nth`] counts) and `redress_v`, whatever their
+    /// number one bound value.
+    pub(super) fn listed(self, values: &[&str], params: &mut Params) -> String {
+        let mark = match self {
+            Dialect::Postgres => params.push(Param::Texts(values.iter().map(|&value| value.to_owned()).collect())),
+            Dialect::Mysql | Dialect::Sqlite => params.push(Param::Text(serde_json::json!(values).to_string())),
+        };
+        match self {
+            Dialect::Postgres => format!("unnest({mark}::text[]) WITH ORDINALITY AS v(redress_v, redress_n)"),
+            Dialect::Mysql => format!(
+                "JSON_TABLE({mark}, '$[*]' COLUMNS (redress_n FOR ORDINALITY, \
+                 redress_v VARCHAR({LISTED_CHARS}) CHARACTER SET utf8mb4 PATH '$')) v"
+            ),
+            Dialect::Sqlite => format!("(SELECT key AS redress_n, value AS redress_v FROM json_each({mark})) v"),
+        }
+    }
+
+    /// The place of a listed value, as text.
+    pub(super) const fn nth(self) -> &'static str {
+        match self {
+            Dialect::Postgres => "redress_n::text",
+            Dialect::Mysql => "CAST(redress_n AS CHAR)",
+            Dialect::Sqlite => "CAST(redress_n AS TEXT)",
+        }
+    }
+
+    /// What the first listed value's place is.
+    pub(super) const fn first_place(self) -> usize {
+        match self {
+            Dialect::Postgres | Dialect::Mysql => 1,
+            Dialect::Sqlite => 0,
+        }
+    }
+
+    /// How listed values and the rows that hold them are joined, such that the rows are looked up and not the values.
+    pub(super) const fn join_listed(self) -> &'static str {
+        match self {
+            Dialect::Postgres => "JOIN",
+            Dialect::Mysql => "STRAIGHT_JOIN",
+            Dialect::Sqlite => "CROSS JOIN",
+        }
+    }
+
+    /// The condition of [`Dialect::equals_any`] for the listed value `redress_v`, if it can be put such that it holds
+    /// for just the same rows.
+    pub(super) fn equals_listed(self, column: &Column, values: &[&str]) -> Option<String> {
+        let left = self.compared(column);
+        let value = match (self, column.kind) {
+            (Dialect::Sqlite, _) => "redress_v".to_owned(),
+            (Dialect::Postgres, _) => match self.element(column) {
+                Element::Type(name) => format!("redress_v::{name}"),
+                Element::Hex => "decode(redress_v, 'hex')".to_owned(),
+            },
+            (Dialect::Mysql, _) if values.iter().any(|value| value.chars().count() > LISTED_CHARS) => return None,
+            (Dialect::Mysql, Kind::Int | Kind::Bool) => "CAST(redress_v AS SIGNED)".to_owned(),
+            (Dialect::Mysql, Kind::Uint) => "CAST(redress_v AS UNSIGNED)".to_owned(),
+            (Dialect::Mysql, Kind::Binary) => "UNHEX(redress_v)".to_owned(),
+            (Dialect::Mysql, Kind::Text) if !column.narrow || values.iter().all(|value| value.is_ascii()) => {
+                let (charset, collation) = column.collation.as_ref()?;
+                format!("CONVERT(redress_v USING {charset}) COLLATE {collation}")
+            }
+            (Dialect::Mysql, _) => return None,
+        };
+        Some(format!("{left} = {value}"))
+    }
+
+    /// A condition that every row meets that holds one of many addresses in whatever spelling: `spellings` are those in
+    /// plain ASCII and lower case; what is spelled otherwise meets it whosever it is.
+    pub(super) fn like_listed_addresses(self, column: &Column, spellings: Vec<String>, params: &mut Params) -> String {
+        let text = self.searchable(column);
+        match self {
+            Dialect::Postgres => {
+                let mark = params.push(Param::Texts(spellings));
+                // One pattern for white space, control characters and all beyond ASCII. A subquery, as that is hashed
+                // whatever plan the server makes.
+                format!(
+                    "(lower({text} COLLATE \"C\") IN (SELECT unnest({mark}::text[])) OR {text} COLLATE \"C\" ~ '[^!-~]')"
+                )
+            }
+            Dialect::Sqlite => {
+                let mark = params.push(Param::Text(serde_json::json!(spellings).to_string()));
+                format!("(lower({text}) IN (SELECT value FROM json_each({mark})) OR {})", self.irregular(column))
+            }
+            Dialect::Mysql => {
+                let mut spellings = spellings;
+                pad(&mut spellings);
+                format!("({} OR {})", self.like_addresses(column, &spellings, params), self.irregular(column))
+            }
+        }
+    }
+
+    /// A condition that every row meets whose number ends in one of these digits, all of one length.
+    pub(super) fn end_in_listed_digits(self, column: &Column, tails: Vec<String>, params: &mut Params) -> String {
+        let text = self.searchable(column);
+        let length = tails.first().map_or(0, String::len);
+        match self {
+            Dialect::Postgres => {
+                let mark = params.push(Param::Texts(tails));
+                // Dropping what is left when the digits are dropped: several times cheaper than a pattern.
+                format!(
+                    "right(translate({text}, translate({text}, '0123456789', ''), ''), {length}) IN (SELECT unnest({mark}::text[]))"
+                )
+            }
+            Dialect::Sqlite => {
+                let mark = params.push(Param::Text(serde_json::json!(tails).to_string()));
+                format!("substr({}, -{length}) IN (SELECT value FROM json_each({mark}))", only_digits(&text))
+            }
+            Dialect::Mysql => {
+                let mut tails = tails;
+                pad(&mut tails);
+                let marks: Vec<String> = tails.iter().map(|tail| params.text(tail)).collect();
+                format!("right(regexp_replace({text}, '[^0-9]', ''), {length}) IN ({})", marks.join(", "))
+            }
+        }
     }
 
     /// The value as an expression that can be assigned to the column; `None` if the column cannot take it.
@@ -380,14 +524,36 @@ impl Dialect {
                 tail.len()
             ),
             Dialect::Sqlite => {
-                let separators = "+-()./".bytes().map(u32::from);
-                let digits = separators
-                    .chain(SPACES.iter().copied())
-                    .fold(text.clone(), |text, code| format!("replace({text}, char({code}), '')"));
-                format!("{text} GLOB {pattern} AND substr({digits}, -{}) = {mark}", tail.len())
+                format!("{text} GLOB {pattern} AND substr({}, -{}) = {mark}", only_digits(&text), tail.len())
             }
         }
     }
+}
+
+/// What PostgreSQL makes of the texts of an array.
+enum Element {
+    /// A value of this type.
+    Type(String),
+    /// Bytes.
+    Hex,
+}
+
+/// The most characters of a listed value (MySQL).
+const LISTED_CHARS: usize = 500;
+
+/// Repeats the last until there are a power of two, so that lists of many lengths make few statements.
+fn pad(values: &mut Vec<String>) {
+    if let Some(last) = values.last().cloned() {
+        values.resize(values.len().next_power_of_two(), last);
+    }
+}
+
+/// The text without what may stand between digits, for SQLite.
+fn only_digits(text: &str) -> String {
+    let separators = "+-()./".bytes().map(u32::from);
+    separators
+        .chain(SPACES.iter().copied())
+        .fold(text.to_owned(), |text, code| format!("replace({text}, char({code}), '')"))
 }
 
 fn is_spatial(sql_type: &str) -> bool {

@@ -1,9 +1,12 @@
-//! An erasure is one transaction per person: find and lock, announce, redact, sever, delete, count again, commit.
+//! An erasure is one transaction: find and lock, announce, redact, sever, delete, count again, commit.
+//!
+//! It is one person's, or that of a whole batch ([`super::together`]), which takes the same steps for all of them.
 
 use super::Context;
 use super::derive::unsearched;
+use super::desk::Reads;
 use super::dialect::Params;
-use super::find::{CHUNK, Found, Search, find};
+use super::find::{Found, Search, find, place};
 use super::foreign;
 use super::receipt::Touched;
 use super::redact::{is_redacted, redact};
@@ -11,90 +14,150 @@ use super::session::{Mode, Session};
 use super::state::{listed, needs_redaction, undeleted};
 use super::trouble::denied;
 use crate::spec::OnDelete;
-use crate::{CollectionEvidence, Done, Journal, Outcome, Retained, Trouble, Work, crash_point};
+use crate::{CollectionEvidence, Done, Journal, Outcome, Receipt, Retained, Trouble, Work, crash_point};
 use redress_domain::Subject;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+/// The most rows that one statement changes.
+const CHUNK_OF_ALL: usize = 1024;
 
 /// Deletes, redacts or keeps the person's rows as declared.
 pub(super) async fn erase(context: &Context<'_>, work: &Work<'_>, journal: &dyn Journal) -> Result<Outcome, Trouble> {
-    let tables = &context.engine.declared.tables;
     context.schema.fits_erasure(&context.engine.declared).map_err(Trouble::Denied)?;
-    let prior = Touched::read(work.prior)?;
     let mut session = context.engine.pool.begin(Mode::Write).await?;
-    let lock: Vec<bool> = tables.iter().map(|table| table.on_delete != OnDelete::Keep).collect();
-    let search = Search { lock: &lock, known: Some(&prior.derived), unlimited: false };
-    let found = find(context, &mut session, work.subject, search).await?;
-    if found.total() == 0 {
-        let mut outcome = settle(context, &mut session, work.subject, &found, &prior, &BTreeMap::new()).await?;
-        session.roll_back().await;
-        if let Outcome::Done(done) = &mut outcome {
-            done.receipt = Some(prior.to_receipt()?);
+    let clear = match prepare(context, &mut Reads::alone(&mut session), work).await? {
+        Prepared::Nothing(outcome) => {
+            session.roll_back().await;
+            return Ok(outcome);
         }
-        return Ok(outcome);
-    }
-    let plan = foreign::plan(context, &mut session, &found).await?;
-
-    let mut touched = prior;
-    touched.derived.extend(found.derived.clone());
-    let mut now: BTreeMap<usize, Changed> = BTreeMap::new();
-    for (t, table) in tables.iter().enumerate() {
-        let keys = found.keys(t);
-        let todo = match table.on_delete {
-            OnDelete::Keep => BTreeSet::new(),
-            OnDelete::Delete => keys.clone(),
-            OnDelete::Null | OnDelete::Hash => {
-                let rows =
-                    listed(context, &mut session, t, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-                rows.into_iter().filter(|row| needs_redaction(context, t, row)).map(|row| row.key).collect()
-            }
-        };
-        now.insert(t, Changed { todo: todo.clone(), rows: 0 });
-        touched.add(&table.name, table.action(), keys, todo);
-    }
-    let receipt = touched.to_receipt()?;
-    journal.intend(work.key, &receipt).await?;
+        Prepared::Clear(clear) => clear,
+    };
+    journal.intend(work.key, &clear.receipt).await?;
     crash_point("sql.before_effect");
-
-    for (t, changed) in &mut now {
-        changed.rows = match tables[*t].on_delete {
-            OnDelete::Null => empty(context, &mut session, *t, &changed.todo).await?,
-            OnDelete::Hash => hash(context, &mut session, *t, &changed.todo).await?,
-            OnDelete::Delete | OnDelete::Keep => 0,
-        };
-    }
-    foreign::sever(context, &mut session, &plan).await?;
-    for t in &plan.order {
-        if let Some(changed) = now.get_mut(t) {
-            changed.rows = delete(context, &mut session, *t, &changed.todo).await?;
-        }
-    }
-    foreign::nothing_else_went(context, &mut session, &found).await?;
-    let mut outcome = settle(context, &mut session, work.subject, &found, &touched, &now).await?;
+    let rows = act(context, &mut session, &clear.plan, &clear.todo).await?;
+    let outcome = settle(context, &mut Reads::alone(&mut session), work.subject, &clear, &rows).await?;
     crash_point("sql.before_commit");
     session.commit().await?;
     crash_point("sql.after_commit");
+    Ok(outcome)
+}
+
+/// What is known of a person before anything is changed.
+pub(super) enum Prepared {
+    /// There is nothing to change.
+    Nothing(Outcome),
+    /// It is clear what to change.
+    Clear(Box<Clear>),
+}
+
+/// What is to be changed for one person. It has no `Debug`: keys may be personal.
+pub(super) struct Clear {
+    found: Found,
+    touched: Touched,
+    /// In which order, and what stands in the way.
+    pub(super) plan: foreign::Plan,
+    /// For each declared table, the keys of the rows to change.
+    pub(super) todo: Vec<BTreeSet<String>>,
+    /// What is announced.
+    pub(super) receipt: Receipt,
+}
+
+impl Clear {
+    /// The rows (table, key) that will be changed.
+    pub(super) fn changing(&self) -> impl Iterator<Item = (usize, String)> {
+        let todo = self.todo.iter().enumerate().flat_map(|(t, keys)| keys.iter().map(move |key| (t, key)));
+        todo.chain(self.plan.severed()).map(|(t, key)| (t, key.clone()))
+    }
+}
+
+/// Finds and locks the person's rows and plans what happens to them.
+pub(super) async fn prepare(
+    context: &Context<'_>,
+    reads: &mut Reads<'_>,
+    work: &Work<'_>,
+) -> Result<Prepared, Trouble> {
+    let tables = &context.engine.declared.tables;
+    let prior = Touched::read(work.prior)?;
+    let lock: Vec<bool> = tables.iter().map(|table| table.on_delete != OnDelete::Keep).collect();
+    let search = Search { lock: &lock, known: Some(&prior.derived), unlimited: false };
+    let found = find(context, reads, work.subject, search).await?;
+    if found.total() == 0 {
+        let mut outcome = count_up(context, reads, work.subject, &found, &prior, None).await?;
+        if let Outcome::Done(done) = &mut outcome {
+            done.receipt = Some(prior.to_receipt()?);
+        }
+        return Ok(Prepared::Nothing(outcome));
+    }
+    let plan = foreign::plan(context, reads, &found).await?;
+
+    let mut touched = prior;
+    touched.derived.extend(found.derived.clone());
+    let mut todo = Vec::new();
+    for (t, table) in tables.iter().enumerate() {
+        let keys = found.keys(t);
+        let change = match table.on_delete {
+            OnDelete::Keep => BTreeSet::new(),
+            OnDelete::Delete => keys.clone(),
+            OnDelete::Null | OnDelete::Hash => {
+                reads.at((place::LISTED, t, 0));
+                let rows = listed(context, reads, t, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+                rows.into_iter().filter(|row| needs_redaction(context, t, row)).map(|row| row.key).collect()
+            }
+        };
+        touched.add(&table.name, table.action(), keys, change.clone());
+        todo.push(change);
+    }
+    let receipt = touched.to_receipt()?;
+    Ok(Prepared::Clear(Box::new(Clear { found, touched, plan, todo, receipt })))
+}
+
+/// Redacts, severs and deletes; tells for each table how many rows the database says it changed.
+pub(super) async fn act(
+    context: &Context<'_>,
+    session: &mut Session,
+    plan: &foreign::Plan,
+    todo: &[BTreeSet<String>],
+) -> Result<Vec<u64>, Trouble> {
+    let mut rows = vec![0; todo.len()];
+    for (t, table) in context.engine.declared.tables.iter().enumerate() {
+        rows[t] = match table.on_delete {
+            OnDelete::Null => empty(context, session, t, &todo[t]).await?,
+            OnDelete::Hash => hash(context, session, t, &todo[t]).await?,
+            OnDelete::Delete | OnDelete::Keep => 0,
+        };
+    }
+    foreign::sever(context, session, plan).await?;
+    for t in &plan.order {
+        rows[*t] = delete(context, session, *t, &todo[*t]).await?;
+    }
+    Ok(rows)
+}
+
+/// Reads again what this run left behind, before it is committed.
+pub(super) async fn settle(
+    context: &Context<'_>,
+    reads: &mut Reads<'_>,
+    subject: &Subject,
+    clear: &Clear,
+    rows: &[u64],
+) -> Result<Outcome, Trouble> {
+    foreign::nothing_else_went(context, reads, &clear.found).await?;
+    let this_run = Some((clear.todo.as_slice(), rows));
+    let mut outcome = count_up(context, reads, subject, &clear.found, &clear.touched, this_run).await?;
     if let Outcome::Done(done) = &mut outcome {
-        done.receipt = Some(receipt);
+        done.receipt = Some(clear.receipt.clone());
     }
     Ok(outcome)
 }
 
-/// What this run does to one table.
-struct Changed {
-    /// Keys of the rows to change.
-    todo: BTreeSet<String>,
-    /// Rows that the database says it changed.
-    rows: u64,
-}
-
 /// Counts what is so now. Rows that an earlier run announced and that are now as they should be were changed by it.
-async fn settle(
+async fn count_up(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     subject: &Subject,
     found: &Found,
     touched: &Touched,
-    now: &BTreeMap<usize, Changed>,
+    this_run: Option<(&[BTreeSet<String>], &[u64])>,
 ) -> Result<Outcome, Trouble> {
     let mut done = Done { found: touched.rows(), ..Done::default() };
     for (t, table) in context.engine.declared.tables.iter().enumerate() {
@@ -102,10 +165,11 @@ async fn settle(
         if listed.keys.is_empty() && found.unsearched.contains(&t) {
             continue;
         }
-        let undone = undeleted(context, session, t, &listed.keys, subject, touched).await?;
-        let this_run = now.get(&t);
-        let earlier = listed.todo.iter().filter(|key| this_run.is_none_or(|now| !now.todo.contains(*key)));
-        let changed = this_run.map_or(0, |now| now.rows) + earlier.filter(|key| !undone.contains(*key)).count() as u64;
+        reads.at((place::STATE, 1 + t, 0));
+        let undone = undeleted(context, reads, t, &listed.keys, subject, touched).await?;
+        let earlier = listed.todo.iter().filter(|key| this_run.is_none_or(|(todo, _)| !todo[t].contains(*key)));
+        let earlier = earlier.filter(|key| !undone.contains(*key)).count() as u64;
+        let changed = this_run.map_or(0, |(_, rows)| rows[t]) + earlier;
         done.changed += changed;
         let after = if table.on_delete == OnDelete::Keep { listed.keys.len() } else { undone.len() } as u64;
         if table.on_delete == OnDelete::Keep && after > 0 {
@@ -165,7 +229,7 @@ pub(super) async fn by_chunks(
 ) -> Result<u64, Trouble> {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let mut rows = 0;
-    for chunk in keys.chunks(CHUNK) {
+    for chunk in keys.chunks(CHUNK_OF_ALL) {
         let mut params = Params::new(context.dialect);
         let Some(these) = context.dialect.equals_any(&context.schema.tables[t].key, chunk, &mut params) else {
             continue;
@@ -189,7 +253,7 @@ async fn hash(context: &Context<'_>, session: &mut Session, t: usize, keys: &BTr
     };
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let mut changed = 0;
-    for row in listed(context, session, t, &keys).await? {
+    for row in listed(context, &mut Reads::alone(session), t, &keys).await? {
         let mut params = Params::new(context.dialect);
         let mut assignments = Vec::new();
         for (column, value) in live.listed.iter().zip(&row.values) {
@@ -220,10 +284,10 @@ async fn hash(context: &Context<'_>, session: &mut Session, t: usize, keys: &BTr
 /// The number of these rows that exist.
 pub(super) async fn count(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     t: usize,
     found: &Found,
 ) -> Result<u64, Trouble> {
     let keys: Vec<&str> = found.rows[t].keys().map(String::as_str).collect();
-    Ok(super::find::by_key(context, session, t, &keys, false).await?.len() as u64)
+    Ok(super::find::by_key(context, reads, t, &keys, false).await?.len() as u64)
 }

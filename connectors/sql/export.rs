@@ -2,9 +2,11 @@
 
 use super::Context;
 use super::derive::unsearched;
-use super::dialect::{Column, Dialect, Kind, Params};
+use super::desk::Reads;
+use super::dialect::{Column, Dialect, Kind};
 use super::find::{CHUNK, Found, Search, find};
-use super::session::{Mode, Session};
+use super::lookup::{End, Equal, Lookup, What};
+use super::session::Mode;
 use super::values;
 use crate::{CollectionEvidence, Done, Evidence, ExportSink, Outcome, Trouble, Work};
 use base64::Engine as _;
@@ -14,7 +16,7 @@ use std::collections::BTreeSet;
 /// Counts the person's rows.
 pub(super) async fn discover(context: &Context<'_>, work: &Work<'_>) -> Result<Outcome, Trouble> {
     let mut session = context.engine.pool.begin(Mode::Read).await?;
-    let found = find(context, &mut session, work.subject, Search::default()).await?;
+    let found = find(context, &mut Reads::alone(&mut session), work.subject, Search::default()).await?;
     session.roll_back().await;
     Ok(told(context, &found, "search"))
 }
@@ -22,11 +24,11 @@ pub(super) async fn discover(context: &Context<'_>, work: &Work<'_>) -> Result<O
 /// Hands the person's rows to the sink.
 pub(super) async fn export(context: &Context<'_>, work: &Work<'_>, sink: &dyn ExportSink) -> Result<Outcome, Trouble> {
     let mut session = context.engine.pool.begin(Mode::Read).await?;
-    let found = find(context, &mut session, work.subject, Search::default()).await?;
+    let found = find(context, &mut Reads::alone(&mut session), work.subject, Search::default()).await?;
     for t in 0..found.rows.len() {
         let keys: Vec<&str> = found.rows[t].keys().map(String::as_str).collect();
         for chunk in keys.chunks(CHUNK) {
-            for record in records(context, &mut session, t, chunk).await? {
+            for record in records(context, &mut Reads::alone(&mut session), t, chunk).await? {
                 sink.record(work.key, &context.engine.declared.tables[t].name, record).await?;
             }
         }
@@ -35,7 +37,7 @@ pub(super) async fn export(context: &Context<'_>, work: &Work<'_>, sink: &dyn Ex
     Ok(told(context, &found, "export"))
 }
 
-fn told(context: &Context<'_>, found: &Found, action: &str) -> Outcome {
+pub(super) fn told(context: &Context<'_>, found: &Found, action: &str) -> Outcome {
     let tables = context.engine.declared.tables.iter().zip(&found.rows).enumerate();
     let collections = tables.filter(|(t, _)| !found.unsearched.contains(t)).map(|(_, (table, rows))| {
         let rows = rows.len() as u64;
@@ -55,31 +57,16 @@ fn told(context: &Context<'_>, found: &Found, action: &str) -> Outcome {
     }
 }
 
-async fn records(
+pub(super) async fn records(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     t: usize,
     keys: &[&str],
 ) -> Result<Vec<Map<String, Value>>, Trouble> {
     let live = &context.schema.tables[t];
-    let columns = if live.listed.is_empty() { &live.columns } else { &live.listed };
-    let mut params = Params::new(context.dialect);
-    let Some(condition) = context.dialect.equals_any(&live.key, keys, &mut params) else { return Ok(Vec::new()) };
-    let mut selected: Vec<String> = Vec::new();
-    for column in columns {
-        let name = context.dialect.ident(&column.name);
-        if context.dialect == Dialect::Sqlite {
-            // A value has a type of its own there, whatever the column says.
-            selected.push(format!("typeof({name})"));
-            selected.push(format!("CASE typeof({name}) WHEN 'blob' THEN hex({name}) ELSE CAST({name} AS TEXT) END"));
-        } else {
-            selected.push(context.dialect.as_text(column));
-        }
-    }
-    let key = context.dialect.as_text(&live.key);
-    let order = context.dialect.ident(&live.key.name);
-    let sql = format!("SELECT {key}, {} FROM {} WHERE {condition} ORDER BY {order}", selected.join(", "), live.sql);
-    let rows = session.rows(&context.engine.declared.tables[t].name, sql, params.values).await?;
+    let columns = live.exported();
+    let equal = Equal { table: t, column: 0, what: What::Exported, end: End::Ordered };
+    let rows = reads.rows(context, Lookup::Equal(equal, keys.iter().map(|&key| key.to_owned()).collect())).await?;
     let mut records = Vec::new();
     let mut seen = BTreeSet::new();
     for row in rows {

@@ -24,19 +24,31 @@
 use super::Context;
 use super::declared::Reference;
 use super::derive::{self, Derived};
-use super::dialect::{Column, Dialect, Kind, Params};
+use super::desk::Reads;
+use super::dialect::{Dialect, Kind};
+use super::lookup::{CANDIDATES_MAX, End, Equal, Lookup, What};
 use super::redact::is_redacted;
-use super::session::{Session, Texts};
+use super::session::Texts;
 use super::trouble::denied;
 use super::values;
 use crate::{Problem, Trouble};
 use redress_domain::{Identifier, IdentifierType, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most rows that a search for one identifier may bring up before they are judged.
-const CANDIDATES_MAX: usize = 10_000;
-/// The most values in one statement.
+/// The most values in one statement for one person.
 pub(super) const CHUNK: usize = 256;
+
+/// In which order the parts of a search are made, as far as persons wait for each other ([`super::desk::Place`]).
+pub(super) mod place {
+    pub(in super::super) const DIRECT: u16 = 1;
+    pub(in super::super) const WALK: u16 = 2;
+    pub(in super::super) const ELSEWHERE: u16 = 3;
+    pub(in super::super) const DERIVED: u16 = 4;
+    pub(in super::super) const WALK_ON: u16 = 5;
+    pub(in super::super) const FOREIGN: u16 = 6;
+    pub(in super::super) const LISTED: u16 = 7;
+    pub(in super::super) const STATE: u16 = 8;
+}
 
 /// The person's rows: for each declared table, key -> the columns that were wanted.
 #[derive(Clone, Default)]
@@ -74,7 +86,7 @@ pub(super) struct Search<'a> {
 /// Finds the person's rows in every declared table.
 pub(super) async fn find(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     subject: &Subject,
     search: Search<'_>,
 ) -> Result<Found, Trouble> {
@@ -83,9 +95,11 @@ pub(super) async fn find(
     let mut conflicts = Conflicts::default();
     let mut sharing = BTreeSet::new();
     for t in 0..declared.tables.len() {
-        let mut matching = candidates(context, session, t, subject).await?;
+        reads.at((place::DIRECT, t, 0));
+        let mut matching = candidates(context, reads, t, subject).await?;
         matching.retain(|_, row| judge(context, t, row, subject).strongest.is_some());
-        let matching = lock(context, session, t, matching, search).await?;
+        reads.at((place::DIRECT, t, 1));
+        let matching = lock(context, reads, t, matching, search).await?;
         for (key, row) in matching {
             let judgement = judge(context, t, &row, subject);
             let Some(strongest) = judgement.strongest else { continue };
@@ -105,17 +119,17 @@ pub(super) async fn find(
     conflicts.settle(matched)?;
     allowed(matched, declared.max_matches, search)?;
     let direct: Vec<BTreeSet<String>> = (0..declared.tables.len()).map(|t| found.keys(t)).collect();
-    walk(context, session, subject, search, direct.clone(), &mut found).await?;
+    walk(context, reads, place::WALK, subject, search, direct.clone(), &mut found).await?;
 
     let before = found.total();
-    derive::open(context, session, subject, search, &direct, &mut found).await?;
+    derive::open(context, reads, subject, search, &direct, &mut found).await?;
     let opened = found.total() - before;
     if opened > 0 {
         allowed(matched + opened, declared.max_matches, search)?;
         let reached = derive::reached(&declared.tables, subject);
         let fresh =
             (0..declared.tables.len()).map(|t| if reached[t] { BTreeSet::new() } else { found.keys(t) }).collect();
-        walk(context, session, subject, search, fresh, &mut found).await?;
+        walk(context, reads, place::WALK_ON, subject, search, fresh, &mut found).await?;
     }
     Ok(found)
 }
@@ -146,20 +160,18 @@ pub(super) fn shared_address(context: &Context<'_>, t: usize, row: &Texts) -> Op
 /// Reads rows by key as they are now; locks them if the table is to be changed.
 pub(super) async fn by_key(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     t: usize,
     keys: &[&str],
     locking: bool,
 ) -> Result<BTreeMap<String, Texts>, Trouble> {
-    let live = &context.schema.tables[t];
     let asked: BTreeSet<&str> = keys.iter().copied().collect();
+    let equal =
+        Equal { table: t, column: 0, what: What::Wanted, end: if locking { End::Locked } else { End::Ordered } };
     let mut rows = BTreeMap::new();
     for chunk in keys.chunks(CHUNK) {
-        let mut params = Params::new(context.dialect);
-        let Some(condition) = context.dialect.equals_any(&live.key, chunk, &mut params) else { continue };
-        let end = if locking { context.dialect.for_update() } else { "" };
-        let order = format!("ORDER BY {}{end}", context.dialect.ident(&live.key.name));
-        rows.extend(select(context, session, t, &condition, &order, params).await?);
+        let values = chunk.iter().map(|&key| key.to_owned()).collect();
+        rows.extend(select(context, reads, t, Lookup::Equal(equal, values)).await?);
     }
     // A collation may find "ABC" under the key "abc".
     rows.retain(|key, _| asked.contains(key.as_str()));
@@ -168,24 +180,19 @@ pub(super) async fn by_key(
 
 async fn select(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     t: usize,
-    condition: &str,
-    end: &str,
-    params: Params,
+    lookup: Lookup,
 ) -> Result<BTreeMap<String, Texts>, Trouble> {
-    let live = &context.schema.tables[t];
     let name = &context.engine.declared.tables[t].name;
-    let columns: Vec<String> = live.wanted.iter().map(|c| context.dialect.as_text(c)).collect();
-    let sql = format!("SELECT {} FROM {} WHERE {condition} {end}", columns.join(", "), live.sql);
     let mut rows = BTreeMap::new();
-    for row in session.rows(name, sql, params.values).await? {
+    for row in reads.rows(context, lookup).await? {
         let Some(Some(key)) = row.first() else {
             return Err(denied(
                 "key_null",
                 format!(
                     "a row of table {name} that may be the person's has NULL in its key {}; give it a key, or name another column",
-                    live.key.name
+                    context.schema.tables[t].key.name
                 ),
             ));
         };
@@ -199,7 +206,7 @@ async fn select(
 /// Rows that may hold one of the subject's identifiers.
 pub(super) async fn candidates(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     t: usize,
     subject: &Subject,
 ) -> Result<BTreeMap<String, Texts>, Trouble> {
@@ -209,12 +216,8 @@ pub(super) async fn candidates(
         let column = &context.schema.tables[t].wanted[*column_index];
         let wanted: Vec<&Identifier> = subject.identifiers.iter().filter(|i| i.kind() == *kind).collect();
         for identifier in wanted {
-            let mut params = Params::new(context.dialect);
-            let Some(condition) = condition(context, (t, *column_index), column, identifier, &mut params) else {
-                continue;
-            };
-            let limit = format!("LIMIT {}", CANDIDATES_MAX + 1);
-            let hits = select(context, session, t, &condition, &limit, params).await?;
+            let Some(lookup) = lookup(context, t, *column_index, identifier) else { continue };
+            let hits = select(context, reads, t, lookup).await?;
             if hits.len() > CANDIDATES_MAX {
                 return Err(Trouble::Ambiguous {
                     matched: hits.len() as u64,
@@ -233,40 +236,23 @@ pub(super) async fn candidates(
     Ok(rows)
 }
 
-fn condition(
-    context: &Context<'_>,
-    place: (usize, usize),
-    column: &Column,
-    identifier: &Identifier,
-    params: &mut Params,
-) -> Option<String> {
+fn lookup(context: &Context<'_>, table: usize, column: usize, identifier: &Identifier) -> Option<Lookup> {
     match identifier.kind() {
         IdentifierType::CustomerId => {
             let value = identifier.normal().expose();
+            let kind = context.schema.tables[table].wanted[column].kind;
             let mut forms = Vec::new();
-            let typeless = context.dialect == Dialect::Sqlite && matches!(column.kind, Kind::Binary | Kind::Other);
-            if column.kind != Kind::Binary || typeless {
+            let typeless = context.dialect == Dialect::Sqlite && matches!(kind, Kind::Binary | Kind::Other);
+            if kind != Kind::Binary || typeless {
                 forms.push(value.clone());
             }
-            if column.kind == Kind::Binary || typeless {
+            if kind == Kind::Binary || typeless {
                 forms.extend(binary_forms(value));
             }
-            context.dialect.equals_any(column, &forms.iter().map(String::as_str).collect::<Vec<_>>(), params)
+            Some(Lookup::Equal(Equal { table, column, what: What::Wanted, end: End::Limited }, forms))
         }
-        IdentifierType::Email => {
-            let mut spellings: Vec<String> = identifier.spellings().iter().map(|s| s.expose().to_lowercase()).collect();
-            spellings.sort();
-            spellings.dedup();
-            Some(if context.regular.contains(&place) {
-                context.dialect.like_addresses(column, &spellings, params)
-            } else {
-                context.dialect.like_addresses_anywhere(column, &spellings, params)
-            })
-        }
-        IdentifierType::Phone => {
-            let tail = identifier.phone_tail()?;
-            Some(context.dialect.ends_in_digits(column, tail.expose(), params))
-        }
+        IdentifierType::Email => Some(Lookup::Address(table, column, identifier.clone())),
+        IdentifierType::Phone => Some(Lookup::Number(table, column, identifier.phone_tail()?.expose().clone())),
     }
 }
 
@@ -361,7 +347,7 @@ impl Conflicts {
 /// Reads matching rows again under lock, so that they are judged as they will be changed.
 pub(super) async fn lock(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     t: usize,
     rows: BTreeMap<String, Texts>,
     search: Search<'_>,
@@ -370,13 +356,14 @@ pub(super) async fn lock(
         return Ok(rows);
     }
     let keys: Vec<&str> = rows.keys().map(String::as_str).collect();
-    by_key(context, session, t, &keys, true).await
+    by_key(context, reads, t, &keys, true).await
 }
 
 /// Follows the references from these of the rows found so far, in any depth and through any cycle.
 async fn walk(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
+    phase: u16,
     subject: &Subject,
     search: Search<'_>,
     mut fresh: Vec<BTreeSet<String>>,
@@ -385,7 +372,10 @@ async fn walk(
     let tables = &context.engine.declared.tables;
     let mut conflicts = Conflicts::default();
     let (reached, known) = (derive::reached(tables, subject), derive::with_derived(subject, &found.derived));
-    while fresh.iter().any(|keys| !keys.is_empty()) {
+    for round in 0.. {
+        if fresh.iter().all(BTreeSet::is_empty) {
+            break;
+        }
         let mut next = vec![BTreeSet::new(); tables.len()];
         for (child, table) in tables.iter().enumerate() {
             for reference in &table.references {
@@ -393,9 +383,11 @@ async fn walk(
                     .iter()
                     .filter_map(|key| found.rows[reference.parent].get(key)?.get(reference.parent_column)?.clone())
                     .collect();
-                let rows = referring(context, session, child, *reference, &values).await?;
+                reads.at((phase, round, 2 * child));
+                let rows = referring(context, reads, child, *reference, &values).await?;
                 let rows = rows.into_iter().filter(|(key, _)| !found.rows[child].contains_key(key)).collect();
-                let mut rows = lock(context, session, child, rows, search).await?;
+                reads.at((phase, round, 2 * child + 1));
+                let mut rows = lock(context, reads, child, rows, search).await?;
                 rows.retain(|_, row| {
                     matches!(row.get(reference.column), Some(Some(value)) if holds(context, child, *reference, value, &values))
                 });
@@ -425,18 +417,16 @@ fn holds(context: &Context<'_>, child: usize, reference: Reference, value: &Stri
 
 async fn referring(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     child: usize,
     reference: Reference,
     values: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Texts>, Trouble> {
-    let column = &context.schema.tables[child].wanted[reference.column];
-    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let equal = Equal { table: child, column: reference.column, what: What::Wanted, end: End::Plain };
+    let values: Vec<String> = values.iter().cloned().collect();
     let mut rows = BTreeMap::new();
     for chunk in values.chunks(CHUNK) {
-        let mut params = Params::new(context.dialect);
-        let Some(condition) = context.dialect.equals_any(column, chunk, &mut params) else { continue };
-        rows.extend(select(context, session, child, &condition, "", params).await?);
+        rows.extend(select(context, reads, child, Lookup::Equal(equal, chunk.to_vec())).await?);
     }
     Ok(rows)
 }

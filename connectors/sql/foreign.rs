@@ -5,15 +5,17 @@
 //! at all.
 
 use super::Context;
-use super::dialect::{Dialect, Params};
+use super::desk::Reads;
+use super::dialect::Dialect;
 use super::erase::{by_chunks, count};
-use super::find::{CHUNK, Found};
+use super::find::{CHUNK, Found, place};
+use super::lookup::Lookup;
 use super::schema::{ForeignKey, Rule};
 use super::session::Session;
 use super::trouble::denied;
 use crate::Trouble;
 use crate::spec::OnDelete;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// In which order rows go, and which references are emptied before.
 pub(super) struct Plan {
@@ -30,18 +32,43 @@ struct Sever {
     keys: BTreeSet<String>,
 }
 
+impl Plan {
+    /// The plan for all of them at once.
+    pub(super) fn all<'a>(context: &Context<'_>, plans: impl Iterator<Item = &'a Plan>) -> Plan {
+        let mut going: BTreeSet<usize> = BTreeSet::new();
+        let mut severs: BTreeMap<(usize, &str), BTreeSet<String>> = BTreeMap::new();
+        let mut defer = false;
+        for plan in plans {
+            going.extend(&plan.order);
+            for sever in &plan.severs {
+                severs.entry((sever.table, &sever.column)).or_default().extend(sever.keys.iter().cloned());
+            }
+            defer |= plan.defer;
+        }
+        let (order, _) = order(context, &|t| going.contains(&t));
+        let severs = severs.into_iter().map(|((table, column), keys)| Sever { table, column: column.to_owned(), keys });
+        Plan { order, severs: severs.collect(), defer }
+    }
+
+    /// The rows (table, key) whose references are emptied.
+    pub(super) fn severed(&self) -> impl Iterator<Item = (usize, &String)> {
+        self.severs.iter().flat_map(|sever| sever.keys.iter().map(|key| (sever.table, key)))
+    }
+}
+
 /// Plans the deletion of the found rows; changes nothing.
-pub(super) async fn plan(context: &Context<'_>, session: &mut Session, found: &Found) -> Result<Plan, Trouble> {
+pub(super) async fn plan(context: &Context<'_>, reads: &mut Reads<'_>, found: &Found) -> Result<Plan, Trouble> {
     let tables = &context.engine.declared.tables;
     let going = |t: usize| tables[t].on_delete == OnDelete::Delete && !found.rows[t].is_empty();
     let (order, in_cycles) = order(context, &going);
     let mut plan = Plan { order, severs: Vec::new(), defer: false };
-    for key in &context.schema.foreign_keys {
+    for (k, key) in context.schema.foreign_keys.iter().enumerate() {
         if !going(key.parent) {
             continue;
         }
+        reads.at((place::FOREIGN, k, 0));
         let Some(child) = key.child else {
-            refuse_undeclared(context, session, key, found).await?;
+            refuse_undeclared(context, reads, k, found).await?;
             continue;
         };
         if tables[child].on_delete == OnDelete::Delete {
@@ -53,11 +80,11 @@ pub(super) async fn plan(context: &Context<'_>, session: &mut Session, found: &F
                 }
             }
             if key.rule == Rule::Cascade {
-                let referring = referring(context, session, child, key, found).await?;
+                let referring = referring(context, reads, k, found).await?;
                 refuse_strangers(context, child, key, &referring, found)?;
             }
         } else if matches!(key.rule, Rule::Refuse | Rule::Cascade) {
-            let referring = referring(context, session, child, key, found).await?;
+            let referring = referring(context, reads, k, found).await?;
             if referring.is_empty() {
                 continue;
             }
@@ -108,14 +135,15 @@ pub(super) async fn sever(context: &Context<'_>, session: &mut Session, plan: &P
 /// that the database did not show us.
 pub(super) async fn nothing_else_went(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     found: &Found,
 ) -> Result<(), Trouble> {
     for (t, table) in context.engine.declared.tables.iter().enumerate() {
         if table.on_delete == OnDelete::Delete || found.rows[t].is_empty() {
             continue;
         }
-        if count(context, session, t, found).await? < found.rows[t].len() as u64 {
+        reads.at((place::STATE, 0, t));
+        if count(context, reads, t, found).await? < found.rows[t].len() as u64 {
             return Err(denied(
                 "foreign_key_blocks",
                 format!(
@@ -162,59 +190,32 @@ fn nullable(context: &Context<'_>, child: usize, key: &ForeignKey) -> Option<Str
 /// Keys of the rows that refer by this foreign key to rows that are going.
 async fn referring(
     context: &Context<'_>,
-    session: &mut Session,
-    child: usize,
-    key: &ForeignKey,
+    reads: &mut Reads<'_>,
+    key: usize,
     found: &Found,
 ) -> Result<BTreeSet<String>, Trouble> {
-    let from = &context.schema.tables[child];
-    let name = &context.engine.declared.tables[child].name;
-    let column = context.dialect.text_of(&format!("c.{}", context.dialect.ident(&from.key.name)), &from.key);
-    let rows = joined(context, session, (name, &from.sql), &column, key, found).await?;
-    Ok(rows.into_iter().flatten().collect())
+    let mut keys = BTreeSet::new();
+    for chunk in going(context, key, found).chunks(CHUNK) {
+        let rows = reads.rows(context, Lookup::Referring(key, chunk.to_vec())).await?;
+        keys.extend(rows.into_iter().filter_map(|row| row.into_iter().next()?));
+    }
+    Ok(keys)
 }
 
-/// What a selection gives of the rows of `child` (name and SQL) that refer by this foreign key to rows that are going.
-async fn joined(
-    context: &Context<'_>,
-    session: &mut Session,
-    child: (&str, &str),
-    selected: &str,
-    key: &ForeignKey,
-    found: &Found,
-) -> Result<Vec<Option<String>>, Trouble> {
-    let to = &context.schema.tables[key.parent];
-    let pairs: Vec<String> = key
-        .columns
-        .iter()
-        .zip(&key.parent_columns)
-        .map(|(column, parent)| format!("c.{} = p.{}", context.dialect.ident(column), context.dialect.ident(parent)))
-        .collect();
-    let going: Vec<&str> = found.rows[key.parent].keys().map(String::as_str).collect();
-    let mut cells = Vec::new();
-    for chunk in going.chunks(CHUNK) {
-        let mut params = Params::new(context.dialect);
-        let Some(these) = context.dialect.equals_any(&to.key, chunk, &mut params) else { continue };
-        let sql = format!(
-            "SELECT {selected} FROM {} c JOIN (SELECT * FROM {} WHERE {these}) p ON {}",
-            child.1,
-            to.sql,
-            pairs.join(" AND ")
-        );
-        let rows = session.rows(child.0, sql, params.values).await?;
-        cells.extend(rows.into_iter().filter_map(|row| row.into_iter().next()));
-    }
-    Ok(cells)
+/// Keys of the rows that are going from the table that this foreign key refers to.
+fn going(context: &Context<'_>, key: usize, found: &Found) -> Vec<String> {
+    found.rows[context.schema.foreign_keys[key].parent].keys().cloned().collect()
 }
 
 /// Rows of a table that is not declared must not go, or be given to somebody else, with nobody the wiser: what refers
 /// to them in turn would go too, whatever was declared for it.
 async fn refuse_undeclared(
     context: &Context<'_>,
-    session: &mut Session,
-    key: &ForeignKey,
+    reads: &mut Reads<'_>,
+    k: usize,
     found: &Found,
 ) -> Result<(), Trouble> {
+    let key = &context.schema.foreign_keys[k];
     let happens = match key.rule {
         Rule::Cascade => "would be deleted with them",
         Rule::SetDefault => "would be given to another row",
@@ -235,15 +236,18 @@ async fn refuse_undeclared(
             ),
         )
     };
-    let child = (key.child_name.as_str(), key.child_sql.as_str());
-    let counts = joined(context, session, child, context.dialect.counted(), key, found).await.map_err(|trouble| {
-        match trouble {
-            // A cascade needs no privilege on the table, but who may not look cannot tell that it is empty.
-            Trouble::Denied(problem) if problem.code == "permission_missing" => blocked("rows that we may not read"),
-            other => other,
-        }
-    })?;
-    let rows: u64 = counts.iter().flatten().filter_map(|count| count.parse::<u64>().ok()).sum();
+    let mut rows = 0;
+    for chunk in going(context, k, found).chunks(CHUNK) {
+        let counts =
+            reads.rows(context, Lookup::Counted(k, chunk.to_vec())).await.map_err(|trouble| match trouble {
+                // A cascade needs no privilege on the table, but who may not look cannot tell that it is empty.
+                Trouble::Denied(problem) if problem.code == "permission_missing" => {
+                    blocked("rows that we may not read")
+                }
+                other => other,
+            })?;
+        rows += counts.iter().flatten().flatten().filter_map(|count| count.parse::<u64>().ok()).sum::<u64>();
+    }
     if rows == 0 { Ok(()) } else { Err(blocked(&format!("{rows} rows"))) }
 }
 

@@ -1,17 +1,19 @@
 //! A SQL system is a database whose declared tables hold persons: rows that identify one, and rows that refer to such rows.
 //!
 //! One engine serves PostgreSQL, MySQL/MariaDB and SQLite. It finds the person's rows ([`find`]), follows the declared
-//! references, and acts on them by primary key in one transaction per person. What the three databases spell
-//! differently is in [`dialect`], what they say about themselves in [`schema`].
+//! references, and acts on them by primary key in one transaction. A batch of persons shares the transaction and its
+//! statements ([`together`]); whoever that could harm goes alone. What the three databases spell differently is in [`dialect`], what they say about themselves in [`schema`].
 
 mod check;
 mod declared;
 mod derive;
+mod desk;
 mod dialect;
 mod erase;
 mod export;
 mod find;
 mod foreign;
+mod lookup;
 mod receipt;
 mod rectify;
 mod redact;
@@ -22,6 +24,7 @@ mod schema_sqlite;
 mod session;
 mod settings;
 mod state;
+mod together;
 mod trouble;
 mod values;
 mod verify;
@@ -45,6 +48,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
+/// Most persons in one call. What a call costs whatever it is about is shared by as many; more would hold locks for longer.
+const BATCH: usize = 200;
 const VERBS: &[&str] = &["discover", "export", "rectify", "erase", "verify"];
 const SERVER_SETTINGS: &str = "{ host = \"…\", port = …, database = \"…\", username = \"…\", tls = \"disable|prefer|require|verify-full\", \
                                connect_timeout_seconds = 10, max_connections = 5 }";
@@ -111,7 +116,7 @@ fn connect(spec: &SystemSpec, dialect: Dialect, name: &'static str) -> Result<Ar
                 verbs: &[Verb::Discover, Verb::Export, Verb::Rectify, Verb::Erase, Verb::Verify],
                 identifiers: declared.identifiers(),
                 fields: declared.fields(),
-                batch: 50,
+                batch: BATCH,
                 verify_after: Duration::ZERO,
             };
             Ok(Arc::new(Engine { declared, pool, dialect, manifest, schema: Mutex::new(None) }))
@@ -179,6 +184,13 @@ impl Engine {
         Ok(regular)
     }
 
+    /// What is answered to a batch that could not be answered together, and of which nothing was changed.
+    async fn left<T>(&self, trouble: &Trouble, items: usize, failed: impl Fn(Trouble) -> T) -> Vec<Option<T>> {
+        self.learn(trouble).await;
+        let same = trouble::is_about_connection(trouble);
+        (0..items).map(|_| same.then(|| failed(trouble.clone()))).collect()
+    }
+
     /// Forgets what is known of the structure if that may have been the trouble.
     async fn learn(&self, trouble: &Trouble) {
         if trouble::is_about_schema(trouble) {
@@ -187,33 +199,50 @@ impl Engine {
     }
 }
 
-/// Answers a batch item by item; what concerns the connection answers the rest of the batch too.
-macro_rules! answer_each {
-    ($engine:expr, $batch:expr, $failed:path, |$context:ident, $work:ident| $answer:expr) => {{
-        let $context = match $engine.context($batch.len()).await {
-            Ok(context) => context,
-            Err(trouble) => {
-                $engine.learn(&trouble).await;
-                return $batch.iter().map(|_| $failed(trouble.clone())).collect();
+/// Answers a batch: together as far as that can be done, the rest item by item.
+macro_rules! answer {
+    ($engine:expr, $batch:expr, $failed:path, |$context:ident| $together:expr, |$work:ident| $alone:expr) => {{
+        let mut answers: Vec<Option<_>> = if $batch.len() > 1 {
+            match $engine.context(1).await {
+                Ok($context) => match $together.await {
+                    Ok(answers) => answers,
+                    Err(trouble) => $engine.left(&trouble, $batch.len(), $failed).await,
+                },
+                Err(trouble) => $engine.left(&trouble, $batch.len(), $failed).await,
             }
+        } else {
+            $batch.iter().map(|_| None).collect()
         };
-        let mut answers = Vec::with_capacity($batch.len());
-        let mut broken: Option<Trouble> = None;
-        for $work in $batch {
-            if let Some(trouble) = &broken {
-                answers.push($failed(trouble.clone()));
-                continue;
-            }
-            answers.push(match $answer.await {
-                Ok(answer) => answer,
+        let left = answers.iter().filter(|answer| answer.is_none()).count();
+        if left > 0 {
+            match $engine.context(left).await {
+                Ok($context) => {
+                    let mut broken: Option<Trouble> = None;
+                    for ($work, answer) in $batch.iter().zip(&mut answers).filter(|(_, answer)| answer.is_none()) {
+                        if let Some(trouble) = &broken {
+                            *answer = Some($failed(trouble.clone()));
+                            continue;
+                        }
+                        *answer = Some(match $alone.await {
+                            Ok(answer) => answer,
+                            Err(trouble) => {
+                                $engine.learn(&trouble).await;
+                                // What concerns the connection answers the rest of the batch too.
+                                broken = Some(&trouble).filter(|t| trouble::is_about_connection(t)).cloned();
+                                $failed(trouble)
+                            }
+                        });
+                    }
+                }
                 Err(trouble) => {
                     $engine.learn(&trouble).await;
-                    broken = Some(&trouble).filter(|t| trouble::is_about_connection(t)).cloned();
-                    $failed(trouble)
+                    for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
+                        *answer = Some($failed(trouble.clone()));
+                    }
                 }
-            });
+            }
         }
-        answers
+        answers.into_iter().flatten().collect()
     }};
 }
 
@@ -228,22 +257,33 @@ impl Connector for Engine {
     }
 
     async fn discover(&self, batch: &[Work<'_>]) -> Vec<Outcome> {
-        answer_each!(self, batch, Outcome::Trouble, |context, work| export::discover(&context, work))
+        answer!(self, batch, Outcome::Trouble, |context| together::discover(&context, batch), |work| {
+            export::discover(&context, work)
+        })
     }
 
     async fn export(&self, batch: &[Work<'_>], sink: &dyn ExportSink) -> Vec<Outcome> {
-        answer_each!(self, batch, Outcome::Trouble, |context, work| export::export(&context, work, sink))
+        answer!(self, batch, Outcome::Trouble, |context| together::export(&context, batch, sink), |work| {
+            export::export(&context, work, sink)
+        })
     }
 
     async fn rectify(&self, batch: &[Work<'_>], journal: &dyn Journal) -> Vec<Outcome> {
-        answer_each!(self, batch, Outcome::Trouble, |context, work| rectify::rectify(&context, work, journal))
+        // Each corrects other fields to other values: there is little to do together.
+        answer!(self, batch, Outcome::Trouble, |context| together::nobody(&context, batch), |work| {
+            rectify::rectify(&context, work, journal)
+        })
     }
 
     async fn erase(&self, batch: &[Work<'_>], journal: &dyn Journal) -> Vec<Outcome> {
-        answer_each!(self, batch, Outcome::Trouble, |context, work| erase::erase(&context, work, journal))
+        answer!(self, batch, Outcome::Trouble, |context| together::erase(&context, batch, journal), |work| {
+            erase::erase(&context, work, journal)
+        })
     }
 
     async fn verify(&self, verb: Verb, batch: &[Work<'_>]) -> Vec<Verdict> {
-        answer_each!(self, batch, Verdict::Trouble, |context, work| verify::verify(&context, verb, work))
+        answer!(self, batch, Verdict::Trouble, |context| together::verify(&context, verb, batch), |work| {
+            verify::verify(&context, verb, work)
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::derive::unsearched;
+use super::desk::Reads;
 use super::dialect::{Column, Params};
 use super::find::{CHUNK, Found, Search, find};
 use super::receipt::Touched;
@@ -26,7 +27,7 @@ pub(super) async fn rectify(context: &Context<'_>, work: &Work<'_>, journal: &dy
     let lock: Vec<bool> = concerned.iter().map(|corrections| !corrections.is_empty()).collect();
     let mut session = context.engine.pool.begin(Mode::Write).await?;
     let search = Search { lock: &lock, known: Some(&prior.derived), unlimited: false };
-    let found = find(context, &mut session, work.subject, search).await?;
+    let found = find(context, &mut Reads::alone(&mut session), work.subject, search).await?;
 
     let mut touched = prior;
     touched.derived.extend(found.derived.clone());
@@ -36,7 +37,7 @@ pub(super) async fn rectify(context: &Context<'_>, work: &Work<'_>, journal: &dy
         if found.unsearched.contains(&t) && touched.of(&tables[t].name).keys.is_empty() {
             continue;
         }
-        let todo = uncorrected(context, &mut session, t, &keys, corrections).await;
+        let todo = uncorrected(context, &mut Reads::alone(&mut session), t, &keys, corrections).await;
         let todo = todo.map_err(|trouble| refused(trouble, corrections.iter().copied()))?;
         now.insert(t, todo.clone());
         touched.add(&tables[t].name, UPDATE, keys, todo);
@@ -53,7 +54,7 @@ pub(super) async fn rectify(context: &Context<'_>, work: &Work<'_>, journal: &dy
         let corrections = &concerned[*t];
         let rows = update(context, &mut session, *t, todo, corrections).await?;
         let listed = touched.of(&tables[*t].name);
-        let undone = uncorrected(context, &mut session, *t, &listed.keys, corrections).await?;
+        let undone = uncorrected(context, &mut Reads::alone(&mut session), *t, &listed.keys, corrections).await?;
         let earlier = listed.todo.iter().filter(|key| !todo.contains(*key) && !undone.contains(*key)).count() as u64;
         done.changed += rows + earlier;
         done.evidence.collections.push(CollectionEvidence {

@@ -37,6 +37,13 @@ pub(super) struct LiveTable {
     pub(super) transactional: bool,
 }
 
+impl LiveTable {
+    /// The columns that are exported.
+    pub(super) fn exported(&self) -> &[Column] {
+        if self.listed.is_empty() { &self.columns } else { &self.listed }
+    }
+}
+
 /// What a database does with a row whose parent is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {

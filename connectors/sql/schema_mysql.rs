@@ -115,8 +115,14 @@ fn column(row: Texts) -> Option<Column> {
         kind,
         nullable: nullable == "YES",
         max_chars: length.and_then(|l| l.parse().ok()).filter(|_| kind == Kind::Text),
-        folds_case: collation.is_some_and(|c| c.contains("_ci")),
-        narrow: charset.is_some_and(|c| c != "utf8mb4"),
+        folds_case: collation.as_ref().is_some_and(|c| c.contains("_ci")),
+        narrow: charset.as_ref().is_some_and(|c| c != "utf8mb4"),
+        collation: charset.zip(collation).filter(|(charset, collation)| is_word(charset) && is_word(collation)),
         sql_type,
     })
+}
+
+/// Whether it can stand in a statement as it is.
+fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }

@@ -113,6 +113,7 @@ fn column(row: Texts) -> Option<Column> {
         max_chars: limited.then(|| modifier.unsigned_abs() - 4),
         folds_case: type_name == "citext",
         narrow: false,
+        collation: None,
         sql_type,
     })
 }

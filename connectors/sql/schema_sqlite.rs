@@ -32,6 +32,7 @@ pub(super) async fn table(session: &mut Session, name: &str) -> Result<RawTable,
             max_chars: None,
             folds_case: false,
             narrow: false,
+            collation: None,
         });
     }
     let mut unique = if keys.len() == 1 { keys.clone() } else { Vec::new() };

@@ -36,17 +36,27 @@ pub(super) enum Session {
 }
 
 macro_rules! bound {
-    ($sql:expr, $params:expr) => {{
+    ($sql:expr, $params:expr, $texts:expr) => {{
         let mut query = sqlx::query(AssertSqlSafe($sql));
         for param in $params {
             query = match param {
                 Param::Text(text) => query.bind(text),
                 Param::Int(number) => query.bind(number),
                 Param::Bytes(bytes) => query.bind(bytes),
+                Param::Texts(texts) => query.bind($texts(texts)),
             };
         }
         query
     }};
+}
+
+/// PostgreSQL takes an array as it is; the others are never given one.
+const fn as_array(texts: Vec<String>) -> Vec<String> {
+    texts
+}
+
+fn as_json(texts: Vec<String>) -> String {
+    serde_json::Value::from(texts).to_string()
 }
 
 impl Pool {
@@ -96,8 +106,8 @@ impl Session {
     /// Reads rows. `about` is the table to name if it fails.
     pub(super) async fn rows(&mut self, about: &str, sql: String, params: Vec<Param>) -> Result<Vec<Texts>, Trouble> {
         macro_rules! fetch {
-            ($tx:expr) => {{
-                let rows = within(bound!(sql, params).fetch_all(&mut **$tx)).await?;
+            ($tx:expr, $texts:expr) => {{
+                let rows = within(bound!(sql, params, $texts).fetch_all(&mut **$tx)).await?;
                 let rows = rows.map_err(|error| from_database(&error, Some(about)))?;
                 rows.iter()
                     .map(|row| {
@@ -117,23 +127,23 @@ impl Session {
             }};
         }
         match self {
-            Session::Postgres(tx) => fetch!(tx),
-            Session::Mysql(tx) => fetch!(tx),
-            Session::Sqlite(tx) => fetch!(tx),
+            Session::Postgres(tx) => fetch!(tx, as_array),
+            Session::Mysql(tx) => fetch!(tx, as_json),
+            Session::Sqlite(tx) => fetch!(tx, as_json),
         }
     }
 
     /// Runs a statement and gives the number of rows that the database says it changed.
     pub(super) async fn run(&mut self, about: &str, sql: String, params: Vec<Param>) -> Result<u64, Trouble> {
         macro_rules! execute {
-            ($tx:expr) => {
-                within(bound!(sql, params).execute(&mut **$tx)).await?.map(|done| done.rows_affected())
+            ($tx:expr, $texts:expr) => {
+                within(bound!(sql, params, $texts).execute(&mut **$tx)).await?.map(|done| done.rows_affected())
             };
         }
         let affected = match self {
-            Session::Postgres(tx) => execute!(tx),
-            Session::Mysql(tx) => execute!(tx),
-            Session::Sqlite(tx) => execute!(tx),
+            Session::Postgres(tx) => execute!(tx, as_array),
+            Session::Mysql(tx) => execute!(tx, as_json),
+            Session::Sqlite(tx) => execute!(tx, as_json),
         };
         affected.map_err(|error| from_database(&error, Some(about)))
     }

@@ -2,11 +2,13 @@
 
 use super::Context;
 use super::derive::{reached, with_derived};
+use super::desk::Reads;
 use super::dialect::Params;
 use super::find::{CHUNK, by_key, judge};
+use super::lookup::{End, Equal, Lookup, What};
 use super::receipt::Touched;
 use super::redact::is_redacted;
-use super::session::{Session, Texts};
+use super::session::Texts;
 use crate::Trouble;
 use crate::spec::OnDelete;
 use redress_domain::{Correction, Subject};
@@ -18,7 +20,7 @@ use std::collections::BTreeSet;
 /// row is told apart by what it holds ([`is_anothers`]) and not counted.
 pub(super) async fn undeleted(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     t: usize,
     keys: &BTreeSet<String>,
     subject: &Subject,
@@ -28,7 +30,7 @@ pub(super) async fn undeleted(
     match context.engine.declared.tables[t].on_delete {
         OnDelete::Keep => Ok(BTreeSet::new()),
         OnDelete::Delete => {
-            let rows = by_key(context, session, t, &keys, false).await?;
+            let rows = by_key(context, reads, t, &keys, false).await?;
             Ok(rows
                 .into_iter()
                 .filter(|(_, row)| !is_anothers(context, t, row, subject, touched))
@@ -36,7 +38,7 @@ pub(super) async fn undeleted(
                 .collect())
         }
         OnDelete::Null | OnDelete::Hash => {
-            let rows = listed(context, session, t, &keys).await?;
+            let rows = listed(context, reads, t, &keys).await?;
             Ok(rows.into_iter().filter(|row| needs_redaction(context, t, row)).map(|row| row.key).collect())
         }
     }
@@ -45,7 +47,7 @@ pub(super) async fn undeleted(
 /// Those of the rows in which a corrected field is not what it should be.
 pub(super) async fn uncorrected(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     t: usize,
     keys: &BTreeSet<String>,
     corrections: &[&Correction],
@@ -59,10 +61,8 @@ pub(super) async fn uncorrected(
         let differs = super::rectify::differs(context, t, corrections, &mut params)?;
         let sql =
             format!("SELECT {} FROM {} WHERE {rows} AND ({differs})", context.dialect.as_text(&live.key), live.sql);
-        let name = &context.engine.declared.tables[t].name;
-        undone.extend(
-            session.rows(name, sql, params.values).await?.into_iter().filter_map(|row| row.into_iter().next()?),
-        );
+        let rows = reads.rows(context, Lookup::Own(t, sql, params.values)).await?;
+        undone.extend(rows.into_iter().filter_map(|row| row.into_iter().next()?));
     }
     Ok(undone)
 }
@@ -77,19 +77,15 @@ pub(super) struct Listed {
 /// Reads the listed columns of rows.
 pub(super) async fn listed(
     context: &Context<'_>,
-    session: &mut Session,
+    reads: &mut Reads<'_>,
     t: usize,
     keys: &[&str],
 ) -> Result<Vec<Listed>, Trouble> {
-    let live = &context.schema.tables[t];
-    let columns: Vec<String> =
-        std::iter::once(&live.key).chain(&live.listed).map(|column| context.dialect.as_text(column)).collect();
+    let equal = Equal { table: t, column: 0, what: What::Listed, end: End::Plain };
     let mut rows = Vec::new();
     for chunk in keys.chunks(CHUNK) {
-        let mut params = Params::new(context.dialect);
-        let Some(condition) = context.dialect.equals_any(&live.key, chunk, &mut params) else { continue };
-        let sql = format!("SELECT {} FROM {} WHERE {condition}", columns.join(", "), live.sql);
-        for mut row in session.rows(&context.engine.declared.tables[t].name, sql, params.values).await? {
+        let values = chunk.iter().map(|&key| key.to_owned()).collect();
+        for mut row in reads.rows(context, Lookup::Equal(equal, values)).await? {
             let values = row.split_off(1);
             if let Some(Some(key)) = row.pop() {
                 rows.push(Listed { key, values });
