@@ -101,6 +101,10 @@ pub fn connect_sqlite(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecF
 }
 
 fn connect(spec: &SystemSpec, dialect: Dialect, name: &'static str) -> Result<Arc<dyn Connector>, Vec<SpecFault>> {
+    Ok(Arc::new(engine(spec, dialect, name)?))
+}
+
+fn engine(spec: &SystemSpec, dialect: Dialect, name: &'static str) -> Result<Engine, Vec<SpecFault>> {
     let mut faults = Vec::new();
     let pool = match dialect {
         Dialect::Postgres => settings::postgres(spec, &mut faults),
@@ -119,7 +123,7 @@ fn connect(spec: &SystemSpec, dialect: Dialect, name: &'static str) -> Result<Ar
                 batch: BATCH,
                 verify_after: Duration::ZERO,
             };
-            Ok(Arc::new(Engine { declared, pool, dialect, manifest, schema: Mutex::new(None) }))
+            Ok(Engine { declared, pool, dialect, manifest, schema: Mutex::new(None) })
         }
         _ => Err(faults),
     }

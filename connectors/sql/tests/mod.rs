@@ -8,6 +8,7 @@ mod finding;
 mod keeping;
 mod lab;
 mod reading;
+mod together;
 mod troubling;
 
 use crate::conformance::{MemoryJournal, only, subject};
