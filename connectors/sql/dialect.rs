@@ -194,7 +194,7 @@ impl Dialect {
         }
         if self == Dialect::Postgres {
             let mark = params.push(Param::Texts(values));
-            return Some(match self.element(column) {
+            return Some(match Self::element(column) {
                 Element::Type(name) => format!("{left} = ANY({mark}::text[]::{name}[])"),
                 Element::Hex => format!("{left} IN (SELECT decode(value, 'hex') FROM unnest({mark}::text[]) AS value)"),
             });
@@ -236,7 +236,7 @@ impl Dialect {
     }
 
     /// What PostgreSQL casts an array of texts to.
-    fn element(self, column: &Column) -> Element {
+    fn element(column: &Column) -> Element {
         Element::Type(match column.kind {
             Kind::Int => "int8".to_owned(),
             Kind::Decimal => "numeric".to_owned(),
@@ -317,7 +317,7 @@ impl Dialect {
         let left = self.compared(column);
         let value = match (self, column.kind) {
             (Dialect::Sqlite, _) => "redress_v".to_owned(),
-            (Dialect::Postgres, _) => match self.element(column) {
+            (Dialect::Postgres, _) => match Self::element(column) {
                 Element::Type(name) => format!("redress_v::{name}"),
                 Element::Hex => "decode(redress_v, 'hex')".to_owned(),
             },
