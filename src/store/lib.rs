@@ -24,6 +24,7 @@ mod queue;
 mod reports;
 mod routes;
 mod sealed;
+mod sentinel;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 #[cfg(not(feature = "simulation"))]
@@ -50,6 +51,7 @@ pub use messages::{MessageContents, MessageLease, MessageOutcome, ToldNotice, WE
 pub use reports::{ClosedDsr, OpenDsr, OpenStep, ReceivedDsr, StepTimes, SystemName};
 pub use routes::{NewRoute, Route, RouteChange, RouteTarget};
 pub use sealed::{Key, random};
+pub use sentinel::RedisAddress;
 pub use systems::{SystemRow, SystemUpsert};
 pub use wake::{Wake, ping_redis};
 pub use watch::{Lookout, SweepOptions, Swept, WatchPlace};
@@ -110,7 +112,7 @@ pub enum Error {
     #[error("the operating system gave no random bytes")]
     Randomness,
     /// The Redis URL cannot be read.
-    #[error("the Redis URL is not of the form redis://host:port")]
+    #[error("the Redis URL is not of the form redis://host:port or redis+sentinel://host:port,host:port/master")]
     RedisUrl,
     /// The schema is not the one this binary needs.
     #[error("{0}")]

@@ -3,6 +3,7 @@
 //! In one process it is a notification; in a fleet it is published on Redis too. Losing every wake-up costs one poll
 //! interval, a doubled one costs a query.
 
+use crate::RedisAddress;
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,12 +30,12 @@ impl Wake {
     /// # Errors
     /// The URL is not one of Redis.
     pub fn redis(url: &str) -> Result<Self, crate::Error> {
-        let client = redis::Client::open(url).map_err(|_| crate::Error::RedisUrl)?;
+        let address = RedisAddress::parse(url)?;
         let local = Arc::new(Notify::new());
         // Small on purpose: when Redis is away, what does not fit is dropped, which costs one poll.
         let (publish, lanes) = mpsc::channel(64);
-        tokio::spawn(publisher(client.clone(), lanes));
-        tokio::spawn(subscriber(client, local.clone()));
+        tokio::spawn(publisher(address.clone(), lanes));
+        tokio::spawn(subscriber(address, local.clone()));
         Ok(Self { local, publish: Some(publish) })
     }
 
@@ -62,9 +63,9 @@ impl Wake {
 /// # Errors
 /// It does not, or the URL is not one of Redis.
 pub async fn ping_redis(url: &str) -> Result<(), crate::Error> {
-    let client = redis::Client::open(url).map_err(|_| crate::Error::RedisUrl)?;
+    let address = RedisAddress::parse(url)?;
     let ping = async {
-        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut connection = address.client().await?.get_multiplexed_async_connection().await?;
         redis::cmd("PING").query_async::<String>(&mut connection).await
     };
     match tokio::time::timeout(Duration::from_secs(3), ping).await {
@@ -73,11 +74,11 @@ pub async fn ping_redis(url: &str) -> Result<(), crate::Error> {
     }
 }
 
-async fn publisher(client: redis::Client, mut lanes: mpsc::Receiver<String>) {
+async fn publisher(address: RedisAddress, mut lanes: mpsc::Receiver<String>) {
     let mut connection = None;
     while let Some(lane) = lanes.recv().await {
         if connection.is_none() {
-            connection = client.get_multiplexed_async_connection().await.ok();
+            connection = connect(&address).await.ok();
         }
         if let Some(open) = &mut connection {
             let sent: Result<i64, _> = redis::cmd("PUBLISH").arg(CHANNEL).arg(&lane).query_async(open).await;
@@ -88,10 +89,15 @@ async fn publisher(client: redis::Client, mut lanes: mpsc::Receiver<String>) {
     }
 }
 
-async fn subscriber(client: redis::Client, local: Arc<Notify>) {
+async fn connect(address: &RedisAddress) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+    address.client().await?.get_multiplexed_async_connection().await
+}
+
+async fn subscriber(address: RedisAddress, local: Arc<Notify>) {
     let mut away = false;
     loop {
-        if let Ok(mut pubsub) = client.get_async_pubsub().await
+        if let Ok(client) = address.client().await
+            && let Ok(mut pubsub) = client.get_async_pubsub().await
             && pubsub.subscribe(CHANNEL).await.is_ok()
         {
             if away {
