@@ -21,6 +21,16 @@ pub fn crash_point(name: &str) {
         && wanted == name
         && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *n
     {
-        std::process::abort();
+        end();
     }
+}
+
+/// How the process ends at its point: it aborts, or the signal that `REDRESS_CRASH_BY` names (KILL, TERM, STOP) is sent to it.
+#[cfg(feature = "crash-points")]
+fn end() {
+    #[expect(clippy::disallowed_methods, reason = "a test's switch, not configuration")]
+    let Ok(signal) = std::env::var("REDRESS_CRASH_BY") else { std::process::abort() };
+    let pid = std::process::id().to_string();
+    let sent = std::process::Command::new("/bin/sh").args(["-c", r#"kill -s "$1" "$2""#, "sh", &signal, &pid]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "there is a shell, and it knows the signal {signal}");
 }

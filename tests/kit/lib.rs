@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Postgres`] | `start().await`, `start_with(&["log_statement=all"]).await`; `host() port() user() password() url(db)`; `database(name).await -> url`, `database_from(name, template).await -> url`, `drop_database(name).await`, `sql(db, script).await`, `query(db, sql).await -> String` |
 //! | [`Mariadb`] | the same, without `database_from`; `start_with(&["--general-log"])`; `general_ci` collation, row binlog |
-//! | [`Redis`] | `start().await`, `start_with(&["--appendonly", "yes"])`; `host() port() url()`; `flushall().await`, `command(&["GET", "k"]).await -> String`, `kill9_and_restart().await` |
+//! | [`Redis`] | `start().await`, `start_with(&["--appendonly", "yes"])`, `sentinel(port)`; `host() port() url()`; `flushall().await`, `command(&["GET", "k"]).await -> String`, `kill9_and_restart().await` |
 //! | [`Dovecot`] | `start().await`; `host() imap_port() imaps_port() ca_file()`; `user(name, password)`, `deliver(user, folder, bytes) -> PathBuf`, `maildir(user) -> PathBuf`, `folder(user, folder) -> PathBuf` |
 //! | [`Smtp`] | `start().await`; `host() port() smtps_port() ca_file()`; `mails() -> Vec<Mail>`, `wait_for(n).await -> Vec<Mail>` |
 //! | [`Receiver`] | `start().await`; `url() url_of(path)`; `answer([500, 200])`, `answer_with(Answer …)`, `otherwise(status)`; `requests() -> Vec<Received>`, `wait_for(n).await -> Vec<Received>`, `clear()` |

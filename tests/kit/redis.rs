@@ -3,6 +3,7 @@
 use crate::process::{Account, Folder, Recipe, Server, common, off_thread, require};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +24,16 @@ impl Redis {
     /// Starts one with further options, such as `["--appendonly", "yes"]`.
     pub async fn start_with(options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(ToString::to_string).collect();
-        off_thread(move || Self::launch(options)).await
+        off_thread(move || Self::launch(options, None)).await
     }
 
-    fn launch(options: Vec<String>) -> Self {
+    /// Starts a Sentinel that watches the Redis on this port under the name `fleet`; two of them must agree that it is down,
+    /// which takes each a second to see.
+    pub async fn sentinel(watched: u16) -> Self {
+        off_thread(move || Self::launch(Vec::new(), Some(watched))).await
+    }
+
+    fn launch(options: Vec<String>, watched: Option<u16>) -> Self {
         let program = require(&["redis-server", "valkey-server"], "redis-server");
         let folder = Folder::new(Account::first_of(&["root"]));
         let recipe = Recipe {
@@ -36,6 +43,10 @@ impl Redis {
             ports: 1,
             command: Box::new(move |folder, ports| {
                 let mut command = Command::new(&program);
+                if let Some(watched) = watched {
+                    command.arg(sentinel_file(folder, ports[0], watched)).arg("--sentinel");
+                    return command;
+                }
                 command.args(["--port", &ports[0].to_string(), "--bind", "127.0.0.1", "--daemonize", "no"]);
                 command.args(["--save", "", "--appendonly", "no", "--io-threads", "1", "--dir"]).arg(folder);
                 command.args(&options);
@@ -79,6 +90,20 @@ impl Redis {
         self.kill9().await;
         self.start_again().await;
     }
+}
+
+/// The file in which a Sentinel keeps what it knows; it is written once, and then by the Sentinel.
+fn sentinel_file(folder: &Path, port: u16, watched: u16) -> PathBuf {
+    let file = folder.join("sentinel.conf");
+    if !file.exists() {
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor fleet 127.0.0.1 {watched} 2\n\
+             sentinel down-after-milliseconds fleet 1000\nsentinel failover-timeout fleet 5000\n",
+            folder.display()
+        );
+        std::fs::write(&file, text).expect("it is our own folder");
+    }
+    file
 }
 
 fn command(port: u16, arguments: &[&str]) -> Result<String, String> {

@@ -6,6 +6,7 @@ use redress_testkit::{Postgres, Redis};
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -18,7 +19,7 @@ static CELLS_AT_ONCE: Semaphore = Semaphore::const_new(12);
 
 /// What is asked for in a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mix {
+pub(super) enum Mix {
     /// Two deletions, an access and a correction, all told.
     Mixed,
     /// The same, untold, and the systems are paused until all are there: each batch has several steps.
@@ -36,13 +37,27 @@ enum Mix {
 }
 
 /// One death: the point, the requests, the systems.
-type Cell = (&'static str, Mix, &'static [Kind]);
+pub(super) type Cell = (&'static str, Mix, &'static [Kind]);
+
+/// How a process ends, or does not, at its point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "tests/chaos uses it")]
+pub(super) enum Manner {
+    /// It dies at once, and is started again.
+    Abort,
+    /// `kill -9`, and it is started again.
+    Kill,
+    /// SIGTERM arrives there; it ends in order, and is started again.
+    Term,
+    /// SIGSTOP for fifteen seconds, which is longer than a lease, and SIGCONT.
+    Stop,
+}
 
 const FILES: &[Kind] = &[Kind::Sqlite, Kind::Maildir];
 const MAIL: &[Kind] = &[Kind::Sqlite, Kind::Imap];
 
 /// Deaths in the store and in the jobs.
-const ENGINE: &[Cell] = &[
+pub(super) const ENGINE: &[Cell] = &[
     ("submit.before_commit", Mix::Mixed, FILES),
     ("submit.before_commit:3", Mix::Mixed, FILES),
     ("submit.after_commit", Mix::Mixed, FILES),
@@ -101,7 +116,7 @@ const ENGINE: &[Cell] = &[
 ];
 
 /// Deaths in the connectors.
-const CONNECTORS: &[Cell] = &[
+pub(super) const CONNECTORS: &[Cell] = &[
     ("sql.before_effect", Mix::Deletion, &[Kind::Sqlite]),
     ("sql.before_commit", Mix::Deletion, &[Kind::Sqlite]),
     ("sql.after_commit", Mix::Deletion, &[Kind::Sqlite]),
@@ -206,7 +221,7 @@ async fn one_role_of_a_fleet_dies_and_the_others_need_no_restart() {
     all_at_once(FLEET, async |_, cell| {
         let app = quick().backend(Backend::PostgresRedis).roles(Roles::Fleet(1)).installed().await;
         let url = app.postgres().url("redress");
-        die_and_recover(app, Rows::Postgres { url }, cell).await;
+        die_and_recover(app, Rows::Postgres { url }, cell, Manner::Abort).await;
     })
     .await;
 }
@@ -228,7 +243,7 @@ async fn run(cells: &'static [Cell], servers: Option<Servers>) {
     let servers = Rc::new(servers);
     all_at_once(cells, async move |nth, cell| {
         let (app, rows) = installed(nth, servers.as_ref().as_ref()).await;
-        die_and_recover(app, rows, cell).await;
+        die_and_recover(app, rows, cell, Manner::Abort).await;
     })
     .await;
 }
@@ -259,7 +274,7 @@ where
     assert_eq!(ended.await, 0, "cells failed: see the panics above");
 }
 
-fn quick() -> Builder {
+pub(super) fn quick() -> Builder {
     TestApp::builder().quick_leases().env("REDRESS_OUTBOUND__ALLOW", "127.0.0.1")
 }
 
@@ -278,7 +293,7 @@ async fn installed(nth: usize, servers: Option<&Servers>) -> (TestApp, Rows) {
     (app, rows)
 }
 
-async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell) {
+pub(super) async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell, manner: Manner) {
     let (at, mix, kinds) = cell;
     let told = !matches!(mix, Mix::Batched | Mix::Watched);
     let case = |right, local| {
@@ -304,10 +319,18 @@ async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell) {
         }
     };
     let scene = Scene::set_with(app, rows, kinds, cases, hold).await;
+    // A signal may hit more than one death explains: a process that is stopped loses all its leases.
+    let scene = if manner == Manner::Abort { scene } else { scene.rough() };
     let app = &scene.app;
+    match manner {
+        Manner::Abort => {}
+        Manner::Kill => app.set_env("REDRESS_CRASH_BY", "KILL"),
+        Manner::Term => app.set_env("REDRESS_CRASH_BY", "TERM"),
+        Manner::Stop => app.set_env("REDRESS_CRASH_BY", "STOP"),
+    }
     match mix {
-        Mix::Purged => return purge_dies(&scene, at).await,
-        Mix::Watched => return super::watched::dies(&scene, at).await,
+        Mix::Purged => return purge_dies(&scene, at, manner).await,
+        Mix::Watched => return super::watched::dies(&scene, at, manner).await,
         _ => {}
     }
     app.set_env("REDRESS_CRASH_AT", at);
@@ -319,21 +342,58 @@ async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell) {
         }
         ids
     };
-    let (ids, ()) = tokio::join!(submitting, die_once(&scene, cell));
+    let (ids, ()) = tokio::join!(submitting, async {
+        end_at(&scene, cell.0, manner).await;
+        scene.app.start().await;
+    });
     scene.judge(&ids).await;
     assert!(app.is_running(), "{at}: it died once more\n{}", app.logs());
 }
 
-/// Waits for the death at this point, and starts what died again.
-async fn die_once(scene: &Scene, (at, mix, kinds): Cell) {
-    let (nth, status) = scene.app.wait_for_death(Duration::from_secs(30)).await;
-    assert_eq!(status.signal(), Some(ABORTED), "{at} {mix:?} {kinds:?}: process {nth} ended with {status}");
-    scene.app.unset_env("REDRESS_CRASH_AT");
-    scene.app.start().await;
+/// Waits until a process has ended, or was stopped for a while, at this point. What ended is not started again yet.
+pub(super) async fn end_at(scene: &Scene, at: &str, manner: Manner) {
+    let app = &scene.app;
+    if manner == Manner::Stop {
+        // What is started from now on, which is nothing, would not stop; what runs stops once.
+        let stopped = poll(&format!("a process stops at {at}"), Duration::from_secs(40), || async {
+            (0..app.processes()).filter_map(|nth| app.pid(nth)).find(|pid| is_stopped(*pid))
+        })
+        .await;
+        tokio::time::sleep(PAST_THE_LEASE).await;
+        // Another one may have come to the same point meanwhile.
+        for pid in (0..app.processes()).filter_map(|nth| app.pid(nth)).filter(|pid| is_stopped(*pid)) {
+            send("CONT", pid);
+        }
+        assert!(!is_stopped(stopped), "{at}: process {stopped} does not go on");
+    } else {
+        let (nth, status) = app.wait_for_death(Duration::from_secs(45)).await;
+        match manner {
+            Manner::Kill => assert_eq!(status.signal(), Some(9), "{at}: process {nth} ended with {status}"),
+            Manner::Term => assert!(status.success(), "{at}: process {nth} ended with {status}\n{}", app.logs()),
+            _ => assert_eq!(status.signal(), Some(ABORTED), "{at}: process {nth} ended with {status}"),
+        }
+    }
+    app.unset_env("REDRESS_CRASH_AT");
+    app.unset_env("REDRESS_CRASH_BY");
+}
+
+/// Longer than a lease, even one of the default length.
+const PAST_THE_LEASE: Duration = Duration::from_secs(15);
+
+/// Sends a signal to a process of ours.
+pub(super) fn send(signal: &str, pid: u32) {
+    let sent = Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "sh", signal, &pid.to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "process {pid} takes no {signal}");
+}
+
+/// Whether SIGSTOP has taken effect on a process.
+pub(super) fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
 }
 
 /// Everything ends; then the day of the purge has come, and the purge dies in the middle.
-async fn purge_dies(scene: &Scene, at: &str) {
+async fn purge_dies(scene: &Scene, at: &str, manner: Manner) {
     let app = &scene.app;
     app.start().await;
     let ids = scene.submit_all(Duration::ZERO).await;
@@ -342,9 +402,7 @@ async fn purge_dies(scene: &Scene, at: &str) {
     scene.rows.query("UPDATE dsrs SET purge_at = 1 RETURNING id").await;
     app.set_env("REDRESS_CRASH_AT", at);
     app.start_unready();
-    let (_, status) = app.wait_for_death(Duration::from_secs(30)).await;
-    assert_eq!(status.signal(), Some(ABORTED), "{at}: {status}");
-    app.unset_env("REDRESS_CRASH_AT");
+    end_at(scene, at, manner).await;
     app.start().await;
     poll("every request is purged", Duration::from_secs(20), || async {
         let left = scene.rows.number("SELECT COUNT(*) FROM dsrs WHERE purged_at IS NULL").await;

@@ -11,6 +11,8 @@
 //! | `signals` | SIGTERM in mid-run, SIGSTOP past the lease |
 //! | `watched` | dates are missed, and the process dies while it sees that or tells it |
 //! | `outages` | the database goes away or is locked, Redis was never there |
+//!
+//! `scripts/chaos` (tests/chaos) stages further deaths and faults with the same points, scene and judge.
 
 mod matrix;
 mod outages;

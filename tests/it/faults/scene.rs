@@ -2,7 +2,6 @@
 //! judgement of what came of it all, from outside.
 
 use crate::support::{ApiClient, Kind, PATIENCE, Person, Snapshot, Systems, TestApp, id_of, poll, status_of};
-use futures::FutureExt as _;
 use redress_testkit::{Postgres, Receiver};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
@@ -171,6 +170,7 @@ pub(super) struct Scene {
     before: Snapshot,
     expected: BTreeMap<Kind, Vec<String>>,
     steady: bool,
+    patience: Duration,
 }
 
 impl Scene {
@@ -204,12 +204,19 @@ impl Scene {
         let name = app.apply(&edit(&systems.toml("acme"))).await;
         let api = app.key(&name, "controller_admin").await;
         let kinds = kinds.to_vec();
-        Self { app, systems, api, receiver, rows, cases, kinds, before, expected, steady: true }
+        Self { app, systems, api, receiver, rows, cases, kinds, before, expected, steady: true, patience: PATIENCE }
     }
 
     /// A step may be tried more often than one death explains, and be quarantined; it is then retried as a person would.
     pub(super) fn rough(mut self) -> Self {
         self.steady = false;
+        self
+    }
+
+    /// What is waited for may take this long, because something is away for that long.
+    #[allow(dead_code, reason = "tests/chaos uses it")]
+    pub(super) fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -219,7 +226,7 @@ impl Scene {
         let body = case.body(&self.receiver.url_of("/hooks")).to_string();
         let key = format!("key-{nth}");
         let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
-        let answer = poll("the request is accepted", PATIENCE, || async {
+        let answer = poll("the request is accepted", self.patience, || async {
             let answer = self.api.try_send("POST", "/v1/requests", &headers, body.clone()).await?;
             // The database is away: try again.
             (answer.status != 503).then_some(answer)
@@ -235,6 +242,17 @@ impl Scene {
             tokio::time::sleep(pause).await;
         }
         ids
+    }
+
+    /// What the systems wrote down, every entry.
+    #[allow(dead_code, reason = "tests/chaos uses it")]
+    pub(super) async fn journal(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for kind in self.expected.keys() {
+            let entries = self.systems.query(*kind, "SELECT entry FROM audit_journal").await.concat();
+            all.extend(entries.iter().map(|entry| format!("{} {entry}", kind.name())));
+        }
+        all
     }
 
     /// Waits until all have ended and everything is told; checks everything there is to check.
@@ -262,10 +280,10 @@ impl Scene {
         self.verify("audit.ndjson", &self.api.audit().await, &[]).await;
     }
 
-    async fn end_of(&self, id: &str) -> Value {
+    pub(super) async fn end_of(&self, id: &str) -> Value {
         loop {
             let waits = |view: &Value| !view["closed_at"].is_null() || status_of(view) == "needs_attention";
-            let view = self.api.until_view(id, waits, PATIENCE).await;
+            let view = self.api.until_view(id, waits, self.patience).await;
             if !view["closed_at"].is_null() {
                 return view;
             }
@@ -448,7 +466,7 @@ impl Scene {
 }
 
 /// The journal's entries when everybody got what they asked for.
-async fn changes(systems: &Systems, kind: Kind, cases: &[Case]) -> Vec<String> {
+pub(super) async fn changes(systems: &Systems, kind: Kind, cases: &[Case]) -> Vec<String> {
     let mut entries = Vec::new();
     for (table, _) in TABLES {
         for row in systems.query(kind, &format!("SELECT owner, CAST(id AS CHAR(64)) FROM {table}")).await {
@@ -465,6 +483,15 @@ async fn changes(systems: &Systems, kind: Kind, cases: &[Case]) -> Vec<String> {
     }
     entries.sort();
     entries
+}
+
+/// What the systems have to have written down in the end, as [`Scene::journal`] gives it.
+#[allow(dead_code, reason = "tests/chaos uses it")]
+pub(super) fn changes_done(scene: &Scene) -> Vec<String> {
+    let of = |(kind, entries): (&Kind, &Vec<String>)| {
+        entries.iter().map(|entry| format!("{} {entry}", kind.name())).collect::<Vec<_>>()
+    };
+    scene.expected.iter().flat_map(of).collect()
 }
 
 /// A message of two and a half megabytes that does not get smaller by being packed.
@@ -486,29 +513,34 @@ fn write_large_message(systems: &Systems, person: &Person) {
         .expect("it is our own folder");
 }
 
-/// What the judge says about a fulfilled deletion after which somebody else did this to the database.
-async fn judgement_after(script: &str) -> String {
-    let app = TestApp::builder().env("REDRESS_OUTBOUND__ALLOW", "127.0.0.1").start().await;
-    let rows = Rows::of(&app, None);
-    let scene = Scene::set(app, rows, &[Kind::Sqlite], vec![Case::new(Right::Deletion, "ann")]).await;
-    let ids = scene.submit_all(Duration::ZERO).await;
-    scene.judge(&ids).await;
-    scene.systems.sql(Kind::Sqlite, script).await;
-    let judged = std::panic::AssertUnwindSafe(scene.judge(&ids)).catch_unwind().await;
-    *judged.expect_err("the judge sees nothing wrong").downcast::<String>().expect("a panic has words")
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
 
-#[tokio::test]
-async fn the_judge_sees_a_row_that_was_deleted_twice() {
-    let sql =
-        "INSERT INTO tickets VALUES (99999, 'ann@shop.example', 'again', 'ann'); DELETE FROM tickets WHERE id = 99999;";
-    let words = judgement_after(sql).await;
-    assert!(words.contains("the journal of sqlite"), "{words}");
-}
+    /// What the judge says about a fulfilled deletion after which somebody else did this to the database.
+    async fn judgement_after(script: &str) -> String {
+        let app = TestApp::builder().env("REDRESS_OUTBOUND__ALLOW", "127.0.0.1").start().await;
+        let rows = Rows::of(&app, None);
+        let scene = Scene::set(app, rows, &[Kind::Sqlite], vec![Case::new(Right::Deletion, "ann")]).await;
+        let ids = scene.submit_all(Duration::ZERO).await;
+        scene.judge(&ids).await;
+        scene.systems.sql(Kind::Sqlite, script).await;
+        let judged = std::panic::AssertUnwindSafe(scene.judge(&ids)).catch_unwind().await;
+        *judged.expect_err("the judge sees nothing wrong").downcast::<String>().expect("a panic has words")
+    }
 
-#[tokio::test]
-async fn the_judge_sees_that_somebody_else_lost_a_row() {
-    let sql = "DROP TRIGGER tickets_gone; DELETE FROM tickets WHERE owner = 'ann-twin3';";
-    let words = judgement_after(sql).await;
-    assert!(words.contains("somebody else was touched"), "{words}");
+    #[tokio::test]
+    async fn the_judge_sees_a_row_that_was_deleted_twice() {
+        let sql = "INSERT INTO tickets VALUES (99999, 'ann@shop.example', 'again', 'ann'); DELETE FROM tickets WHERE id = 99999;";
+        let words = judgement_after(sql).await;
+        assert!(words.contains("the journal of sqlite"), "{words}");
+    }
+
+    #[tokio::test]
+    async fn the_judge_sees_that_somebody_else_lost_a_row() {
+        let sql = "DROP TRIGGER tickets_gone; DELETE FROM tickets WHERE owner = 'ann-twin3';";
+        let words = judgement_after(sql).await;
+        assert!(words.contains("somebody else was touched"), "{words}");
+    }
 }

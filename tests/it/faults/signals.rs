@@ -47,7 +47,8 @@ async fn freeze(pid: &str) {
         signal("STOP", pid);
         let status = || std::fs::read_to_string(format!("/proc/{pid}/stat"));
         // Without /proc (not Linux) we take what comes.
-        while status().is_ok_and(|text| !text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))) {
+        while status().is_ok_and(|text| !text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+        {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();

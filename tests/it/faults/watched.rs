@@ -1,14 +1,13 @@
 //! Requests have missed their dates, and the process dies while it sees that or while it tells it: each notice is there once,
 //! and a message that is sent again is sent by the same id.
 
-use super::matrix::ABORTED;
+use super::matrix::{Manner, end_at};
 use super::scene::Scene;
 use crate::support::poll;
 use jiff::{SignedDuration, Timestamp};
 use redress_testkit::Received;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -45,7 +44,7 @@ async fn miss_the_dates(scene: &Scene) {
 }
 
 /// The process dies at this point of the watch or of the telling, and another one goes on.
-pub(super) async fn dies(scene: &Scene, at: &str) {
+pub(super) async fn dies(scene: &Scene, at: &str, manner: Manner) {
     let app = &scene.app;
     let hooks = scene.receiver.url_of("/notices");
     let held = scene.systems.toml("acme").replace("\nallow =", "\npaused = true\nallow =");
@@ -60,9 +59,7 @@ pub(super) async fn dies(scene: &Scene, at: &str) {
     miss_the_dates(scene).await;
     app.set_env("REDRESS_CRASH_AT", at);
     app.start_unready();
-    let (_, status) = app.wait_for_death(Duration::from_secs(30)).await;
-    assert_eq!(status.signal(), Some(ABORTED), "{at}: {status}");
-    app.unset_env("REDRESS_CRASH_AT");
+    end_at(scene, at, manner).await;
     app.start().await;
     // Other things may be told meanwhile, such as that the forecast is bad.
     let carrying = "FROM messages m JOIN message_notices mn ON mn.message_id = m.id JOIN notices n ON n.id = mn.notice_id WHERE n.kind = 'overdue'";

@@ -1,9 +1,10 @@
 //! A [`TestApp`] is an installation that one test owns: its database, its Redis, its processes, its folder.
 
 use super::api::ApiClient;
-use super::process::{self, Folder, Process, Ran};
+use super::process::{self, Folder, Process, Ran, Setup};
 use super::{PASSWORD_VARIABLE, PATIENCE, off_thread, poll};
 use redress_testkit::{Port, Postgres, Redis, free_port};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -57,6 +58,8 @@ struct Shared {
 struct State {
     processes: Vec<Process>,
     env: Vec<(String, String)>,
+    /// What is special about a process, by its number.
+    setups: BTreeMap<usize, Setup>,
     // Dropped last: the processes end before their folder goes.
     folder: Folder,
 }
@@ -74,9 +77,10 @@ impl State {
     }
 
     fn start(&mut self) {
-        let Self { processes, env, folder } = self;
-        for process in processes.iter_mut().filter(|process| process.pid().is_none()) {
-            process.start(process::command(folder.path(), env));
+        let Self { processes, env, setups, folder } = self;
+        for (nth, process) in processes.iter_mut().enumerate().filter(|(_, process)| process.pid().is_none()) {
+            let setup = setups.get(&nth).cloned().unwrap_or_default();
+            process.start(process::command_as(folder.path(), env, &setup));
         }
         self.tell_guard();
     }
@@ -137,7 +141,8 @@ impl Builder {
         let ports: Vec<Port> = roles.iter().map(|_| free_port()).collect();
         let made = |(nth, (role, port)): (usize, (&&'static str, &Port))| Process::new(&path, role, nth, port.number());
         let processes = roles.iter().zip(&ports).enumerate().map(made).collect();
-        let shared = Arc::new(Shared { state: Mutex::new(State { processes, env: self.env, folder }) });
+        let shared =
+            Arc::new(Shared { state: Mutex::new(State { processes, env: self.env, setups: BTreeMap::new(), folder }) });
         let (errors_allowed, files) = (AtomicBool::new(false), AtomicU32::new(0));
         let app = TestApp { shared, ports, path, postgres, redis, errors_allowed, files };
         if self.backend == Backend::PostgresRedis {
@@ -196,6 +201,30 @@ impl TestApp {
     /// Takes a variable away for the next start and the next command.
     pub(crate) fn unset_env(&self, name: &str) {
         self.shared.state().env.retain(|(known, _)| known != name);
+    }
+
+    /// Says what is special about one process, from its next start on.
+    #[allow(dead_code, reason = "tests/chaos uses it")]
+    pub(crate) fn set_up(&self, nth: usize, setup: Setup) {
+        self.shared.state().setups.insert(nth, setup);
+    }
+
+    /// The number of a process, while it runs.
+    pub(crate) fn pid(&self, nth: usize) -> Option<u32> {
+        self.shared.state().processes[nth].pid()
+    }
+
+    /// Asks one process to end; how it ended.
+    #[allow(dead_code, reason = "tests/chaos uses it")]
+    pub(crate) async fn sigterm_one(&self, nth: usize) -> Option<ExitStatus> {
+        let shared = self.shared.clone();
+        off_thread(move || {
+            let mut state = shared.state();
+            let ended = state.processes[nth].sigterm(Duration::from_secs(40));
+            state.tell_guard();
+            ended
+        })
+        .await
     }
 
     /// An error in the log is what this test wants to see.

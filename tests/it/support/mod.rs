@@ -15,6 +15,8 @@ mod systems;
 pub(crate) use api::{ApiClient, id_of, status_of};
 pub(crate) use app::{Backend, Builder, Roles, TestApp};
 pub(crate) use process::Ran;
+#[allow(unused_imports, reason = "tests/chaos uses it")]
+pub(crate) use process::Setup;
 pub(crate) use systems::{Kind, PASSWORD_VARIABLE, Person, Snapshot, Systems, body, controller_toml};
 
 use std::future::Future;

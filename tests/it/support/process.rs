@@ -13,8 +13,33 @@ pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_redress");
 
 /// A command in a clean environment.
 pub(super) fn command(folder: &Path, env: &[(String, String)]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.env_clear().envs(env.iter().map(|(k, v)| (k, v))).current_dir(folder).stdin(Stdio::null());
+    command_as(folder, env, &Setup::default())
+}
+
+/// What is special about one process of an installation.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Setup {
+    /// Further variables.
+    pub(crate) env: Vec<(String, String)>,
+    /// A program, with its arguments, that runs the executable.
+    pub(crate) under: Vec<String>,
+    /// Another executable, such as the previous version.
+    pub(crate) program: Option<String>,
+}
+
+/// The same for a process that is set up in its own way.
+pub(super) fn command_as(folder: &Path, env: &[(String, String)], setup: &Setup) -> Command {
+    let program = setup.program.as_deref().unwrap_or(PROGRAM);
+    let mut command = match setup.under.split_first() {
+        None => Command::new(program),
+        Some((runner, arguments)) => {
+            let mut command = Command::new(redress_testkit::which(runner).unwrap_or_else(|| PathBuf::from(runner)));
+            command.args(arguments).arg(program);
+            command
+        }
+    };
+    let all = env.iter().chain(&setup.env).map(|(k, v)| (k, v));
+    command.env_clear().envs(all).current_dir(folder).stdin(Stdio::null());
     command
 }
 
