@@ -45,7 +45,15 @@ pub(super) fn check(settled: &Settled, faults: &mut Vec<ConfigFault>) {
         check.fault("data_dir", "must name a folder");
     }
     check.url("database.url", &["postgres", "postgresql", "sqlite"]);
-    check.url("redis.url", &["redis", "rediss"]);
+    // Several Sentinels in one address are not a URL that the library for URLs would take.
+    let redis = check.text("redis.url");
+    if redis.contains("+sentinel://") {
+        if redress_store::RedisAddress::parse(redis).is_err() {
+            check.fault("redis.url", "must be redis+sentinel://host:port,host:port/master");
+        }
+    } else {
+        check.url("redis.url", &["redis", "rediss"]);
+    }
     if let Some(url) = check.url("http.public_url", &["https", "http"])
         && (url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some())
     {

@@ -147,29 +147,30 @@ fn describe(error: &sqlx::Error) -> String {
     }
 }
 
+/// Somebody else has the file, or the disk is full or in trouble.
+const SQLITE_BUSY: u32 = 5;
+const SQLITE_LOCKED: u32 = 6;
+const SQLITE_IOERR: u32 = 10;
+const SQLITE_FULL: u32 = 13;
+const SQLITE_CANTOPEN: u32 = 14;
+
+/// PostgreSQL's words for a conflict, a shutdown, a fail-over (read-only for a while), too many connections, a full disk.
+const POSTGRES_AWAY: [&str; 15] = [
+    "40001", "40P01", "55P03", "25P03", "25006", "57P01", "57P02", "57P03", "57P05", "53000", "53100", "53200", "53300",
+    "58000", "58030",
+];
+
 impl Error {
     /// Whether the same transaction may succeed if it is tried again: a conflict with another one, or a database away.
     pub fn is_transient(&self) -> bool {
         let (Error::Database(inner) | Error::Transaction { source: inner, .. }) = self else { return false };
         match &**inner {
             sqlx::Error::Database(db) => {
-                matches!(
-                    db.code().as_deref(),
-                    Some(
-                        "40001"
-                            | "40P01"
-                            | "55P03"
-                            | "25P03"
-                            | "57P01"
-                            | "57P02"
-                            | "57P03"
-                            | "53300"
-                            | "5"
-                            | "6"
-                            | "261"
-                            | "517"
-                    )
-                )
+                let code = db.code().unwrap_or_default();
+                // SQLite's codes are numbers, of which the lowest byte says what it is and the rest says more.
+                let sqlite = code.parse::<u32>().ok().filter(|_| code.len() < 5).map(|number| number & 0xff);
+                matches!(sqlite, Some(SQLITE_BUSY | SQLITE_LOCKED | SQLITE_IOERR | SQLITE_FULL | SQLITE_CANTOPEN))
+                    || POSTGRES_AWAY.contains(&&*code)
             }
             sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
                 true

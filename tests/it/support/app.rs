@@ -239,7 +239,9 @@ impl TestApp {
             let url = format!("{}/readyz", self.base_of(nth));
             let http = super::api::http();
             poll(&format!("{url} says ready"), PATIENCE, || async {
-                if let Some(status) = self.shared.state().processes[nth].ended() {
+                // Not in the condition, whose lock would last until the panic has looked into the logs.
+                let ended = self.shared.state().processes[nth].ended();
+                if let Some(status) = ended {
                     panic!("process {nth} ended with {status}:\n{}", self.logs());
                 }
                 let answer = http.get(&url).send().await.ok()?;
