@@ -156,8 +156,8 @@ const SQLITE_CANTOPEN: u32 = 14;
 
 /// PostgreSQL's words for a conflict, a shutdown, a fail-over (read-only for a while), too many connections, a full disk.
 const POSTGRES_AWAY: [&str; 15] = [
-    "40001", "40P01", "55P03", "25P03", "25006", "57P01", "57P02", "57P03", "57P05", "53000", "53100", "53200", "53300",
-    "58000", "58030",
+    "40001", "40P01", "55P03", "25P03", "25006", "57P01", "57P02", "57P03", "57P05", "53000", "53100", "53200",
+    "53300", "58000", "58030",
 ];
 
 impl Error {
