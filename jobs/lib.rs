@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod package;
 pub mod reach;
 pub mod run_step;
+mod sealer;
 pub mod watch;
 pub mod webhook;
 

@@ -125,11 +125,26 @@ impl<W: Write> PackageWriter<W> {
 
     /// Adds one record of a collection.
     pub fn record(&mut self, system: &str, collection: &str, record: &Map<String, Value>) -> io::Result<()> {
+        let line = serde_json::to_vec(record)?;
+        self.table(system, collection)?.push(&line, record);
+        Ok(())
+    }
+
+    /// The collection that is being filled.
+    fn table(&mut self, system: &str, collection: &str) -> io::Result<&mut Table> {
         if !self.open.as_ref().is_some_and(|table| table.system == system && table.collection == collection) {
             self.close_collection()?;
-            self.open = Some(Table::new(system, collection));
         }
-        self.open.as_mut().map_or(Ok(()), |table| table.push(record))
+        Ok(self.open.get_or_insert_with(|| Table::new(system, collection)))
+    }
+
+    /// Adds records of a collection, one JSON object a line; they are kept as they are spelled.
+    pub fn lines(&mut self, system: &str, collection: &str, lines: &[u8]) -> io::Result<()> {
+        for line in lines.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+            let record = serde_json::from_slice(line).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            self.table(system, collection)?.push(line, &record);
+        }
+        Ok(())
     }
 
     /// Adds one file. Its name and place are chosen here; `name` only lends its letters.

@@ -3,19 +3,13 @@
 use crate::engine::{Engine, jitter};
 use crate::outcome::{self, Moment};
 use crate::reach::OutOfReach;
-use async_trait::async_trait;
-use redress_connectors::{Connector, ExportSink, Journal, Lost, Outcome, Problem, Receipt, Trouble, Verdict, Work};
+use crate::sealer::Sealer;
+use redress_connectors::{Connector, Outcome, Problem, Receipt, Trouble, Verdict, Work};
 use redress_domain::Verb;
 use redress_domain::step::{Phase, RATE_LIMITED};
-use redress_store::{ArtifactMeta, Error, Finish, Key, Lease, OpenWork, StepResult, Store, crash_point};
-use serde_json::{Map, Value};
-use std::collections::HashMap;
+use redress_store::{Error, Finish, Lease, OpenWork, StepResult, Store, crash_point};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
-
-/// Records are sealed together up to this size.
-const ARTIFACT_BYTES: usize = 256 * 1024;
 
 /// Runs a batch of steps of one system, one verb and one phase, and records what came of each.
 pub async fn run(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) {
@@ -148,10 +142,13 @@ async fn call(
             limit.unwrap_or_else(|_| batch.iter().map(|_| Outcome::Trouble(too_slow(engine.call_limit))).collect());
         check_count(outcomes.len(), batch.len())?;
         crash_point("step.after_call");
+        if verb == Verb::Export {
+            sealer.flush().await;
+        }
         let mut results = Vec::with_capacity(outcomes.len());
         for (outcome, o) in outcomes.into_iter().zip(&opened) {
-            let flushed = if verb == Verb::Export { sealer.flush(o.lease.step_id.as_str()).await } else { Ok(()) };
-            let outcome = if flushed.is_err() { Outcome::Trouble(Trouble::Lost) } else { outcome };
+            let lost = verb == Verb::Export && sealer.has_lost(o.lease.step_id.as_str()).await;
+            let outcome = if lost { Outcome::Trouble(Trouble::Lost) } else { outcome };
             results.push(outcome::acted(verb, outcome, moment(store, o, connector)));
         }
         crash_point("step.after_flush");
@@ -219,105 +216,5 @@ async fn record(engine: &Arc<Engine>, finishes: Vec<Finish>) {
                 return;
             }
         }
-    }
-}
-
-/// Seals what connectors announce and hand over, under the lease of the step it belongs to.
-struct Sealer<'a> {
-    store: &'a Store,
-    leases: HashMap<&'a str, (&'a Lease, Arc<Key>)>,
-    open: Mutex<HashMap<String, Open>>,
-}
-
-#[derive(Default)]
-struct Open {
-    next: i64,
-    collection: String,
-    lines: Vec<u8>,
-}
-
-impl<'a> Sealer<'a> {
-    fn new(store: &'a Store, opened: &'a [OpenWork]) -> Self {
-        let leases = opened.iter().map(|o| (o.lease.step_id.as_str(), (&o.lease, o.key.clone()))).collect();
-        Self { store, leases, open: Mutex::default() }
-    }
-
-    fn lease(&self, key: &str) -> Result<(&Lease, &Key), Lost> {
-        self.leases.get(key).map(|(lease, key)| (*lease, &**key)).ok_or(Lost)
-    }
-
-    async fn put(&self, key: &str, open: &mut Open, meta: &ArtifactMeta, body: &[u8]) -> Result<(), Lost> {
-        let (lease, dek) = self.lease(key)?;
-        let n = open.next;
-        open.next += 1;
-        // Whatever goes wrong here, the run cannot count: an export with a hole must not look whole.
-        self.store.put_artifact(lease, dek, n, meta, body).await.map_err(|error| {
-            tracing::warn!(%error, step.id = %lease.step_id, "an artifact of {} could not be kept", lease.step_id);
-            Lost
-        })
-    }
-
-    async fn flush_open(&self, key: &str, open: &mut Open) -> Result<(), Lost> {
-        if open.lines.is_empty() {
-            return Ok(());
-        }
-        let lines = std::mem::take(&mut open.lines);
-        let meta = ArtifactMeta::Records { collection: open.collection.clone() };
-        self.put(key, open, &meta, &lines).await
-    }
-
-    async fn flush(&self, key: &str) -> Result<(), Lost> {
-        let mut all = self.open.lock().await;
-        match all.get_mut(key) {
-            Some(open) => self.flush_open(key, open).await,
-            None => Ok(()),
-        }
-    }
-}
-
-#[async_trait]
-impl Journal for Sealer<'_> {
-    async fn intend(&self, key: &str, receipt: &Receipt) -> Result<(), Lost> {
-        let (lease, dek) = self.lease(key)?;
-        match self.store.intend(lease, dek, &receipt.0).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                tracing::warn!(%error, step.id = %lease.step_id, "step {} may not act", lease.step_id);
-                Err(Lost)
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl ExportSink for Sealer<'_> {
-    async fn record(&self, key: &str, collection: &str, record: Map<String, Value>) -> Result<(), Lost> {
-        let mut all = self.open.lock().await;
-        let open = all.entry(key.to_owned()).or_default();
-        if open.collection != collection || open.lines.len() >= ARTIFACT_BYTES {
-            self.flush_open(key, open).await?;
-            collection.clone_into(&mut open.collection);
-        }
-        serde_json::to_writer(&mut open.lines, &record).map_err(|_| Lost)?;
-        open.lines.push(b'\n');
-        Ok(())
-    }
-
-    async fn attachment(
-        &self,
-        key: &str,
-        collection: &str,
-        name: &str,
-        media_type: &str,
-        bytes: &[u8],
-    ) -> Result<(), Lost> {
-        let mut all = self.open.lock().await;
-        let open = all.entry(key.to_owned()).or_default();
-        let meta = ArtifactMeta::Attachment {
-            collection: collection.into(),
-            name: name.into(),
-            media_type: media_type.into(),
-        };
-        self.put(key, open, &meta, bytes).await
     }
 }

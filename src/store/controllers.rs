@@ -67,7 +67,7 @@ pub struct NewController {
     pub terms: Option<String>,
 }
 
-fn read(row: &Row) -> Result<Controller, Error> {
+pub(crate) fn read(row: &Row) -> Result<Controller, Error> {
     let inconsistent = |column| Error::Inconsistent { table: "controllers", column };
     Ok(Controller {
         id: ControllerId::parse(&row.text("id")?).map_err(|_| inconsistent("id"))?,

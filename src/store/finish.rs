@@ -67,28 +67,6 @@ impl Store {
         Ok(Some(OpenWork { subject: personal.subject, corrections: personal.corrections, prior, key, lease }))
     }
 
-    /// Records what a step is about to change, if its lease holds and its request is still being worked on.
-    ///
-    /// # Errors
-    /// [`Error::LeaseLost`]: do nothing.
-    pub async fn intend(&self, lease: &Lease, key: &Key, receipt: &str) -> std::result::Result<(), Error> {
-        let sealed = key.seal(&receipt_place(lease), receipt.as_bytes())?;
-        let mut tx = self.db.begin("intend").await?;
-        let written = tx
-            .exec(
-                "-- intend\nUPDATE steps SET receipt = $3 WHERE id = $1 AND token = $2 AND q = 'run' AND EXISTS (SELECT 1 FROM dsrs d WHERE d.id = steps.dsr_id AND d.stage IN ('in_progress', 'verifying'))",
-                args![lease.step_id.as_str(), lease.token, sealed],
-            )
-            .await?;
-        if written != 1 {
-            return Err(Error::LeaseLost);
-        }
-        crash_point("queue.before_intend_commit");
-        self.commit(tx).await?;
-        crash_point("queue.after_intend");
-        Ok(())
-    }
-
     /// Records what came of a batch, with its events and what follows, in one transaction. Returns how many of them were
     /// dropped because their lease was lost.
     ///

@@ -15,6 +15,7 @@ mod dsrs;
 mod events;
 mod finish;
 mod forecast;
+mod intend;
 mod keys;
 mod messages;
 mod migrate;
@@ -37,8 +38,10 @@ mod watch;
 mod work;
 
 pub use advance::Decision;
-pub use answer::{NewPackage, PackageInfo};
-pub use artifacts::{Artifact, ArtifactMeta};
+pub use answer::{
+    Answerable, Answered, AnsweredDeadline, AnsweredDeadlines, AuditTail, NewPackage, PackageInfo, Recorded, SealedChunk,
+};
+pub use artifacts::{Artifact, ArtifactMeta, NewArtifact, SealedArtifact};
 pub use clock::{BookKind, Books, ClockChange, ClockNote, ClockNow, FrozenClock};
 pub use controllers::{Controller, ControllerPolicy, NewController};
 pub use crash::crash_point;

@@ -162,7 +162,6 @@ impl RowSet {
         self.cells.extend(row);
     }
 
-    #[expect(dead_code, reason = "for whoever has nothing to write")]
     pub(crate) const fn is_empty(&self) -> bool {
         self.cells.is_empty()
     }
