@@ -20,8 +20,8 @@ use redress_connectors::{Evidence, Retained};
 use redress_domain::step::{ATTEMPTS_BEFORE_ATTENTION, StepState, backoff_ms};
 use redress_domain::{ControllerId, RequestType, Verb};
 use redress_store::{
-    Answerable, Answered, Artifact, ArtifactMeta, Controller, Error, Finish, Lease, NewPackage, Recorded, SealedArtifact,
-    SealedChunk, StepResult, StepRow, crash_point,
+    Answerable, Answered, Artifact, ArtifactMeta, Controller, Error, Finish, Lease, NewPackage, Recorded,
+    SealedArtifact, SealedChunk, StepResult, StepRow, crash_point,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -300,23 +300,13 @@ fn instant(ms: Option<i64>) -> Option<Timestamp> {
 }
 
 /// The signed certificate of a request, as text.
-fn certificate(
-    engine: &Engine,
-    asked: &Asked,
-    package: Option<&NewPackage>,
-    now: Timestamp,
-) -> Result<String, Error> {
+fn certificate(engine: &Engine, asked: &Asked, package: Option<&NewPackage>, now: Timestamp) -> Result<String, Error> {
     let certificate = certify(asked, package, now, engine.version)?;
     Ok(sign(&certificate, &engine.signer).to_string())
 }
 
 /// What is certified: only what rows say, and nothing personal.
-fn certify(
-    asked: &Asked,
-    package: Option<&NewPackage>,
-    now: Timestamp,
-    version: &str,
-) -> Result<Certificate, Error> {
+fn certify(asked: &Asked, package: Option<&NewPackage>, now: Timestamp, version: &str) -> Result<Certificate, Error> {
     let inconsistent = |column| Error::Inconsistent { table: "dsrs", column };
     let (of, controller) = (&asked.of, &asked.controller);
     let mut identifiers: BTreeMap<String, u64> = BTreeMap::new();

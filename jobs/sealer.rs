@@ -141,7 +141,9 @@ impl<'a> Sealer<'a> {
             }
             Err(error) => {
                 tracing::warn!(%error, artifacts = artifacts.len(), "artifacts of a batch could not be kept");
-                artifacts.iter().for_each(|a| lose(a.lease.step_id.as_str()));
+                for artifact in artifacts {
+                    lose(artifact.lease.step_id.as_str());
+                }
             }
         }
         crash_point("step.after_artifacts");
@@ -170,13 +172,11 @@ impl Journal for Sealer<'_> {
                 if !self.leases.contains_key(key) {
                     return Err(Lost);
                 }
-                match intended.next() {
-                    Some((_, true)) => Ok(()),
-                    _ => {
-                        tracing::warn!(step.id = %key, "step {key} may not act");
-                        Err(Lost)
-                    }
+                if intended.next().is_some_and(|(_, intended)| intended) {
+                    return Ok(());
                 }
+                tracing::warn!(step.id = %key, "step {key} may not act");
+                Err(Lost)
             })
             .collect()
     }

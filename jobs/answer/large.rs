@@ -46,7 +46,8 @@ pub(super) async fn make(engine: &Arc<Engine>, asked: &Arc<Asked>) -> Result<Ans
 async fn pack(engine: &Arc<Engine>, asked: &Arc<Asked>, now: jiff::Timestamp) -> Result<NewPackage, Error> {
     let store = &engine.store;
     let (buffer, mut chunks) = (Buffer::default(), 0);
-    let mut writer = PackageWriter::new(buffer.clone(), info(asked, now));
+    // It is large, and handed to and fro.
+    let mut writer = Box::new(PackageWriter::new(buffer.clone(), info(asked, now)));
     for (at, step) in asked.of.steps.iter().enumerate() {
         writer.source(summary(step));
         for n in 0..store.artifact_count(&step.id).await? {
@@ -78,18 +79,18 @@ async fn added(
     asked: &Arc<Asked>,
     step: usize,
     sealed: SealedArtifact,
-    mut writer: PackageWriter<Buffer>,
-) -> Result<PackageWriter<Buffer>, Error> {
+    mut writer: Box<PackageWriter<Buffer>>,
+) -> Result<Box<PackageWriter<Buffer>>, Error> {
     let asked = asked.clone();
     let work = move || {
         let artifact = sealed.open(&asked.lease.controller_id, &asked.lease.dsr_id, &asked.of.key)?;
-        add(&mut writer, &asked.of.steps[step], &artifact)?;
+        add(&mut *writer, &asked.of.steps[step], &artifact)?;
         Ok(writer)
     };
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(BROKEN))
 }
 
-async fn ended(engine: &Arc<Engine>, writer: PackageWriter<Buffer>) -> Result<PackageSummary, Error> {
+async fn ended(engine: &Arc<Engine>, writer: Box<PackageWriter<Buffer>>) -> Result<PackageSummary, Error> {
     let engine = engine.clone();
     let work = move || writer.finish(Some(&engine.signer)).map(|(_, summary)| summary).map_err(|_| BROKEN);
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(BROKEN))

@@ -161,12 +161,7 @@ fn certificate() -> Certificate {
             verification: Vec::new(),
         }],
         out_of_scope: Vec::new(),
-        package: Some(CertifiedPackage {
-            sha256: "0".repeat(64),
-            bytes: 9_000,
-            records: 7,
-            expires_at: at,
-        }),
+        package: Some(CertifiedPackage { sha256: "0".repeat(64), bytes: 9_000, records: 7, expires_at: at }),
         audit: AuditLink { last_event_seq: 17, last_event_hash: "0".repeat(64), events: 4 },
         residual_notes: Vec::new(),
         table_version: "2026.1".into(),

@@ -225,8 +225,7 @@ impl Store {
 
 async fn put_large(tx: &mut Tx, artifact: &NewArtifact<'_>, sealed: Vec<u8>) -> Result<bool, Error> {
     let lease = artifact.lease;
-    let arguments: Vec<Arg> =
-        args![lease.step_id.as_str(), lease.token, artifact.n, lease.dsr_id.as_str(), sealed];
+    let arguments: Vec<Arg> = args![lease.step_id.as_str(), lease.token, artifact.n, lease.dsr_id.as_str(), sealed];
     let put = tx
         .exec(
             "-- put_artifact\nINSERT INTO artifacts (step_id, token, n, dsr_id, sealed) SELECT $1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4, $5 WHERE EXISTS (SELECT 1 FROM steps WHERE id = $1 AND token = $2 AND q = 'run') AND EXISTS (SELECT 1 FROM dsrs WHERE id = $4 AND stage IN ('in_progress', 'verifying'))",

@@ -39,7 +39,8 @@ mod work;
 
 pub use advance::Decision;
 pub use answer::{
-    Answerable, Answered, AnsweredDeadline, AnsweredDeadlines, AuditTail, NewPackage, PackageInfo, Recorded, SealedChunk,
+    Answerable, Answered, AnsweredDeadline, AnsweredDeadlines, AuditTail, NewPackage, PackageInfo, Recorded,
+    SealedChunk,
 };
 pub use artifacts::{Artifact, ArtifactMeta, NewArtifact, SealedArtifact};
 pub use clock::{BookKind, Books, ClockChange, ClockNote, ClockNow, FrozenClock};
