@@ -65,6 +65,33 @@ impl Database {
         Ok(Self::Sqlite(pool.connect_with(options).await?))
     }
 
+    /// How many rows a table has from this key on.
+    pub(super) async fn count(&self, table: &str, of: &str, from: &str) -> Result<i64> {
+        let sql = AssertSqlSafe(format!("{OURS} SELECT count(*) FROM {table} WHERE {of} >= $1"));
+        Ok(match self {
+            Self::Sqlite(pool) => sqlx::query_scalar(sql).bind(from).fetch_one(pool).await?,
+            Self::Postgres(pool) => sqlx::query_scalar(sql).bind(from).fetch_one(pool).await?,
+        })
+    }
+
+    /// Runs a script.
+    pub(super) async fn script(&self, sql: &str) -> Result<()> {
+        let sql = AssertSqlSafe(format!("{OURS} {sql}"));
+        match self {
+            Self::Sqlite(pool) => sqlx::raw_sql(sql).execute(pool).await.map(drop)?,
+            Self::Postgres(pool) => sqlx::raw_sql(sql).execute(pool).await.map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Closes its connections.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+
     /// Rows of a table in the order of their keys; with `from` those of requests from this one on.
     async fn read(&self, table: &'static str, of: &str, from: &str) -> Result<Rows> {
         let sql = format!("{OURS} SELECT * FROM {table} WHERE {of} >= $1 ORDER BY {of}");
@@ -197,7 +224,8 @@ pub(super) async fn submissions(source: &Database, empty: &Database, from: &str,
     Ok(reached(took.concat(), written.len(), began.elapsed()))
 }
 
-fn reached(mut took: Vec<f64>, n: usize, time: Duration) -> Reached {
+/// A rate with the times that the single ones took.
+pub(super) fn reached(mut took: Vec<f64>, n: usize, time: Duration) -> Reached {
     took.sort_by(f64::total_cmp);
     Reached { rate: n as f64 / time.as_secs_f64(), p50: percentile(&took, 0.5), p99: percentile(&took, 0.99) }
 }

@@ -4,18 +4,30 @@
 //! happens. Before a figure is printed, the bench has looked whether what was asked really happened.
 
 mod bare;
+mod crowd;
 mod customers;
+mod fairness;
+mod growth;
 mod lab;
+mod leases;
 mod report;
 mod requests;
 mod servers;
 mod service;
+mod start;
+mod submit;
 mod usage;
 
+pub(crate) use fairness::{Fairness, run as fairness};
+pub(crate) use growth::{Growth, run as growth};
+pub(crate) use leases::{Leases, run as leases};
 pub(crate) use report::Report;
 pub(crate) use requests::{Requests, run as requests};
+pub(crate) use start::run as start;
+pub(crate) use submit::{Submit, run as submit};
 
 use anyhow::Result;
+use futures::future::LocalBoxFuture;
 use lab::Lab;
 use servers::{Postgres, Redis};
 use std::path::Path;
@@ -66,3 +78,37 @@ impl Common {
         }
     }
 }
+
+/// Everything with its defaults, each in a folder of its own. What fails is reported, and the rest goes on.
+pub(crate) async fn all(open: impl Fn() -> Result<Common>) -> Report {
+    let mut report = Report::default();
+    let each: [(&str, Part); 6] = [
+        ("requests", |common| Box::pin(requests(common, &REQUESTS))),
+        ("submit", |common| Box::pin(submit(common, &SUBMIT))),
+        ("leases", |common| {
+            Box::pin(async { leases(common, &Leases { backlog: vec![10_000, 100_000], loops: 4 }).await })
+        }),
+        ("growth", |common| Box::pin(growth(common, &GROWTH))),
+        ("start", |common| Box::pin(start(common))),
+        ("fairness", |common| Box::pin(fairness(common, &FAIRNESS))),
+    ];
+    for (name, part) in each {
+        let outcome = match open() {
+            Ok(common) => part(&common).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(found) => report.add(found),
+            Err(error) => report.failures.push(format!("{name}: {error:#}")),
+        }
+    }
+    report
+}
+
+type Part = for<'a> fn(&'a Common) -> LocalBoxFuture<'a, Result<Report>>;
+
+const REQUESTS: Requests =
+    Requests { access: 300, erasure: 300, submitters: 8, workers: 1, batch: None, statements: false };
+const SUBMIT: Submit = Submit { rate: 200.0, seconds: 20.0, concurrency: 8 };
+const GROWTH: Growth = Growth { most: 1_000_000, sqlite_only: false };
+const FAIRNESS: Fairness = Fairness { queued: 100_000, quiet: 100 };

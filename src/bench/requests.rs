@@ -295,7 +295,7 @@ async fn loaded(database: Postgres) -> Result<Postgres> {
 
 /// Submits a request for each of these people, so many at a time: by id, when its submission began (Unix ms) and how long it
 /// took (ms).
-async fn submit(
+pub(super) async fn submit(
     port: u16,
     key: &str,
     kind: &str,

@@ -1,9 +1,12 @@
 //! A service is Redress itself as its users run it: the real executable, its roles in processes of their own, watched from outside.
 
+use super::bare::Database;
 use super::lab::{Lab, Running, START_LIMIT, free_port};
 use super::usage;
+use crate::config::Config;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
+use sqlx::postgres::PgPoolOptions;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -33,6 +36,20 @@ impl Service {
     pub(super) fn set(&mut self, name: &str, value: impl ToString) {
         self.environment.retain(|(n, _)| n != name);
         self.environment.push((name.to_owned(), value.to_string()));
+    }
+
+    /// Connections of the bench's own to this installation's database.
+    pub(super) async fn database(&self) -> Result<Database> {
+        let url = self.environment.iter().find(|(name, _)| name == "REDRESS_DATABASE_URL");
+        match url {
+            Some((_, url)) => Ok(Database::Postgres(PgPoolOptions::new().max_connections(16).connect(url).await?)),
+            None => Database::sqlite(&self.data_folder().join("redress.db")).await,
+        }
+    }
+
+    /// The configuration that its processes have.
+    pub(super) fn config(&self) -> Result<Config> {
+        Ok(Config::load(None, self.environment.iter().cloned())?)
     }
 
     /// Where the embedded database is.

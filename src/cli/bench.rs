@@ -1,10 +1,10 @@
 //! `redress bench`: figures from this machine, from the real executable, with the ceiling beside them.
 
-use crate::bench::{self, Common, Report, Requests};
+use crate::bench::{self, Common, Fairness, Growth, Leases, Report, Requests, Submit};
 use crate::config::Environment;
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use url::Url;
 
 #[derive(Debug, Args)]
@@ -27,6 +27,90 @@ enum What {
         #[command(flatten)]
         common: CommonArgs,
     },
+    /// Durable submissions a second, and how long one takes at a steady rate; SQLite and PostgreSQL.
+    Submit {
+        #[command(flatten)]
+        submit: SubmitArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Claim, no-op, finish; SQLite and PostgreSQL.
+    Leases {
+        #[command(flatten)]
+        leases: LeasesArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// What things cost with a thousand and with a million open requests, and how much memory they take.
+    Growth {
+        #[command(flatten)]
+        growth: GrowthArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// From nothing to ready with the embedded database, and memory at rest.
+    Start {
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// How long a quiet controller waits while another one has a great many requests queued.
+    Fairness {
+        #[command(flatten)]
+        fairness: FairnessArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Everything, one after another, each with its defaults.
+    All {
+        /// A page whose text between `<!-- bench -->` and `<!-- /bench -->` is replaced by the tables.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+struct SubmitArgs {
+    /// Submissions a second of the steady part.
+    #[arg(long, default_value_t = 200.0)]
+    rate: f64,
+    /// How long the steady part takes; saturation takes half of it.
+    #[arg(long, default_value_t = 20.0)]
+    seconds: f64,
+    /// How many submit at the same time at saturation, and in the bare loop.
+    #[arg(long, default_value_t = 8)]
+    concurrency: usize,
+}
+
+#[derive(Debug, Clone, Args)]
+struct LeasesArgs {
+    /// How many steps are ready.
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
+    backlog: Vec<u64>,
+    /// How many loops lease on PostgreSQL.
+    #[arg(long, default_value_t = 4)]
+    loops: usize,
+}
+
+#[derive(Debug, Clone, Args)]
+struct GrowthArgs {
+    /// The most open requests.
+    #[arg(long, default_value_t = 1_000_000)]
+    most: u64,
+    /// Only the embedded database.
+    #[arg(long)]
+    sqlite_only: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+struct FairnessArgs {
+    /// Requests that the loud controller has queued.
+    #[arg(long, default_value_t = 100_000)]
+    queued: u32,
+    /// Requests of the quiet one.
+    #[arg(long, default_value_t = 100)]
+    quiet: u32,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -109,11 +193,45 @@ impl CommonArgs {
 impl Bench {
     pub(super) async fn run(self, environment: &Environment) -> Result<()> {
         let what = self.what.unwrap_or(What::Requests { requests: self.requests, common: self.common });
-        match what {
+        let (report, common) = match what {
             What::Requests { requests, common } => {
-                let report = bench::requests(&common.open(environment)?, &requests.asked()).await?;
-                common.print(&report)
+                (bench::requests(&common.open(environment)?, &requests.asked()).await?, common)
             }
-        }
+            What::Submit { submit: SubmitArgs { rate, seconds, concurrency }, common } => {
+                let asked = Submit { rate, seconds, concurrency };
+                (bench::submit(&common.open(environment)?, &asked).await?, common)
+            }
+            What::Leases { leases: LeasesArgs { backlog, loops }, common } => {
+                (bench::leases(&common.open(environment)?, &Leases { backlog, loops }).await?, common)
+            }
+            What::Growth { growth: GrowthArgs { most, sqlite_only }, common } => {
+                (bench::growth(&common.open(environment)?, &Growth { most, sqlite_only }).await?, common)
+            }
+            What::Start { common } => (bench::start(&common.open(environment)?).await?, common),
+            What::Fairness { fairness: FairnessArgs { queued, quiet }, common } => {
+                (bench::fairness(&common.open(environment)?, &Fairness { queued, quiet }).await?, common)
+            }
+            What::All { into, common } => {
+                let report = bench::all(|| common.open(environment)).await;
+                if let Some(page) = into {
+                    write_into(&page, &report)?;
+                }
+                (report, common)
+            }
+        };
+        common.print(&report)
     }
+}
+
+/// Where the tables of a page begin and end.
+const BEGIN: &str = "<!-- bench -->";
+const END: &str = "<!-- /bench -->";
+
+fn write_into(page: &Path, report: &Report) -> Result<()> {
+    let name = page.display();
+    let text = std::fs::read_to_string(page).with_context(|| format!("{name} cannot be read"))?;
+    let parts = text.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
+    let (head, tail) = parts.with_context(|| format!("{name} has no {BEGIN} … {END}"))?;
+    let text = format!("{head}{BEGIN}\n{}\n{}{END}{tail}", report.aims(), report.markdown());
+    std::fs::write(page, text).with_context(|| format!("{name} cannot be written"))
 }
