@@ -68,7 +68,9 @@ impl Crowd {
             })
             .collect();
         let numbers = |from: u64, to: u64| {
-            format!("WITH RECURSIVE g(n) AS (SELECT {from} UNION ALL SELECT n + 1 FROM g WHERE n < {to})")
+            format!(
+                "WITH RECURSIVE g(n) AS (SELECT CAST({from} AS BIGINT) UNION ALL SELECT n + 1 FROM g WHERE n < {to})"
+            )
         };
         let last = self.systems;
         let step_values: Vec<String> = self
