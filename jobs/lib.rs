@@ -20,6 +20,7 @@ pub mod reach;
 pub mod run_step;
 mod sealer;
 pub mod watch;
+pub mod watchdog;
 pub mod webhook;
 
 pub use claimer::{WorkerOptions, Workers};

@@ -76,6 +76,7 @@ impl Lab {
             contact: None,
             policy: ControllerPolicy::default(),
             terms: None,
+            weight: 1,
         };
         let ctl = store.create_controller(&new, "operator").await.expect("a fresh name").id;
         let engine = Arc::new(engine(store).await);

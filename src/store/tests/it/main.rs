@@ -16,15 +16,18 @@ macro_rules! on_both {
 
 mod audit;
 mod backlog;
+mod breaking;
 mod changing;
 mod concurrency;
 mod deciding;
+mod fairness;
 mod fencing;
 mod foreseeing;
 mod lab;
 mod lookout;
 mod messaging;
 mod pacing;
+mod pausing;
 mod purging;
 mod queue;
 mod random;
