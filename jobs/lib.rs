@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod backend;
+mod breaking;
 pub mod certificate;
 pub mod claimer;
 pub mod engine;

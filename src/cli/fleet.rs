@@ -10,6 +10,7 @@ use crate::config::{Config, Environment};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use jiff::Timestamp;
+use redress_domain::ControllerId;
 use redress_store::{Controller, Scope, Store, SystemRow, UnderWay};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -70,7 +71,7 @@ async fn set(config: Config, place: &Where, paused: bool) -> Result<()> {
 
 async fn paused_names(store: &Store, paused: &redress_store::Paused) -> Result<String> {
     let all = store.controllers().await?;
-    let of = |id| all.iter().find(|c| c.id == *id).map_or("?", |c| c.name.as_str());
+    let of = |id: &ControllerId| all.iter().find(|c| c.id == *id).map_or("?", |c| c.name.as_str());
     let mut names: Vec<String> = paused.all.then(|| "everything".to_owned()).into_iter().collect();
     names.extend(paused.controllers.iter().map(|id| format!("controller {}", of(id))));
     names.extend(paused.systems.iter().map(|(id, system)| format!("system {}/{system}", of(id))));

@@ -20,11 +20,12 @@ const WOKEN: i64 = 5_000;
 
 impl Store {
     /// A whole call failed: the system was away, too slow, or in trouble, for everything it was asked. `system` is the row that
-    /// was read before the call: what was begun before the breaker opened says nothing about the time since.
+    /// was read before the call: what was begun before the breaker opened says nothing about the time since. True if the
+    /// system is left alone now.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn breaker_failed(&self, system: &SystemRow, code: &str) -> Result<(), Error> {
+    pub async fn breaker_failed(&self, system: &SystemRow, code: &str) -> Result<bool, Error> {
         self.troubled.lock().expect("never held across a panic").insert(system.id.clone());
         let mut tx = self.db.begin("breaker failed").await?;
         let row = tx
@@ -33,9 +34,15 @@ impl Store {
                 args![system.controller_id.as_str(), system.id.as_str(), system.breaker.failures],
             )
             .await?;
-        let Some(failures) = row.map(|row| row.int("breaker_failures")).transpose()? else { return self.commit(tx).await };
+        let Some(failures) = row.map(|row| row.int("breaker_failures")).transpose()? else {
+            self.commit(tx).await?;
+            return Ok(true);
+        };
         let jitter = crate::random::<1>().map_or(0.5, |[byte]| f64::from(byte) / 256.0);
-        let Some(open) = open_ms(failures, jitter) else { return self.commit(tx).await };
+        let Some(open) = open_ms(failures, jitter) else {
+            self.commit(tx).await?;
+            return Ok(false);
+        };
         tx.exec(
             "-- breaker_open\nUPDATE systems SET breaker_until = $3 WHERE controller_id = $1 AND id = $2",
             args![system.controller_id.as_str(), system.id.as_str(), self.now_ms() + open],
@@ -52,7 +59,8 @@ impl Store {
             );
             self.append_events(&mut tx, &system.controller_id, "engine", vec![event]).await?;
         }
-        self.commit(tx).await
+        self.commit(tx).await?;
+        Ok(true)
     }
 
     /// A call was answered: whatever the system said, it is there. Closes the breaker and lets what failed there run at once.

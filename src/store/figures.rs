@@ -1,5 +1,7 @@
 //! Figures are what one process has counted since it began: for metrics, never for decisions.
 
+use crate::work::{Finish, Result};
+use redress_domain::step::RATE_LIMITED;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 macro_rules! figures {
@@ -16,7 +18,7 @@ figures! {
     /// Rows that were leased.
     claimed,
     /// Rows whose outcome was recorded.
-    finished,
+    finished_rows,
     /// Leases that ran out and were taken back.
     expired,
     /// Outcomes that came after their lease was lost and were dropped.
@@ -37,6 +39,16 @@ figures! {
     batches,
     /// Rows of these batches.
     in_flight,
+}
+
+impl Figures {
+    /// Outcomes were recorded, but for those that were dropped.
+    pub(crate) fn finished(&self, batch: &[Finish], dropped: usize) {
+        self.finished_rows.count(batch.len().saturating_sub(dropped));
+        self.fenced.count(dropped);
+        let limited = |f: &&Finish| matches!(&f.result, Result::Later { code, .. } if code == RATE_LIMITED);
+        self.limited.count(batch.iter().filter(limited).count());
+    }
 }
 
 /// One figure: a count, or a number that goes up and down.
