@@ -391,11 +391,8 @@ impl Claimer {
 
     /// Which queues have the next turns, at most `each` of one queue, and how many each.
     fn plan(&mut self, look: &Look, each: usize) -> Vec<(usize, usize)> {
-        let places = Places {
-            all: self.options.concurrency,
-            per_lane: self.options.lane_concurrency,
-            shared: look.shared,
-        };
+        let places =
+            Places { all: self.options.concurrency, per_lane: self.options.lane_concurrency, shared: look.shared };
         let now = self.engine.store.now_ms();
         let mut held = self.board.lock().expect("never held across a panic").taken.clone();
         let mut picks: Vec<(usize, usize)> = Vec::new();

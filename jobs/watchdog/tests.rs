@@ -81,7 +81,8 @@ fn a_database_that_came_back_is_known_by_when() {
 #[test]
 fn a_blocked_runtime_is_noticed_from_outside_it() {
     let pulse = Arc::<Pulse>::default();
-    let patience = Patience { silence: Duration::from_millis(200), poll: Duration::ZERO, renew: Duration::ZERO };
+    let second = Duration::from_secs(1);
+    let patience = Patience { silence: Duration::from_millis(200), poll: second, renew: second };
     let (told, heard) = mpsc::channel();
     watch(pulse.clone(), patience, move |reasons| told.send(reasons.to_vec()).expect("somebody listens"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

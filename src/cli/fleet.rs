@@ -36,7 +36,8 @@ impl Where {
             return Ok((Scope::Controller(controller.id), format!("controller {name}")));
         };
         let row = store.system_by_name(&controller.id, system).await?;
-        let row = row.with_context(|| format!("{name} has no system named {system:?}; `redress systems` shows them"))?;
+        let row =
+            row.with_context(|| format!("{name} has no system named {system:?}; `redress systems` shows them"))?;
         Ok((Scope::System(controller.id, row.id), format!("system {name}/{system}")))
     }
 
@@ -257,6 +258,7 @@ fn state(all: bool, controller: &Controller, system: &SystemRow, now: i64) -> (&
         return ("works", problem.unwrap_or_default());
     };
     let at = Timestamp::from_millisecond(until).map(|at| at.to_string()).unwrap_or_default();
-    let next = if until > now { format!("one step tries again at {at}") } else { "one step tries again now".to_owned() };
+    let next =
+        if until > now { format!("one step tries again at {at}") } else { "one step tries again now".to_owned() };
     ("left alone", format!(" ({failures} calls in a row failed; {next})"))
 }

@@ -17,6 +17,8 @@ pub const CLASSES: usize = 5;
 const ALL_CLASSES_EVERY: u64 = 4;
 /// The largest weight of a controller.
 pub const WEIGHT_MAX: u32 = 100;
+/// Controllers whose turns are remembered: those furthest ahead, where there are more.
+const REMEMBERED: usize = 1_024;
 /// What one turn costs a controller of weight 1.
 const TURN: u64 = 1 << 20;
 
@@ -66,12 +68,21 @@ impl Wheel {
         waiting.min_by_key(|(n, w)| (self.at(w.controller), w.due_at, *n)).map(|(n, _)| n)
     }
 
+    /// The wheel gives a turn: it has come as far as whoever has come least far.
     fn take(&mut self, controller: &ControllerId, weight: u32) {
-        let at = self.at(controller);
-        self.now = at;
-        self.ahead.insert(controller.clone(), at + TURN / u64::from(weight.clamp(1, WEIGHT_MAX)));
-        if self.ahead.len() > 1_024 {
-            self.ahead.retain(|_, ahead| *ahead > at);
+        self.now = self.at(controller);
+        self.charge(controller, weight);
+    }
+
+    /// A turn was had that the wheel did not give.
+    fn charge(&mut self, controller: &ControllerId, weight: u32) {
+        let at = self.at(controller) + TURN / u64::from(weight.clamp(1, WEIGHT_MAX));
+        self.ahead.insert(controller.clone(), at);
+        if self.ahead.len() > REMEMBERED {
+            let mut all: Vec<u64> = self.ahead.values().copied().collect();
+            let (_, median, _) = all.select_nth_unstable(REMEMBERED / 2);
+            let median = *median;
+            self.ahead.retain(|_, ahead| *ahead > median);
         }
     }
 }
@@ -98,9 +109,11 @@ impl Turns {
         }?;
         let Waiting { controller, weight, .. } = waiting[chosen];
         // The round of all knows every turn, so that who had an urgent one does not come first there as well.
-        self.all.take(controller, weight);
-        if !round_all {
+        if round_all {
+            self.all.take(controller, weight);
+        } else {
             self.classes[urgent].take(controller, weight);
+            self.all.charge(controller, weight);
         }
         Some(chosen)
     }

@@ -90,12 +90,7 @@ pub(crate) async fn metrics(State(edge): State<Edge>) -> Response {
         counted(&edge).await
     };
     let counted = tokio::time::timeout(PATIENCE, asked).await.ok().flatten();
-    page.one(
-        "redress_database_up",
-        "gauge",
-        "Whether the database answered just now.",
-        i64::from(counted.is_some()),
-    );
+    page.one("redress_database_up", "gauge", "Whether the database answered just now.", i64::from(counted.is_some()));
     if let Some(counted) = counted {
         fleet(&mut page, &counted);
     }

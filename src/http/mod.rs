@@ -149,7 +149,12 @@ fn health_routes() -> Vec<Route> {
 type Route = (&'static str, &'static str, MethodRouter<Edge>);
 
 fn assemble(api: Api, routes: Vec<Route>) -> Router {
-    let edge = Edge(Arc::new(Inner { api, calls: Semaphore::new(CALLS_MAX), answers: Mutex::default(), kept: metrics::Kept::default() }));
+    let edge = Edge(Arc::new(Inner {
+        api,
+        calls: Semaphore::new(CALLS_MAX),
+        answers: Mutex::default(),
+        kept: metrics::Kept::default(),
+    }));
     routes
         .into_iter()
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))

@@ -16,7 +16,9 @@ impl Store {
     pub async fn queue_counts(&self) -> Result<QueueCounts, Error> {
         const FAMILY: &str = "CASE WHEN lane IN ('answer', 'notify') THEN lane ELSE 'system' END";
         let part = |state: &str| {
-            format!("SELECT {FAMILY} AS family, '{state}' AS state, COUNT(*) AS n FROM steps WHERE q = '{state}' GROUP BY {FAMILY}")
+            format!(
+                "SELECT {FAMILY} AS family, '{state}' AS state, COUNT(*) AS n FROM steps WHERE q = '{state}' GROUP BY {FAMILY}"
+            )
         };
         let sql = format!(
             "-- queue_counts\n{} UNION ALL {} UNION ALL {} UNION ALL SELECT 'system' AS family, 'attention' AS state, COUNT(*) AS n FROM steps WHERE attention = 1",

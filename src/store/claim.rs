@@ -280,13 +280,7 @@ impl Store {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn claim(
-        &self,
-        owner: &str,
-        busy: &[String],
-        batch: usize,
-        lease_ms: i64,
-    ) -> Result<Vec<Lease>, Error> {
+    pub async fn claim(&self, owner: &str, busy: &[String], batch: usize, lease_ms: i64) -> Result<Vec<Lease>, Error> {
         let now = self.now_ms();
         let look = self.look().await?;
         let mut left: Vec<&QueueHead> =
@@ -313,7 +307,10 @@ impl Store {
         let now = self.now_ms();
         let due = self
             .db
-            .row("-- promote_peek\nSELECT 1 AS due FROM steps WHERE q = 'wait' AND not_before <= $1 LIMIT 1", args![now])
+            .row(
+                "-- promote_peek\nSELECT 1 AS due FROM steps WHERE q = 'wait' AND not_before <= $1 LIMIT 1",
+                args![now],
+            )
             .await?;
         if due.is_none() {
             return Ok(0);
@@ -343,9 +340,13 @@ impl Store {
     /// The first rows of each controller whose time has come, as `picked`: $1 is now, $2 how many of each. Controllers are found
     /// by leaping through an index.
     fn of_each(&self, table: &str, which: &str, at: &str) -> String {
-        let first = format!("SELECT x.id FROM {table} x WHERE x.{which} AND x.controller_id = c.id AND x.{at} <= $1 ORDER BY x.{at} LIMIT $2");
+        let first = format!(
+            "SELECT x.id FROM {table} x WHERE x.{which} AND x.controller_id = c.id AND x.{at} <= $1 ORDER BY x.{at} LIMIT $2"
+        );
         let picked = match self.dialect() {
-            Dialect::Postgres => format!("SELECT p.id FROM c CROSS JOIN LATERAL ({first} {{skip_locked}}) AS p WHERE c.id IS NOT NULL"),
+            Dialect::Postgres => {
+                format!("SELECT p.id FROM c CROSS JOIN LATERAL ({first} {{skip_locked}}) AS p WHERE c.id IS NOT NULL")
+            }
             Dialect::Sqlite => format!("SELECT p.id FROM c JOIN {table} p ON p.id IN ({first})"),
         };
         format!(

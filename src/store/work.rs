@@ -275,7 +275,8 @@ fn withheld(row: &Row) -> std::result::Result<Option<Withheld>, Error> {
         return Ok(Some((None, "paused", "work here is paused; it goes on when it is resumed, and deadlines go on")));
     }
     Ok(row.opt_int("breaker_until")?.map(|until| {
-        let detail = "the system failed several calls in a row and is left alone until then; it is tried again by itself";
+        let detail =
+            "the system failed several calls in a row and is left alone until then; it is tried again by itself";
         (Some(until), "system_failing", detail)
     }))
 }

@@ -120,7 +120,7 @@ fn what_a_process_remembers_is_bounded() {
         let id = ControllerId::from_parts(1, [high, low, 0, 0, 0, 0, 0, 0, 0, 0]);
         turns.next(&[Waiting { controller: &id, weight: 1, due_at: LATER }], 0);
     }
-    assert!(turns.all.ahead.len() <= 1_025);
+    assert!(turns.all.ahead.len() <= REMEMBERED);
 }
 
 #[test]

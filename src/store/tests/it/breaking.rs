@@ -56,7 +56,10 @@ async fn after_five_calls_that_failed_nothing_is_sent_until_one_step_tries_again
     let probe = lab.claim().await;
     assert_eq!(probe.len(), 1, "one step tries");
     assert!(lab.claim().await.is_empty(), "and no other");
-    assert_eq!(attempts, lab.query("SELECT CAST(SUM(attempts) - 1 AS TEXT) FROM steps WHERE q IN ('ready', 'run')").await);
+    assert_eq!(
+        attempts,
+        lab.query("SELECT CAST(SUM(attempts) - 1 AS TEXT) FROM steps WHERE q IN ('ready', 'run')").await
+    );
     lab.store.breaker_succeeded(&crm(&lab, &ctl).await).await.expect("recorded");
     assert_eq!(crm(&lab, &ctl).await.breaker, Breaker::default());
     assert_eq!(lab.claim().await.len(), 3, "what failed there before runs at once");

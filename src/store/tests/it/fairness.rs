@@ -23,7 +23,9 @@ impl Lab {
     pub(crate) async fn flood(&self, controller: &ControllerId, copies: u32) {
         let (numbers, id) = match self.store.dialect() {
             Dialect::Sqlite => (
-                format!("(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {copies}) SELECT i FROM n)"),
+                format!(
+                    "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {copies}) SELECT i FROM n)"
+                ),
                 "printf('%s%012d', substr(s.id, 1, 18), n.i)",
             ),
             Dialect::Postgres => (
@@ -149,7 +151,9 @@ async fn several_queues_are_claimed_at_once_each_in_its_order(lab: Lab) {
         assert!(leases.iter().all(|lease| lease.lane == want.queue.lane && lease.kind == leases[0].kind));
         let mut due = Vec::new();
         for lease in leases {
-            due.extend(lab.query(&format!("SELECT CAST(due_at AS TEXT) FROM steps WHERE id = '{}'", lease.step_id)).await);
+            due.extend(
+                lab.query(&format!("SELECT CAST(due_at AS TEXT) FROM steps WHERE id = '{}'", lease.step_id)).await,
+            );
         }
         let due: Vec<i64> = due.iter().map(|text| text.parse().expect("a number")).collect();
         let first = want.queue.due_at;

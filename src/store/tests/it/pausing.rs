@@ -98,10 +98,15 @@ async fn what_is_under_way_is_shown_by_place(lab: Lab) {
     let ctl = lab.with_systems(&["crm", "shop"]).await;
     lab.begun(&ctl, Wish::deletion()).await;
     let lease = lab.claim_step().await;
-    for scope in [Scope::All, Scope::Controller(ctl.clone()), Scope::System(ctl.clone(), lease.system_id.clone().expect("one"))] {
+    for scope in
+        [Scope::All, Scope::Controller(ctl.clone()), Scope::System(ctl.clone(), lease.system_id.clone().expect("one"))]
+    {
         let under_way = lab.store.under_way(&scope).await.expect("read");
         assert_eq!(under_way.len(), 1, "{scope:?}");
-        assert_eq!((under_way[0].controller.as_str(), under_way[0].verb.as_str(), under_way[0].rows), ("acme", "erase", 1));
+        assert_eq!(
+            (under_way[0].controller.as_str(), under_way[0].verb.as_str(), under_way[0].rows),
+            ("acme", "erase", 1)
+        );
     }
     let other = lab.controller("other").await;
     assert!(lab.store.under_way(&Scope::Controller(other)).await.expect("read").is_empty());
