@@ -111,6 +111,15 @@ impl Lab {
         connection.close().await.expect("closed");
     }
 
+    /// Runs a script in the engine's own database, by the side door.
+    pub(crate) async fn own_sql(&self, script: &str) {
+        let options =
+            SqliteConnectOptions::new().filename(self.folder.join("redress.db")).busy_timeout(Duration::from_secs(15));
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("a file");
+        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut connection).await.expect(script);
+        connection.close().await.expect("closed");
+    }
+
     /// One number from a system's own database.
     pub(crate) async fn count(&self, system: &str, of: &str) -> i64 {
         let mut connection = self.connect(system).await;

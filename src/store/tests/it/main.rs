@@ -14,6 +14,7 @@ macro_rules! on_both {
     };
 }
 
+mod answering;
 mod audit;
 mod backlog;
 mod breaking;
