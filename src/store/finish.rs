@@ -90,7 +90,8 @@ impl Store {
         let mut changed = Vec::new();
         let mut paces = Paces::at(self.now_ms());
         for (finish, key) in batch.iter().zip(keys) {
-            let working = stages.get(finish.lease.dsr_id.as_str()).is_some_and(|s| s.is_working());
+            // What waits for its controller is not over: what is due later is parked by the advance below, and let go by it.
+            let working = stages.get(finish.lease.dsr_id.as_str()).is_some_and(|s| !s.is_final());
             if self.finish_one(&mut tx, finish, key.as_deref(), working, &mut events).await? {
                 crash_point("queue.between_finishes");
                 paces.add(finish);
@@ -110,7 +111,6 @@ impl Store {
         crash_point("queue.before_finish_commit");
         self.commit(tx).await?;
         crash_point("queue.after_finish");
-        self.figures.finished(&batch, dropped);
         Ok(dropped)
     }
 

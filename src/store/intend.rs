@@ -5,6 +5,7 @@ use crate::db::args;
 use crate::sql::{RowSet, row};
 use crate::work::{Lease, receipt_place};
 use crate::{Error, Key, Store, crash_point};
+use redress_domain::DsrId;
 use std::collections::{BTreeMap, HashSet};
 
 impl Store {
@@ -31,7 +32,13 @@ impl Store {
             let sealed = key.seal(&receipt_place(lease), receipt.as_bytes())?;
             rows.push(row![lease.step_id.as_str(), lease.token, sealed]);
         }
+        // Requests before steps, as everywhere. Without their locks a withdrawal could be committed, and answered, between the
+        // look at the stage and the commit of the intent.
+        let mut requests: Vec<DsrId> = items.iter().map(|(lease, ..)| lease.dsr_id.clone()).collect();
+        requests.sort();
+        requests.dedup();
         let mut tx = self.db.begin("intend").await?;
+        self.lock_stages(&mut tx, &requests).await?;
         // Locked in the order in which leases are renewed: two tasks of one worker must not each hold what the other waits for.
         let written = tx
             .rows(

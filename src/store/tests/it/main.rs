@@ -14,14 +14,11 @@ macro_rules! on_both {
     };
 }
 
-mod answering;
 mod audit;
 mod backlog;
-mod breaking;
 mod changing;
 mod concurrency;
 mod deciding;
-mod fairness;
 mod fencing;
 mod foreseeing;
 mod lab;
