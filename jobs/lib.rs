@@ -7,7 +7,6 @@
 
 pub mod answer;
 pub mod backend;
-mod breaking;
 pub mod certificate;
 pub mod claimer;
 pub mod engine;
@@ -21,7 +20,6 @@ pub mod reach;
 pub mod run_step;
 mod sealer;
 pub mod watch;
-pub mod watchdog;
 pub mod webhook;
 
 pub use claimer::{WorkerOptions, Workers};

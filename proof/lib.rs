@@ -3,4 +3,7 @@
 //!
 //! Nothing of this crate is in a release, and nothing of the product depends on it.
 
+#![expect(clippy::large_futures, reason = "one run is one future on one thread")]
+
 pub mod models;
+pub mod simulate;

@@ -32,11 +32,10 @@ fn wanted(def: &ControllerDef) -> NewController {
             package_expires_days: def.package_expires_days,
         },
         terms: def.terms.clone(),
-        weight: def.weight,
     }
 }
 
-pub(super) async fn named(store: &Store, name: &str) -> Result<Controller> {
+async fn named(store: &Store, name: &str) -> Result<Controller> {
     store
         .controller_by_name(name)
         .await?
@@ -366,8 +365,7 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
             && existing.region == wanted.region
             && existing.contact == wanted.contact
             && existing.policy == wanted.policy
-            && existing.terms == wanted.terms
-            && existing.weight == wanted.weight;
+            && existing.terms == wanted.terms;
         if !same {
             changed = true;
             if !dry_run {

@@ -149,7 +149,6 @@ async fn tenant(store: &Store, name: &str) -> Tenant {
         contact: None,
         policy: redress_store::ControllerPolicy::default(),
         terms: None,
-        weight: 1,
     };
     let id = store.create_controller(&new, "test").await.unwrap().id;
     let mut keys = Vec::new();
