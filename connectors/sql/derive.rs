@@ -130,7 +130,7 @@ async fn rows(
         rows => rows?,
     };
     rows.retain(|_, row| judge(context, t, row, known).strongest.is_some());
-    reads.at((place::DERIVED, t, 1));
+    reads.step(usize::MAX);
     let mut rows = lock(context, reads, t, rows, search).await?;
     let mut addresses = BTreeSet::new();
     let mut doubtful = false;
@@ -196,7 +196,7 @@ async fn is_elsewhere(
     let Some(identifier) = identifier(kind, value, subject) else { return Ok(true) };
     let alone = Subject { identifiers: vec![identifier], region: subject.region.clone() };
     for t in (0..reached.len()).filter(|t| reached[*t]) {
-        reads.at((place::ELSEWHERE, kind as usize, t));
+        reads.at((place::ELSEWHERE + kind as u16, t, 0));
         let rows = match candidates(context, reads, t, &alone).await {
             Err(Trouble::Ambiguous { .. }) => return Ok(true),
             rows => rows?,

@@ -47,6 +47,11 @@ impl<'a> Reads<'a> {
         self.place = place;
     }
 
+    /// Says how far it has come since.
+    pub(super) const fn step(&mut self, step: usize) {
+        self.place.2 = step;
+    }
+
     /// Asks.
     pub(super) async fn rows(&mut self, context: &Context<'_>, mut lookup: Lookup) -> Result<Vec<Texts>, Trouble> {
         match &mut self.through {

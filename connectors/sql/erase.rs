@@ -5,18 +5,18 @@
 use super::Context;
 use super::derive::unsearched;
 use super::desk::Reads;
-use super::dialect::Params;
+use super::dialect::{Dialect, Kind, Param, Params};
 use super::find::{Found, Search, find, place};
 use super::foreign;
 use super::receipt::Touched;
 use super::redact::{is_redacted, redact};
 use super::session::{Mode, Session};
-use super::state::{listed, needs_redaction, undeleted};
+use super::state::{Listed, listed, needs_redaction, undeleted};
 use super::trouble::denied;
 use crate::spec::OnDelete;
 use crate::{CollectionEvidence, Done, Journal, Outcome, Receipt, Retained, Trouble, Work, crash_point};
 use redress_domain::Subject;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The most rows that one statement changes.
 const CHUNK_OF_ALL: usize = 1024;
@@ -244,41 +244,109 @@ pub(super) async fn by_chunks(
     Ok(rows)
 }
 
-/// Replaces the listed columns by keyed one-way values, row by row as each has its own.
+/// Replaces the listed columns by keyed one-way values.
 async fn hash(context: &Context<'_>, session: &mut Session, t: usize, keys: &BTreeSet<String>) -> Result<u64, Trouble> {
-    let live = &context.schema.tables[t];
-    let name = &context.engine.declared.tables[t].name;
     let Some(hash_key) = &context.engine.declared.hash_key else {
         return Err(denied("hash_key_missing", "on_delete = \"hash\" needs secrets.hash_key"));
     };
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    let mut changed = 0;
-    for row in listed(context, &mut Reads::alone(session), t, &keys).await? {
-        let mut params = Params::new(context.dialect);
-        let mut assignments = Vec::new();
-        for (column, value) in live.listed.iter().zip(&row.values) {
-            if let Some(value) = value.as_ref().filter(|value| !is_redacted(value)) {
-                let assigned = context.dialect.assignable(column, &redact(hash_key, value), &mut params);
-                let Some(assigned) = assigned else {
-                    return Err(denied(
-                        "column_too_short",
-                        format!("column {} of table {name} cannot hold a hash", column.name),
-                    ));
-                };
-                assignments.push(format!("{} = {assigned}", context.dialect.ident(&column.name)));
+    // By the columns in which there is something to redact.
+    let mut rows: BTreeMap<Vec<usize>, Vec<Listed>> = BTreeMap::new();
+    for mut row in listed(context, &mut Reads::alone(session), t, &keys).await? {
+        let mut columns = Vec::new();
+        for (c, value) in row.values.iter_mut().enumerate() {
+            if let Some(value) = value.as_mut().filter(|value| !is_redacted(value)) {
+                *value = redact(hash_key, value);
+                columns.push(c);
             }
         }
-        let Some(this) = context.dialect.equals_any(&live.key, &[&row.key], &mut params) else { continue };
-        if !assignments.is_empty() {
-            let sql = format!("UPDATE {} SET {} WHERE {this}", live.sql, assignments.join(", "));
-            let rows = session.run(name, sql, params.values).await?;
-            if rows > 1 {
-                return Err(super::trouble::key_shared(name));
-            }
-            changed += rows;
+        rows.entry(columns).or_default().push(row);
+    }
+    let mut changed = 0;
+    for (columns, rows) in rows.iter().filter(|(columns, _)| !columns.is_empty()) {
+        for chunk in rows.chunks(if context.dialect == Dialect::Postgres { CHUNK_OF_ALL } else { 1 }) {
+            changed += replace(context, session, t, columns, chunk).await?;
         }
     }
     Ok(changed)
+}
+
+/// Writes the values of these columns into these rows; one at a time except on PostgreSQL.
+async fn replace(
+    context: &Context<'_>,
+    session: &mut Session,
+    t: usize,
+    columns: &[usize],
+    rows: &[Listed],
+) -> Result<u64, Trouble> {
+    let live = &context.schema.tables[t];
+    let name = &context.engine.declared.tables[t].name;
+    let mut params = Params::new(context.dialect);
+    let mut assignments = Vec::new();
+    for (row, c) in rows.iter().flat_map(|row| columns.iter().map(move |c| (row, *c))) {
+        let column = &live.listed[c];
+        let Some(assigned) = context.dialect.assignable(column, value(row, c), &mut params) else {
+            return Err(denied(
+                "column_too_short",
+                format!("column {} of table {name} cannot hold a hash", column.name),
+            ));
+        };
+        assignments.push(format!("{} = {assigned}", context.dialect.ident(&column.name)));
+    }
+    let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+    let sql = if rows.len() > 1 {
+        params = Params::new(context.dialect);
+        let Some(sql) = replace_all(context, t, columns, rows, &mut params) else {
+            return Err(super::trouble::key_shared(name));
+        };
+        sql
+    } else {
+        let Some(this) = context.dialect.equals_any(&live.key, &keys, &mut params) else { return Ok(0) };
+        format!("UPDATE {} SET {} WHERE {this}", live.sql, assignments.join(", "))
+    };
+    let changed = session.run(name, sql, params.values).await?;
+    if changed > rows.len() as u64 {
+        return Err(super::trouble::key_shared(name));
+    }
+    Ok(changed)
+}
+
+/// The statement that gives each row its own values, for PostgreSQL: an array for the keys and one for each column.
+/// `None` if the keys are not all different.
+fn replace_all(
+    context: &Context<'_>,
+    t: usize,
+    columns: &[usize],
+    rows: &[Listed],
+    params: &mut Params,
+) -> Option<String> {
+    let live = &context.schema.tables[t];
+    let keys: Vec<String> = rows.iter().filter_map(|row| context.dialect.fit(&live.key, &row.key)).collect();
+    if keys.iter().collect::<BTreeSet<_>>().len() != rows.len() {
+        return None;
+    }
+    let these = context.dialect.equals_listed(&live.key, &keys.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let mut arrays = vec![format!("{}::text[]", params.push(Param::Texts(keys)))];
+    let (mut names, mut assignments) = (vec!["redress_v".to_owned()], Vec::new());
+    for c in columns {
+        let column = &live.listed[*c];
+        let values = rows.iter().map(|row| value(row, *c).to_owned()).collect();
+        arrays.push(format!("{}::text[]", params.push(Param::Texts(values))));
+        names.push(format!("redress_{c}"));
+        let cast = if column.kind == Kind::Text { String::new() } else { format!("::{}", column.sql_type) };
+        assignments.push(format!("{} = redress_{c}{cast}", context.dialect.ident(&column.name)));
+    }
+    Some(format!(
+        "UPDATE {} SET {} FROM unnest({}) AS v({}) WHERE {these}",
+        live.sql,
+        assignments.join(", "),
+        arrays.join(", "),
+        names.join(", ")
+    ))
+}
+
+fn value(row: &Listed, column: usize) -> &str {
+    row.values.get(column).and_then(Option::as_deref).unwrap_or_default()
 }
 
 /// The number of these rows that exist.

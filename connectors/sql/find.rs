@@ -40,14 +40,15 @@ pub(super) const CHUNK: usize = 256;
 
 /// In which order the parts of a search are made, as far as persons wait for each other ([`super::desk::Place`]).
 pub(super) mod place {
-    pub(in super::super) const DIRECT: u16 = 1;
-    pub(in super::super) const WALK: u16 = 2;
-    pub(in super::super) const ELSEWHERE: u16 = 3;
-    pub(in super::super) const DERIVED: u16 = 4;
-    pub(in super::super) const WALK_ON: u16 = 5;
-    pub(in super::super) const FOREIGN: u16 = 6;
-    pub(in super::super) const LISTED: u16 = 7;
-    pub(in super::super) const STATE: u16 = 8;
+    pub(in super::super) const DIRECT: u16 = 0;
+    pub(in super::super) const WALK: u16 = 10;
+    /// And one more for each type of identifier.
+    pub(in super::super) const ELSEWHERE: u16 = 20;
+    pub(in super::super) const DERIVED: u16 = 30;
+    pub(in super::super) const WALK_ON: u16 = 40;
+    pub(in super::super) const FOREIGN: u16 = 50;
+    pub(in super::super) const LISTED: u16 = 60;
+    pub(in super::super) const STATE: u16 = 70;
 }
 
 /// The person's rows: for each declared table, key -> the columns that were wanted.
@@ -98,7 +99,7 @@ pub(super) async fn find(
         reads.at((place::DIRECT, t, 0));
         let mut matching = candidates(context, reads, t, subject).await?;
         matching.retain(|_, row| judge(context, t, row, subject).strongest.is_some());
-        reads.at((place::DIRECT, t, 1));
+        reads.step(usize::MAX);
         let matching = lock(context, reads, t, matching, search).await?;
         for (key, row) in matching {
             let judgement = judge(context, t, &row, subject);
@@ -212,10 +213,12 @@ pub(super) async fn candidates(
 ) -> Result<BTreeMap<String, Texts>, Trouble> {
     let table = &context.engine.declared.tables[t];
     let mut rows = BTreeMap::new();
-    for (kind, column_index) in &table.identify {
+    for (nth, (kind, column_index)) in table.identify.iter().enumerate() {
         let column = &context.schema.tables[t].wanted[*column_index];
         let wanted: Vec<&Identifier> = subject.identifiers.iter().filter(|i| i.kind() == *kind).collect();
         for identifier in wanted {
+            // All look for one type of identifier before anybody looks for the next.
+            reads.step(nth);
             let Some(lookup) = lookup(context, t, *column_index, identifier) else { continue };
             let hits = select(context, reads, t, lookup).await?;
             if hits.len() > CANDIDATES_MAX {

@@ -49,7 +49,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 /// Most persons in one call. What a call costs whatever it is about is shared by as many; more would hold locks for longer.
-const BATCH: usize = 200;
+const BATCH: usize = 300;
 const VERBS: &[&str] = &["discover", "export", "rectify", "erase", "verify"];
 const SERVER_SETTINGS: &str = "{ host = \"…\", port = …, database = \"…\", username = \"…\", tls = \"disable|prefer|require|verify-full\", \
                                connect_timeout_seconds = 10, max_connections = 5 }";

@@ -80,5 +80,5 @@ async fn the_manifest_says_what_can_be_searched_and_corrected() {
     let connector = lab.connector(CUSTOMERS_TOML);
     let manifest = connector.manifest();
     assert_eq!(manifest.identifiers, [IdentifierType::CustomerId, IdentifierType::Email, IdentifierType::Phone]);
-    assert_eq!((manifest.batch, manifest.fields.join(" ")), (200, "email full_name".to_owned()));
+    assert_eq!((manifest.batch, manifest.fields.join(" ")), (300, "email full_name".to_owned()));
 }

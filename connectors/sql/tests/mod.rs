@@ -4,6 +4,7 @@ mod conforming;
 mod declaring;
 mod deriving;
 mod erasing;
+mod figures;
 mod finding;
 mod keeping;
 mod lab;

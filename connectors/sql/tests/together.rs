@@ -7,7 +7,7 @@ use super::lab::{Kind, Lab, connect};
 use crate::conformance::{MemoryJournal, MemorySink, subject};
 use crate::sql::dialect::Dialect;
 use crate::sql::{Engine, engine, together};
-use crate::{Connector, Outcome, Receipt, Verdict, Work};
+use crate::{Connector, Journal, Lost, Outcome, Receipt, Trouble, Verdict, Work};
 use redress_domain::{IdentifierType, Subject, Verb};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -423,4 +423,112 @@ async fn strangers_go_together(lab: Lab) {
     assert_eq!(lab.count("SELECT count(*) FROM customers WHERE email LIKE 'redacted:%'").await, 40);
 }
 
-super::facts! { strangers_go_together }
+fn letters(lab: &Lab) -> Arc<dyn Connector> {
+    let toml = "[[tables]]\nname = \"letters\"\nkey = \"id\"\nidentify = { email = \"email\" }\non_delete = \"delete\"";
+    lab.connector(toml)
+}
+
+async fn three_letters(lab: &Lab) -> [Subject; 3] {
+    lab.sql("CREATE TABLE letters (id INT PRIMARY KEY, email VARCHAR(200), body VARCHAR(200))").await;
+    lab.sql("INSERT INTO letters VALUES (1, 'a@x.example', ''), (2, 'b@x.example', 'stone'), (3, 'c@x.example', '')")
+        .await;
+    ["a@x.example", "b@x.example", "c@x.example"].map(super::by_email)
+}
+
+fn keys() -> Vec<String> {
+    ["a", "b", "c"].map(str::to_owned).to_vec()
+}
+
+/// What the database refuses for one person is done for the others.
+async fn a_person_in_trouble_does_not_stop_the_others(lab: Lab) {
+    let subjects = three_letters(&lab).await;
+    lab.sql(lab.pick(
+        "CREATE TRIGGER no BEFORE DELETE ON letters WHEN old.body = 'stone' BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF OLD.body = 'stone' THEN RAISE EXCEPTION 'no'; END IF; RETURN OLD; END$$; \
+         CREATE TRIGGER no BEFORE DELETE ON letters FOR EACH ROW EXECUTE FUNCTION no()",
+        "CREATE TRIGGER no BEFORE DELETE ON letters FOR EACH ROW SET @no = IF(OLD.body = 'stone', (SELECT 1 UNION SELECT 2), 1)",
+    ))
+    .await;
+    let keys = keys();
+    let answers = letters(&lab).erase(&items(&keys, &subjects, &[]), &MemoryJournal::default()).await;
+    for i in [0, 2] {
+        assert!(matches!(&answers[i], Outcome::Done(done) if done.changed == 1 && done.found == 1), "{answers:?}");
+    }
+    assert!(matches!(&answers[1], Outcome::Trouble(_)), "{answers:?}");
+    assert_eq!(lab.query("SELECT id FROM letters").await, ["2"]);
+}
+
+/// What a trigger quietly keeps of one person's is not said to be gone, and is not laid at another's door.
+async fn a_row_that_quietly_stays_is_residue_of_its_own_person(lab: Lab) {
+    if lab.kind == Kind::Mariadb {
+        return; // No trigger there can keep a row without an error.
+    }
+    let subjects = three_letters(&lab).await;
+    lab.sql(lab.pick(
+        "CREATE TRIGGER lie BEFORE DELETE ON letters WHEN old.body = 'stone' BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE FUNCTION lie() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF OLD.body = 'stone' THEN RETURN NULL; END IF; RETURN OLD; END$$; \
+         CREATE TRIGGER lie BEFORE DELETE ON letters FOR EACH ROW EXECUTE FUNCTION lie()",
+        "",
+    ))
+    .await;
+    let keys = keys();
+    let answers = letters(&lab).erase(&items(&keys, &subjects, &[]), &MemoryJournal::default()).await;
+    let told = |i: usize| match &answers[i] {
+        Outcome::Done(done) => (done.changed, done.evidence.collections[0].after),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([told(0), told(1), told(2)], [(1, 0), (0, 1), (1, 0)]);
+}
+
+/// Who asks twice is told the second time that nothing is left.
+async fn a_person_named_twice_is_counted_once(lab: Lab) {
+    let [a, b, _] = three_letters(&lab).await;
+    let subjects = [a.clone(), b, a];
+    let keys = keys();
+    let answers = letters(&lab).erase(&items(&keys, &subjects, &[]), &MemoryJournal::default()).await;
+    assert!(matches!(&answers[0], Outcome::Done(done) if done.changed == 1), "{answers:?}");
+    assert!(matches!(&answers[1], Outcome::Done(done) if done.changed == 1), "{answers:?}");
+    assert!(matches!(&answers[2], Outcome::NothingFound(_)), "{answers:?}");
+}
+
+/// A journal that takes the right to act on one item away.
+struct Losing(&'static str);
+
+#[async_trait::async_trait]
+impl Journal for Losing {
+    async fn intend(&self, key: &str, _: &Receipt) -> Result<(), Lost> {
+        if key == self.0 { Err(Lost) } else { Ok(()) }
+    }
+}
+
+async fn an_item_that_was_taken_away_is_left_out(lab: Lab) {
+    let subjects = three_letters(&lab).await;
+    let keys = keys();
+    let answers = letters(&lab).erase(&items(&keys, &subjects, &[]), &Losing("b")).await;
+    assert!(matches!(&answers[0], Outcome::Done(done) if done.changed == 1), "{answers:?}");
+    assert!(matches!(&answers[1], Outcome::Trouble(Trouble::Lost)), "{answers:?}");
+    assert!(matches!(&answers[2], Outcome::Done(done) if done.changed == 1), "{answers:?}");
+    assert_eq!(lab.query("SELECT id FROM letters").await, ["2"]);
+}
+
+/// An item that an earlier run announced is told with what that run did, in the midst of others.
+async fn an_item_with_a_receipt_keeps_its_counts(lab: Lab) {
+    let subjects = three_letters(&lab).await;
+    let (keys, connector) = (keys(), letters(&lab));
+    let first = connector.erase(&items(&keys, &subjects, &[])[1..2], &MemoryJournal::default()).await;
+    let receipts = [None, receipt(&first[0]), None];
+    let answers = connector.erase(&items(&keys, &subjects, &receipts), &MemoryJournal::default()).await;
+    for answer in &answers {
+        assert!(matches!(answer, Outcome::Done(done) if done.changed == 1 && done.found == 1), "{answers:?}");
+    }
+    assert_eq!(lab.count("SELECT count(*) FROM letters").await, 0);
+}
+
+super::facts! {
+    strangers_go_together
+    a_person_in_trouble_does_not_stop_the_others
+    a_row_that_quietly_stays_is_residue_of_its_own_person
+    a_person_named_twice_is_counted_once
+    an_item_that_was_taken_away_is_left_out
+    an_item_with_a_receipt_keeps_its_counts
+}
