@@ -106,6 +106,7 @@ async fn prepared(app: &App, hook: &str) -> Result<ControllerId> {
         contact: None,
         policy: ControllerPolicy::default(),
         terms: None,
+        weight: 1,
     };
     let controller = app.store().create_controller(&new, "operator").await?.id;
     let route = NewRoute {

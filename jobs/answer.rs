@@ -89,7 +89,7 @@ async fn later(engine: &Engine, failed: Vec<(Lease, Arc<Error>)>) {
     if failed.is_empty() {
         return;
     }
-    let finish = |(lease, error): (Lease, Arc<Error>)| {
+    let finish = |(lease, error): &(Lease, Arc<Error>)| {
         tracing::warn!(%error, dsr.id = %lease.dsr_id, "the answer of {} could not be made; it is tried again", lease.dsr_id);
         let failures = lease.failures + 1;
         let result = StepResult::Later {
@@ -99,10 +99,17 @@ async fn later(engine: &Engine, failed: Vec<(Lease, Arc<Error>)>) {
             code: "answer_failed".into(),
             detail: error.to_string(),
         };
-        Finish { lease, result }
+        Finish { lease: lease.clone(), result }
     };
-    let finishes = failed.into_iter().map(finish).collect();
-    if let Err(error) = engine.store.finish(finishes).await {
+    let mut outcome = engine.store.finish(failed.iter().map(finish).collect()).await.map(drop);
+    if failed.len() > 1 && outcome.as_ref().is_err_and(|error| !error.is_transient()) {
+        // What is wrong with one request keeps nothing of the others from being recorded.
+        outcome = Ok(());
+        for one in &failed {
+            outcome = engine.store.finish(vec![finish(one)]).await.map(drop).and(outcome);
+        }
+    }
+    if let Err(error) = outcome {
         tracing::warn!(%error, "this could not be recorded either; the leases run out");
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod backend;
+mod breaking;
 pub mod certificate;
 pub mod claimer;
 pub mod engine;
@@ -20,6 +21,7 @@ pub mod reach;
 pub mod run_step;
 mod sealer;
 pub mod watch;
+pub mod watchdog;
 pub mod webhook;
 
 pub use claimer::{WorkerOptions, Workers};

@@ -3,7 +3,7 @@
 use crate::engine::{Engine, jitter};
 use crate::webhook::{self, Delivery, Notice, Secret};
 use jiff::Timestamp;
-use redress_store::{Error, Finish, Lease, StepResult, crash_point};
+use redress_store::{Error, Finish, Lease, StepResult, Tellable, crash_point};
 use serde::Deserialize;
 use serde_json::Map;
 use std::sync::Arc;
@@ -17,8 +17,15 @@ struct Payload {
 
 /// Tells these statuses, several at a time.
 pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
-    let told = futures::future::join_all(leases.into_iter().map(|lease| tell(engine, lease))).await;
-    let finishes: Vec<Finish> = told.into_iter().flatten().collect();
+    let read = match engine.store.tellable(&leases).await {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::warn!(%error, count = leases.len(), "statuses could not be told; their leases run out");
+            return;
+        }
+    };
+    let told = leases.into_iter().zip(read).map(|(lease, read)| tell(engine, lease, read));
+    let finishes: Vec<Finish> = futures::future::join_all(told).await.into_iter().flatten().collect();
     if finishes.is_empty() {
         return;
     }
@@ -27,8 +34,12 @@ pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
     }
 }
 
-async fn tell(engine: &Engine, lease: Lease) -> Option<Finish> {
-    let result = match attempt(engine, &lease).await {
+async fn tell(engine: &Engine, lease: Lease, read: Result<Tellable, Error>) -> Option<Finish> {
+    let result = match read {
+        Ok(of) => attempt(engine, &lease, of).await,
+        Err(error) => Err(error),
+    };
+    let result = match result {
         Ok(result) => result,
         Err(Error::Purged | Error::NotFound) => StepResult::Dismissed { achieved: false, code: "purged".into() },
         Err(error) => {
@@ -39,34 +50,32 @@ async fn tell(engine: &Engine, lease: Lease) -> Option<Finish> {
     Some(Finish { lease, result })
 }
 
-async fn attempt(engine: &Engine, lease: &Lease) -> Result<StepResult, Error> {
-    let store = &engine.store;
+async fn attempt(engine: &Engine, lease: &Lease, of: Tellable) -> Result<StepResult, Error> {
     let payload: Payload = lease
         .payload
         .as_deref()
         .and_then(|text| serde_json::from_str(text).ok())
         .ok_or(Error::Inconsistent { table: "steps", column: "payload" })?;
-    let Some(url) = store.callback_url(&lease.controller_id, &lease.dsr_id).await? else {
+    let Some(url) = of.callback_url else {
         return Ok(StepResult::Dismissed { achieved: false, code: "no_callback".into() });
     };
     let Ok(url) = engine.http.policy().check_url(url.expose()) else {
         return Ok(StepResult::Dismissed { achieved: false, code: "address_not_allowed".into() });
     };
-    let row = store.dsr(&lease.controller_id, &lease.dsr_id).await?.row;
     let body = Notice {
         id: lease.dsr_id.to_string(),
-        reference: row.reference.as_ref().map(|r| r.expose().clone()),
-        request_type: row.kind,
+        reference: of.reference.as_ref().map(|r| r.expose().clone()),
+        request_type: of.kind,
         status: payload.status,
-        due_on: row.deadlines["effective"]["due_on"].as_str().and_then(|t| t.parse().ok()),
+        due_on: of.due_on.and_then(|text| text.parse().ok()),
         at: Timestamp::from_millisecond(payload.at).unwrap_or_default(),
         more: Map::new(),
     }
     .body();
-    let secret = Secret::parse(&store.webhook_secret_text(&lease.controller_id).await?).map_err(|_| Error::Sealing)?;
+    let secret = Secret::parse(of.secret.expose()).map_err(|_| Error::Sealing)?;
     // The step's id is the message's: the same at every attempt, so that a receiver can drop what it has seen.
     let id = lease.step_id.as_str().replacen("stp_", "msg_", 1);
-    let now = store.clock().now();
+    let now = engine.store.clock().now();
     let headers = webhook::headers(&id, now, body.as_bytes(), &[secret]);
     crash_point("notify.before_send");
     let delivery = webhook::send(&engine.http, &url, &headers, body).await;

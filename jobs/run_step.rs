@@ -77,8 +77,18 @@ async fn work(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) -> Result<Ve
     let connector = &*reached.connector;
     let opened = store.open_work(leases).await?;
     let mut finishes = Vec::with_capacity(opened.len());
-    for chunk in chunks(opened, connector.manifest().batch.max(1)) {
-        finishes.extend(call(engine, connector, verb, phase, chunk).await?);
+    let mut left = chunks(opened, connector.manifest().batch.max(1)).into_iter();
+    while let Some(chunk) = left.next() {
+        let answered = call(engine, connector, verb, phase, chunk).await?;
+        let left_alone = crate::breaking::count(store, &system, &answered).await;
+        finishes.extend(answered);
+        if left_alone {
+            // Not sent is not tried.
+            let rest: Vec<Lease> = left.by_ref().flatten().map(|work| work.lease).collect();
+            if let Err(error) = store.release(&rest).await {
+                tracing::warn!(%error, "steps could not be given back; their leases run out");
+            }
+        }
     }
     Ok(finishes)
 }

@@ -13,6 +13,7 @@ use redress_jobs::message::{Mailer, Messenger};
 use redress_jobs::outbound::{self, OutboundPolicy};
 use redress_jobs::reach::{OutOfReach, Reach};
 use redress_jobs::watch::Watch;
+use redress_jobs::watchdog::{self, Patience, Pulse};
 use redress_jobs::{Engine, WorkerOptions, Workers};
 use redress_store::{Dialect, Options, Store, SystemRow, Wake};
 use serde_json::{Value, json};
@@ -129,7 +130,7 @@ impl App {
         let policy = self.engine.http.policy().clone();
         let for_hosts = policy.clone();
         let engine = self.engine.clone();
-        let progress = workers.map(Workers::progress);
+        let signs = workers.map(|workers| (workers.progress(), workers.pulse()));
         let store = self.store.clone();
         Api {
             store: self.store.clone(),
@@ -147,14 +148,13 @@ impl App {
             request_timeout: Duration::from_secs(self.config.http.request_timeout_seconds),
             board_open: self.config.http.listen.ip().is_loopback(),
             ready: Arc::new(move || {
-                let Some(progress) = &progress else { return Vec::new() };
+                let Some((progress, pulse)) = &signs else { return Vec::new() };
+                let mut reasons = pulse.reasons();
                 let silent = store.now_ms() - progress.load(Ordering::Relaxed);
-                let stale = silent > STALE.as_millis() as i64;
-                if stale {
-                    vec![format!("the claimer has not reached the database for {} s", silent / 1_000)]
-                } else {
-                    Vec::new()
+                if silent > STALE.as_millis() as i64 {
+                    reasons.push(format!("the claimer has not reached the database for {} s", silent / 1_000));
                 }
+                reasons
             }),
         }
     }
@@ -184,7 +184,17 @@ impl App {
     pub async fn serve(&self, role: Role, listener: TcpListener, stop: CancellationToken) -> Result<()> {
         let options = self.worker_options()?;
         let grace = options.grace;
+        let patience = Patience {
+            silence: Duration::from_secs(self.config.worker.watchdog_seconds),
+            poll: options.poll,
+            renew: options.renew,
+        };
         let workers = (role != Role::Api).then(|| Workers::start(self.engine.clone(), options));
+        // The watch is over when this is, however it ends.
+        let _watched = workers.as_ref().map(|workers| {
+            watchdog::watch(workers.pulse(), patience, give_up);
+            Watched(workers.pulse())
+        });
         let api = self.api(workers.as_ref());
         let router = if role == Role::Worker { http::health_router(api) } else { http::router(api) };
         // Both at once: a caller who is slow to end must not let new work begin, nor use up the grace of what runs.
@@ -199,6 +209,25 @@ impl App {
         Ok(())
     }
 }
+
+/// Ends the watch over a process's workers.
+struct Watched(Arc<Pulse>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.ending();
+    }
+}
+
+/// Ends a process that does not work, for its supervisor to start it again.
+fn give_up(reasons: &[String]) {
+    let reasons = reasons.join("; ");
+    tracing::error!(%reasons, "this process does not work and a restart may mend it: it ends ({reasons})");
+    std::process::exit(EXIT_STUCK);
+}
+
+/// The exit code of a process that was stuck.
+const EXIT_STUCK: i32 = 70;
 
 /// Opens the store without looking at its schema.
 ///

@@ -122,6 +122,8 @@ pub struct Worker {
     pub shutdown_grace_seconds: u64,
     /// The longest one call of a connector may take.
     pub call_limit_seconds: u64,
+    /// How long a part of a worker may stand still before the process is not ready; after twice as long it ends.
+    pub watchdog_seconds: u64,
     /// How often everything that is due is looked for anew.
     pub sweep_interval_seconds: u64,
     /// How often the fleet foresees when each open request ends.

@@ -127,12 +127,16 @@ pub(super) fn nothing() -> StepResult {
 async fn through_nothing(database: &Database, loops: usize, most: u64) -> Result<f64> {
     let (done, began) = (AtomicU64::new(0), Instant::now());
     let loops = if matches!(database, Database::Sqlite(_)) { 1 } else { loops };
+    let queues = database.ready().await?;
+    ensure!(!queues.is_empty(), "nothing is left for the bare loop");
+    let next = AtomicU64::new(0);
     try_join_all((0..loops).map(|_| async {
         while done.load(Ordering::Relaxed) < most && began.elapsed() < LONG_ENOUGH {
+            let queue = &queues[next.fetch_add(1, Ordering::Relaxed) as usize % queues.len()];
             let steps = match database {
                 Database::Sqlite(pool) => {
                     let claim = claim("");
-                    let rows = sqlx::query(AssertSqlSafe(claim)).bind(BATCH as i64).bind(SystemClock.now_ms() + LEASE_MS);
+                    let rows = sqlx::query(AssertSqlSafe(claim)).bind(BATCH as i64).bind(SystemClock.now_ms() + LEASE_MS).bind(&queue[0]).bind(&queue[1]).bind(&queue[2]);
                     let rows = rows.fetch_all(pool).await?;
                     let held: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
                     let sql = format!("{OURS} UPDATE steps SET q = NULL, state = 'done', acted_at = $2, lease_until = NULL WHERE (id, token) IN (SELECT value ->> 0, value ->> 1 FROM json_each($1)) AND q = 'run'");
@@ -141,7 +145,7 @@ async fn through_nothing(database: &Database, loops: usize, most: u64) -> Result
                 }
                 Database::Postgres(pool) => {
                     let claim = claim("FOR NO KEY UPDATE SKIP LOCKED");
-                    let rows = sqlx::query(AssertSqlSafe(claim)).bind(BATCH as i64).bind(SystemClock.now_ms() + LEASE_MS);
+                    let rows = sqlx::query(AssertSqlSafe(claim)).bind(BATCH as i64).bind(SystemClock.now_ms() + LEASE_MS).bind(&queue[0]).bind(&queue[1]).bind(&queue[2]);
                     let rows = rows.fetch_all(pool).await?;
                     let ids: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
                     let tokens: Vec<i64> = rows.iter().map(|row| row.get(1)).collect();
@@ -162,6 +166,23 @@ async fn through_nothing(database: &Database, loops: usize, most: u64) -> Result
 
 fn claim(lock: &str) -> String {
     format!(
-        "{OURS} WITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'ready' ORDER BY due_at, id LIMIT $1 {lock}) UPDATE steps SET q = 'run', owner = 'bare', token = token + 1, attempts = attempts + 1, lease_until = $2 WHERE id IN (SELECT id FROM picked) RETURNING id, token"
+        "{OURS} WITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'ready' AND lane = $3 AND controller_id = $4 AND verb = $5 AND phase = 'act' ORDER BY due_at, id LIMIT $1 {lock}) UPDATE steps SET q = 'run', owner = 'bare', token = token + 1, attempts = attempts + 1, lease_until = $2 WHERE id IN (SELECT id FROM picked) RETURNING id, token"
     )
+}
+
+impl Database {
+    /// The queues that hold something: lane, controller and verb.
+    async fn ready(&self) -> Result<Vec<[String; 3]>> {
+        let sql = AssertSqlSafe(format!(
+            "{OURS} SELECT lane, controller_id, verb FROM steps WHERE q = 'ready' AND phase = 'act' GROUP BY lane, controller_id, verb HAVING count(*) > {BATCH}"
+        ));
+        Ok(match self {
+            Self::Sqlite(pool) => {
+                sqlx::query(sql).fetch_all(pool).await?.iter().map(|row| [0, 1, 2].map(|i| row.get(i))).collect()
+            }
+            Self::Postgres(pool) => {
+                sqlx::query(sql).fetch_all(pool).await?.iter().map(|row| [0, 1, 2].map(|i| row.get(i))).collect()
+            }
+        })
+    }
 }

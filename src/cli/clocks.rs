@@ -13,49 +13,6 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 #[derive(Debug, Args)]
-pub(crate) struct Pause {
-    #[command(flatten)]
-    act: Act,
-    /// What is awaited: identity, clarification, fee or controller.
-    #[arg(long)]
-    kind: String,
-    /// When it was asked for, RFC 3339; now if left out.
-    #[arg(long)]
-    from: Option<String>,
-    /// Why.
-    #[arg(long)]
-    reason: Option<String>,
-}
-
-impl Pause {
-    pub(super) async fn run(self, environment: &Environment) -> Result<()> {
-        let members = [("kind", Some(self.kind)), ("from", self.from), ("reason", self.reason)];
-        send(&self.act, environment, "pause", members).await
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Resume {
-    #[command(flatten)]
-    act: Act,
-    /// Which of several things that were awaited came.
-    #[arg(long)]
-    kind: Option<String>,
-    /// When it came, RFC 3339; now if left out.
-    #[arg(long)]
-    to: Option<String>,
-    /// Why.
-    #[arg(long)]
-    reason: Option<String>,
-}
-
-impl Resume {
-    pub(super) async fn run(self, environment: &Environment) -> Result<()> {
-        send(&self.act, environment, "resume", [("kind", self.kind), ("to", self.to), ("reason", self.reason)]).await
-    }
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct Extend {
     #[command(flatten)]
     act: Act,
@@ -92,7 +49,7 @@ impl Acknowledge {
     }
 }
 
-async fn send(
+pub(super) async fn send(
     act: &Act,
     environment: &Environment,
     verb: &str,

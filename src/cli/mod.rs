@@ -5,6 +5,7 @@ mod client;
 mod clocks;
 mod deadline;
 mod demo;
+mod fleet;
 mod operator;
 mod report;
 mod routes;
@@ -16,6 +17,7 @@ use crate::telemetry;
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Redress: find, hand over, correct or delete what is held about one person, on time, and prove it.
@@ -81,10 +83,15 @@ enum Command {
     Retry(client::Act),
     /// Refuse a request, with a reason code.
     Reject(client::Reject),
-    /// Stop a request's clock and its work while something is awaited.
-    Pause(clocks::Pause),
-    /// Let a paused request go on.
-    Resume(clocks::Resume),
+    /// Stop a request's clock and its work while something is awaited; without a request, begin nothing new for a system, a
+    /// controller or the whole installation.
+    Pause(fleet::Pause),
+    /// Let a paused request go on; without a request, a system, a controller or the whole installation.
+    Resume(fleet::Resume),
+    /// Pause, and wait until nothing is under way.
+    Drain(fleet::Drain),
+    /// Every controller and system of this installation: what is paused, what is left alone because it fails.
+    Systems(fleet::Systems),
     /// Record that the person was told of an extension, with the reasons.
     Extend(clocks::Extend),
     /// Record that receipt was acknowledged to the person.
@@ -124,7 +131,10 @@ pub fn run_blocking(cli: Cli) -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
     let run: futures::future::LocalBoxFuture<'static, Result<()>> = Box::pin(run(cli));
-    runtime.block_on(run)
+    let ended = runtime.block_on(run);
+    // What still blocks a thread, such as the look-up of a name, is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 /// Runs a command. The exit code is 0 for done and 1 for refused or failed; clap answers 2 for wrong usage.
@@ -166,8 +176,10 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Withdraw(act) => act.run(&environment, "withdraw").await,
         Command::Retry(act) => act.run(&environment, "retry").await,
         Command::Reject(reject) => reject.run(&environment).await,
-        Command::Pause(pause) => pause.run(&environment).await,
-        Command::Resume(resume) => resume.run(&environment).await,
+        Command::Pause(pause) => pause.run(&environment, settings).await,
+        Command::Resume(resume) => resume.run(&environment, settings).await,
+        Command::Drain(drain) => drain.run(settings()?).await,
+        Command::Systems(systems) => systems.run(settings()?).await,
         Command::Extend(extend) => extend.run(&environment).await,
         Command::Acknowledge(acknowledge) => acknowledge.run(&environment).await,
         Command::Deadline(deadline) => deadline.run(quiet),
@@ -184,10 +196,30 @@ async fn serve(config: Config, role: Role) -> Result<()> {
     let app = App::open(config).await?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
+    let grace = Duration::from_secs(app.config().worker.shutdown_grace_seconds);
+    tokio::spawn(end_by(stop.clone(), grace + LAST_MOMENTS));
     tracing::info!(%address, ?role, database = ?app.store().dialect(), "Redress is ready on http://{address}");
     app.serve(role, listener, stop).await?;
     tracing::info!("Redress has stopped");
     Ok(())
+}
+
+/// Beyond the grace of what runs: for handing back what is left, and closing.
+const LAST_MOMENTS: Duration = Duration::from_secs(5);
+/// The exit code of a process that could not end in time.
+const EXIT_UNENDED: i32 = 74;
+
+/// Ends the process when its time is over, whatever still hangs: a database that is away, a runtime that stands still.
+async fn end_by(stop: CancellationToken, time: Duration) {
+    stop.cancelled().await;
+    let thread = std::thread::Builder::new().name("end".into()).spawn(move || {
+        std::thread::sleep(time);
+        tracing::error!("not everything could be ended in time; what is left is taken over when its leases run out");
+        std::process::exit(EXIT_UNENDED);
+    });
+    if let Err(error) = thread {
+        tracing::error!(%error, "there is no thread that would end this process");
+    }
 }
 
 /// Cancels at the first SIGTERM or SIGINT; a second one ends the process at once, leaving its work to the leases.

@@ -32,10 +32,11 @@ fn wanted(def: &ControllerDef) -> NewController {
             package_expires_days: def.package_expires_days,
         },
         terms: def.terms.clone(),
+        weight: def.weight,
     }
 }
 
-async fn named(store: &Store, name: &str) -> Result<Controller> {
+pub(super) async fn named(store: &Store, name: &str) -> Result<Controller> {
     store
         .controller_by_name(name)
         .await?
@@ -365,7 +366,8 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
             && existing.region == wanted.region
             && existing.contact == wanted.contact
             && existing.policy == wanted.policy
-            && existing.terms == wanted.terms;
+            && existing.terms == wanted.terms
+            && existing.weight == wanted.weight;
         if !same {
             changed = true;
             if !dry_run {

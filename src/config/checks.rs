@@ -21,6 +21,7 @@ const RANGES: &[(&str, i64, i64)] = &[
     ("worker.batch", 1, 1000),
     ("worker.call_limit_seconds", 10, 3600),
     ("worker.shutdown_grace_seconds", 0, 3600),
+    ("worker.watchdog_seconds", 5, 3600),
     ("worker.sweep_interval_seconds", 1, 3600),
     ("worker.forecast_interval_seconds", 10, 86_400),
     ("watch.digest_hour", 0, 23),

@@ -2,11 +2,13 @@
 //!
 //! Read in this order: [`words`] (the field's terms), [`identifier`] and [`subject`] (who), [`submission`] (what the
 //! controller sent), [`regulation`] and [`deadline`] (by when), [`stage`] and [`step`] (where a request and its parts
-//! stand), [`plan`] (what to do next), [`forecast`] (when it will be done), [`report`] (what it comes to).
+//! stand), [`plan`] (what to do next), [`fair`] (whose turn it is), [`forecast`] (when it will be done), [`report`] (what it comes to).
 
+pub mod breaker;
 pub mod calendar;
 pub mod clock;
 pub mod deadline;
+pub mod fair;
 pub mod forecast;
 pub mod id;
 pub mod identifier;

@@ -61,7 +61,18 @@ pub(crate) async fn list(
         .iter()
         .filter_map(|row| lenses.get(&row.controller_id).map(|(name, lens)| page::Line::of(name, lens, row, now)))
         .collect();
-    Ok(document("Requests", true, &page::board(&shown, &counts, status, viewer.all, now)))
+    let paused = paused(&edge, &viewer).await?;
+    Ok(document("Requests", true, &page::board(&shown, &counts, &paused, status, viewer.all, now)))
+}
+
+/// What is paused of what the viewer sees, by name.
+async fn paused(edge: &Edge, viewer: &Viewer) -> Result<Vec<String>, Problem> {
+    let paused = edge.store.paused(viewer.scope()).await?;
+    let name = |id: &ControllerId| viewer.controllers.iter().find(|c| c.id == *id).map_or("", |c| c.name.as_str());
+    let mut names: Vec<String> = paused.all.then(|| "everything".to_owned()).into_iter().collect();
+    names.extend(paused.controllers.iter().map(|id| format!("all of {}", name(id))));
+    names.extend(paused.systems.iter().map(|(id, system)| format!("{}/{system}", name(id))));
+    Ok(names)
 }
 
 /// Who looks, and whose requests they see.

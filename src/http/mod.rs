@@ -13,6 +13,7 @@ mod foreseen;
 mod idempotency;
 mod json;
 mod keys;
+mod metrics;
 mod operations;
 mod path;
 mod problem;
@@ -141,14 +142,19 @@ fn health_routes() -> Vec<Route> {
     declare! {
         get "/healthz" => operations::healthz;
         get "/readyz" => operations::readyz;
-        get "/metrics" => operations::metrics;
+        get "/metrics" => metrics::metrics;
     }
 }
 
 type Route = (&'static str, &'static str, MethodRouter<Edge>);
 
 fn assemble(api: Api, routes: Vec<Route>) -> Router {
-    let edge = Edge(Arc::new(Inner { api, calls: Semaphore::new(CALLS_MAX), answers: Mutex::default() }));
+    let edge = Edge(Arc::new(Inner {
+        api,
+        calls: Semaphore::new(CALLS_MAX),
+        answers: Mutex::default(),
+        kept: metrics::Kept::default(),
+    }));
     routes
         .into_iter()
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
@@ -166,6 +172,7 @@ struct Inner {
     api: Api,
     calls: Semaphore,
     answers: Mutex<BTreeMap<Answered, u64>>,
+    kept: metrics::Kept,
 }
 
 /// Method, route and status of an answer, for the metrics.

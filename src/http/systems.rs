@@ -189,6 +189,8 @@ async fn view(edge: &Edge, row: &SystemRow) -> Result<Value, Problem> {
         "rate_per_second": of("rate_per_second"),
         "completes_within_days": row.completes_within_days,
         "paused": row.paused,
+        "paused_by": paused_by(edge, row).await?,
+        "failing": row.breaker.until.map(|until| json!({ "calls": row.breaker.failures, "next_try_at": time(until) })),
         "verbs": row.verbs,
         "identifiers": row.identifiers,
         "fields": row.fields,
@@ -196,6 +198,18 @@ async fn view(edge: &Edge, row: &SystemRow) -> Result<Value, Problem> {
         "checked_at": row.checked_at.map(time),
         "problem": row.problem.as_ref().map(|(code, detail)| json!({ "code": code, "detail": detail })),
     }))
+}
+
+/// What keeps work here from being begun: the widest pause that holds.
+async fn paused_by(edge: &Edge, row: &SystemRow) -> Result<Option<&'static str>, Problem> {
+    let paused = edge.store.paused(Some(&row.controller_id)).await?;
+    Ok(if paused.all {
+        Some("installation")
+    } else if !paused.controllers.is_empty() {
+        Some("controller")
+    } else {
+        row.paused.then_some("system")
+    })
 }
 
 /// The outbound policy for the host a body names, at the port it names or the connector's usual one.

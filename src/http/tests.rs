@@ -149,6 +149,7 @@ async fn tenant(store: &Store, name: &str) -> Tenant {
         contact: None,
         policy: redress_store::ControllerPolicy::default(),
         terms: None,
+        weight: 1,
     };
     let id = store.create_controller(&new, "test").await.unwrap().id;
     let mut keys = Vec::new();

@@ -26,6 +26,8 @@ pub struct ControllerDef {
     pub review: Vec<RequestType>,
     /// How long an access package can be fetched, if not as long as elsewhere.
     pub package_expires_days: Option<u32>,
+    /// Its share of the workers where several controllers wait with work that is equally urgent; 1 unless said otherwise.
+    pub weight: u32,
     /// What was agreed with it about time, as JSON that was checked; stands beside `[controller]` as `[terms]`.
     pub terms: Option<String>,
 }
@@ -70,6 +72,7 @@ pub(super) fn read(value: &Value, pointer: &str, faults: &mut Vec<Fault>) -> Opt
     // Thirty days: a longer wait would use up the time that the law gives.
     let cooling_off_hours = reader.number("cooling_off_hours", 0..=720).unwrap_or(0);
     let package_expires_days = reader.number("package_expires_days", 1..=365);
+    let weight = reader.number("weight", 1..=redress_domain::fair::WEIGHT_MAX).unwrap_or(1);
     reader.finish();
     if faults.len() > before {
         return None;
@@ -84,6 +87,7 @@ pub(super) fn read(value: &Value, pointer: &str, faults: &mut Vec<Fault>) -> Opt
         cooling_off_hours,
         review,
         package_expires_days,
+        weight,
         terms: None,
     })
 }

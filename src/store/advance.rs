@@ -85,23 +85,15 @@ impl Store {
             return Ok(0);
         }
         let mut tx = self.db.begin("advance").await?;
-        let rows = tx
-            .rows(
-                "-- advance_due\nSELECT id FROM dsrs WHERE wake_at <= $1 ORDER BY wake_at LIMIT $2 {skip_locked}",
-                args![now, limit],
-            )
-            .await?;
-        let mut ids = Vec::new();
-        for row in &rows {
-            ids.push(DsrId::parse(&row.text("id")?).map_err(|_| INCONSISTENT("id"))?);
-        }
+        let ids = self.due_requests(&mut tx, now, limit).await?;
+        let count = ids.len() as u64;
         let mut events = Events::default();
         self.advance_all(&mut tx, ids, &mut events).await?;
         self.append_all(&mut tx, "engine", events).await?;
         crash_point("advance.before_commit");
         self.commit(tx).await?;
         crash_point("advance.after_commit");
-        Ok(rows.len() as u64)
+        Ok(count)
     }
 
     /// Finds open requests that nothing will move: no row of theirs is ready, waiting or running, and nobody is asked.

@@ -44,6 +44,10 @@ pub struct Controller {
     pub policy: ControllerPolicy,
     /// What was agreed with it about time ([`redress_domain::terms::Terms`]), JSON; none if nothing was.
     pub terms: Option<String>,
+    /// Its share of the workers, where several controllers wait with work that is equally urgent: from 1.
+    pub weight: u32,
+    /// Nothing new is begun for it.
+    pub paused: bool,
     /// Its place in time (Unix ms).
     pub created_at: i64,
 }
@@ -65,6 +69,8 @@ pub struct NewController {
     pub policy: ControllerPolicy,
     /// See [`Controller::terms`].
     pub terms: Option<String>,
+    /// See [`Controller::weight`].
+    pub weight: u32,
 }
 
 pub(crate) fn read(row: &Row) -> Result<Controller, Error> {
@@ -78,6 +84,8 @@ pub(crate) fn read(row: &Row) -> Result<Controller, Error> {
         contact: row.opt_text("contact")?,
         policy: serde_json::from_str(&row.text("policy")?).map_err(|_| inconsistent("policy"))?,
         terms: row.opt_text("terms")?,
+        weight: u32::try_from(row.int("weight")?.max(1)).unwrap_or(u32::MAX),
+        paused: row.int("paused")? != 0,
         created_at: row.int("created_at")?,
     })
 }
@@ -97,9 +105,9 @@ impl Store {
             .map_err(|_| Error::Inconsistent { table: "controllers", column: "policy" })?;
         let mut tx = self.db.begin("create controller").await?;
         tx.exec(
-            "-- create_controller\nINSERT INTO controllers (id, name, country, timezone, region, contact, policy, wrapped_key, webhook_secret, created_at, terms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            "-- create_controller\nINSERT INTO controllers (id, name, country, timezone, region, contact, policy, wrapped_key, webhook_secret, created_at, terms, weight) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             args![
-                id.as_str(), &new.name, new.country.clone(), &new.timezone, new.region.clone(), new.contact.clone(), policy, wrapped, webhook_secret, self.now_ms(), new.terms.clone()
+                id.as_str(), &new.name, new.country.clone(), &new.timezone, new.region.clone(), new.contact.clone(), policy, wrapped, webhook_secret, self.now_ms(), new.terms.clone(), i64::from(new.weight)
             ],
         )
         .await
@@ -122,7 +130,8 @@ impl Store {
             && old.region == new.region
             && old.contact == new.contact
             && old.policy == new.policy
-            && old.terms == new.terms;
+            && old.terms == new.terms
+            && old.weight == new.weight;
         if same {
             return Ok(false);
         }
@@ -130,9 +139,9 @@ impl Store {
             .map_err(|_| Error::Inconsistent { table: "controllers", column: "policy" })?;
         let mut tx = self.db.begin("update controller").await?;
         tx.exec(
-            "-- update_controller\nUPDATE controllers SET country = $2, timezone = $3, region = $4, contact = $5, policy = $6, terms = $7 WHERE id = $1",
+            "-- update_controller\nUPDATE controllers SET country = $2, timezone = $3, region = $4, contact = $5, policy = $6, terms = $7, weight = $8 WHERE id = $1",
             args![
-                id.as_str(), new.country.clone(), &new.timezone, new.region.clone(), new.contact.clone(), policy, new.terms.clone()
+                id.as_str(), new.country.clone(), &new.timezone, new.region.clone(), new.contact.clone(), policy, new.terms.clone(), i64::from(new.weight)
             ],
         )
         .await?;

@@ -263,7 +263,6 @@ impl Db {
     }
 
     /// Runs one statement that writes and is a transaction by itself; returns what it returns.
-    #[expect(dead_code, reason = "for whoever has a single statement to write")]
     pub(crate) async fn write(&self, sql: &str, args: Vec<Arg>) -> Result<Vec<Row>, Error> {
         self.count();
         simulation::write()?;
@@ -274,6 +273,23 @@ impl Db {
             }
             Pools::Postgres(pool) => pg_query(sql, args).fetch(pool).map_ok(Row::Postgres).try_collect().await?,
         })
+    }
+
+    /// Asks over a connection of its own: the others may wait for something else than the database.
+    pub(crate) async fn probe(&self) -> Result<(), Error> {
+        match &self.pools {
+            Pools::Sqlite { readers, .. } => {
+                let mut connection = readers.connect_options().connect().await?;
+                sqlx::query("-- probe\nSELECT 1").execute(&mut connection).await?;
+                connection.close().await?;
+            }
+            Pools::Postgres(pool) => {
+                let mut connection = pool.connect_options().connect().await?;
+                sqlx::query("-- probe\nSELECT 1").execute(&mut connection).await?;
+                connection.close().await?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets nothing that was deleted stay in the write-ahead log. PostgreSQL's vacuum and log recycling are its operator's.

@@ -111,6 +111,7 @@ impl Store {
         crash_point("queue.before_finish_commit");
         self.commit(tx).await?;
         crash_point("queue.after_finish");
+        self.figures.finished(&batch, dropped);
         Ok(dropped)
     }
 

@@ -19,6 +19,9 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Requests that are read at once.
 const READ: i64 = 1_000;
+/// Open requests of one controller that a pass foresees: the most urgent ones, so that what it holds has an end. The others
+/// keep the forecast that they have.
+const FORESEEN_MAX: usize = 20_000;
 /// Requests that are written in one transaction.
 const WRITTEN: usize = 200;
 /// With more steps than this before one, the forecast of the last pass is as good as a new one.
@@ -219,13 +222,21 @@ impl Store {
         let lanes = self.lanes(controller_id, batch).await?;
         let mut queue = OpenQueue::new(lanes.all, self.now_ms());
         let mut after = String::new();
+        // The last one that is foreseen; known only if there are more.
+        let mut last_due: Option<(i64, String)> = None;
         loop {
+            if queue.ids.len() > FORESEEN_MAX && last_due.is_none() {
+                last_due = self.last_foreseen(controller_id).await?;
+                after.clear();
+                queue = OpenQueue::new(queue.backlog.lanes, queue.now);
+            }
+            let (due, due_id) = last_due.as_ref().map_or((i64::MAX, ""), |(due, id)| (*due, id.as_str()));
             let first = queue.ids.len();
             let rows = self
                 .db
                 .rows(
-                    &format!("-- open_requests\nSELECT {REQUEST_COLUMNS} FROM dsrs WHERE controller_id = $1 AND closed_at IS NULL AND id > $2 ORDER BY id LIMIT $3"),
-                    args![controller_id.as_str(), after.as_str(), READ],
+                    &format!("-- open_requests\nSELECT {REQUEST_COLUMNS} FROM dsrs WHERE controller_id = $1 AND closed_at IS NULL AND id > $2 AND (due_before, id) <= ($4, $5) ORDER BY id LIMIT $3"),
+                    args![controller_id.as_str(), after.as_str(), READ, due, due_id],
                 )
                 .await?;
             let Some(last) = rows.last() else { return Ok(queue) };
@@ -250,6 +261,18 @@ impl Store {
             }
             after = last;
         }
+    }
+
+    /// Due date and id of the last request that is foreseen, of a controller that has more.
+    async fn last_foreseen(&self, controller_id: &ControllerId) -> Result<Option<(i64, String)>, Error> {
+        let row = self
+            .db
+            .row(
+                "-- last_foreseen\nSELECT due_before, id FROM dsrs WHERE controller_id = $1 AND closed_at IS NULL ORDER BY due_before, id LIMIT 1 OFFSET $2",
+                args![controller_id.as_str(), FORESEEN_MAX as i64 - 1],
+            )
+            .await?;
+        row.map(|row| Ok((row.int("due_before")?, row.text("id")?))).transpose()
     }
 
     /// One request in its queue, with what is before its steps; none if that is more than is worth counting.

@@ -7,12 +7,16 @@
 mod advance;
 mod answer;
 mod artifacts;
+mod breaker;
+mod census;
+mod claim;
 mod clock;
 mod controllers;
 mod crash;
 mod db;
 mod dsrs;
 mod events;
+mod figures;
 mod finish;
 mod forecast;
 mod intend;
@@ -20,6 +24,7 @@ mod keys;
 mod messages;
 mod migrate;
 mod paces;
+mod pauses;
 mod purge;
 mod queue;
 mod reports;
@@ -33,6 +38,7 @@ mod simulation;
 mod sql;
 mod submit;
 mod systems;
+mod tell;
 mod wake;
 mod watch;
 mod work;
@@ -43,27 +49,33 @@ pub use answer::{
     SealedChunk,
 };
 pub use artifacts::{Artifact, ArtifactMeta, NewArtifact, SealedArtifact};
+pub use breaker::Breaker;
+pub use census::QueueCounts;
+pub use claim::{Look, QueueHead, Standing, Wanted};
 pub use clock::{BookKind, Books, ClockChange, ClockNote, ClockNow, FrozenClock};
 pub use controllers::{Controller, ControllerPolicy, NewController};
 pub use crash::crash_point;
 pub use db::{Dialect, Tx};
 pub use dsrs::{DsrDetail, DsrFilter, DsrRow, NewDsr, Submitted};
 pub use events::{AuditEvent, canonical_json};
+pub use figures::{Figure, Figures};
 pub use forecast::{OpenQueue, Passed};
 pub use keys::{ApiKey, Caller, Role};
 pub use messages::{MessageContents, MessageLease, MessageOutcome, ToldNotice, WEBHOOK_NOTICES};
+pub use pauses::{Paused, Scope, UnderWay};
 pub use reports::{ClosedDsr, OpenDsr, OpenStep, ReceivedDsr, StepTimes, SystemName};
 pub use routes::{NewRoute, Route, RouteChange, RouteTarget};
 pub use sealed::{Key, random};
 pub use sentinel::RedisAddress;
 pub use systems::{SystemRow, SystemUpsert};
+pub use tell::Tellable;
 pub use wake::{Wake, ping_redis};
 pub use watch::{Lookout, SweepOptions, Swept, WatchPlace};
 pub use work::{Finish, Lease, OpenWork, Result as StepResult, StepRow, WorkKind};
 
 use db::Db;
 use redress_domain::Clock;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -221,6 +233,9 @@ pub struct Store {
     controller_keys: Arc<Mutex<HashMap<String, Arc<Key>>>>,
     shelf: clock::SharedShelf,
     keep_closed_ms: i64,
+    figures: Arc<Figures>,
+    /// Systems of which a call failed and none was answered since, as far as this process knows.
+    troubled: Arc<Mutex<HashSet<redress_domain::SystemId>>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -244,6 +259,8 @@ impl Store {
             controller_keys: Arc::default(),
             shelf: Arc::default(),
             keep_closed_ms: options.keep_closed.as_millis() as i64,
+            figures: Arc::default(),
+            troubled: Arc::default(),
         })
     }
 
@@ -272,9 +289,22 @@ impl Store {
         &self.wake
     }
 
+    /// What this process has counted.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
     /// Answers if the database answers.
     pub async fn ping(&self) -> Result<(), Error> {
         self.db.row("-- ping\nSELECT 1", vec![]).await.map(drop)
+    }
+
+    /// Answers if the database answers to a connection of its own, whatever the others wait for.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn probe(&self) -> Result<(), Error> {
+        self.db.probe().await
     }
 
     /// Closes every connection, after what is running.

@@ -2,106 +2,17 @@
 //!
 //! `q` is `ready`, `wait` (until `not_before`), `run` (until `lease_until`, by the database's clock) or NULL. Each lease gets
 //! a new token; every later write names it, so that whoever lost a lease can write no more. The attempt is counted when the
-//! lease is given, so that a step that kills its process is seen to have been tried.
+//! lease is given ([`crate::Store::claim_queues`]), so that a step that kills its process is seen to have been tried.
 
-use crate::db::{Arg, Tx, args};
+use crate::db::{Tx, args, texts};
 use crate::events::{Events, NewEvent};
-use crate::work::{INCONSISTENT, Lease, OVER, SUSPECT, WorkKind, places, read_lease};
-use crate::{Error, Store, crash_point};
+use crate::work::{INCONSISTENT, Lease, OVER, WorkKind, places, read_lease};
+use crate::{Error, Store};
 use redress_domain::step::DEATHS_MAX;
 use redress_domain::{DsrId, StepId, SystemId};
 use serde_json::json;
-use std::collections::BTreeMap;
 
 impl Store {
-    /// Leases the due rows of the lane whose most urgent row is due first, at most `batch`, all of one verb and phase.
-    /// Lanes in `busy` and paused systems are passed over.
-    ///
-    /// A row over which one more death would be the last is a suspect: it runs alone, not in a batch and one at a time in a
-    /// process, so that what is quarantined in the end is what killed the workers and not its neighbours.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn claim(
-        &self,
-        owner: &str,
-        busy: &[String],
-        batch: usize,
-        lease_ms: i64,
-    ) -> std::result::Result<Vec<Lease>, Error> {
-        let mut passed = busy.to_vec();
-        loop {
-            let peek = format!(
-                "-- claim_peek\nSELECT lane, verb, phase, deaths FROM steps WHERE q = 'ready' AND (deaths < $1 OR NOT EXISTS (SELECT 1 FROM steps r WHERE r.q = 'run' AND r.owner = $2 AND r.deaths >= $1)) AND lane NOT IN (SELECT id FROM systems WHERE paused = 1){} ORDER BY due_at, id LIMIT 1",
-                if passed.is_empty() {
-                    String::new()
-                } else {
-                    format!(" AND lane NOT IN ({})", places(3, passed.len()))
-                }
-            );
-            let mut arguments = args![SUSPECT, owner];
-            arguments.extend(passed.iter().map(Arg::from));
-            let Some(next) = self.db.row(&peek, arguments).await? else { return Ok(Vec::new()) };
-            let lane = next.text("lane")?;
-            let (batch, alike) =
-                if next.int("deaths")? < SUSPECT { (batch, "deaths < $7") } else { (batch.min(1), "deaths >= $7") };
-            let mut tx = self.db.begin("claim").await?;
-            // Picked first and once: a plan that ran the inner query again would take more than the batch.
-            let rows = tx
-                .rows(
-                    &format!("-- claim\nWITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'ready' AND lane = $3 AND verb = $4 AND phase = $5 AND {alike} ORDER BY due_at, id LIMIT $6 {{skip_locked}}) UPDATE steps SET q = 'run', owner = $1, token = token + 1, attempts = attempts + CASE WHEN phase = 'act' THEN 1 ELSE 0 END, lease_until = {{now}} + $2, leased_at = $8 WHERE id IN (SELECT id FROM picked) RETURNING id, controller_id, dsr_id, system_id, lane, verb, phase, token, failures, payload, not_before, leased_at"),
-                    args![owner, lease_ms, lane.as_str(), next.text("verb")?, next.text("phase")?, batch as i64, SUSPECT, self.now_ms()],
-                )
-                .await?;
-            crash_point("queue.before_claim_commit");
-            self.commit(tx).await?;
-            crash_point("queue.after_claim");
-            if rows.is_empty() && batch > 0 {
-                // Somebody else was faster here; there may be work in another lane.
-                passed.push(lane);
-                continue;
-            }
-            let mut leases: Vec<Lease> = rows.iter().map(read_lease).collect::<std::result::Result<_, _>>()?;
-            leases.sort_by(|a, b| a.step_id.cmp(&b.step_id));
-            return Ok(leases);
-        }
-    }
-
-    /// Lets waiting rows whose time has come run; returns how many.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn promote(&self) -> std::result::Result<u64, Error> {
-        let due = self
-            .db
-            .row(
-                "-- promote_peek\nSELECT 1 AS due FROM steps WHERE q = 'wait' AND not_before <= $1 LIMIT 1",
-                args![self.now_ms()],
-            )
-            .await?;
-        if due.is_none() {
-            return Ok(0);
-        }
-        let mut tx = self.db.begin("promote").await?;
-        let n = tx
-            .exec(
-                "-- promote\nWITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'wait' AND not_before <= $1 ORDER BY not_before LIMIT 1000 {skip_locked}) UPDATE steps SET q = 'ready' WHERE id IN (SELECT id FROM picked)",
-                args![self.now_ms()],
-            )
-            .await?;
-        self.commit(tx).await?;
-        Ok(n)
-    }
-
-    /// The next moment at which a waiting row's time comes (Unix ms).
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn next_wait(&self) -> std::result::Result<Option<i64>, Error> {
-        let row = self.db.row("-- next_wait\nSELECT MIN(not_before) AS at FROM steps WHERE q = 'wait'", vec![]).await?;
-        row.map_or(Ok(None), |r| r.opt_int("at"))
-    }
-
     /// Lengthens the leases of these rows as far as they are still ours, in the order in which [`Store::finish`] takes them.
     ///
     /// # Errors
@@ -110,20 +21,15 @@ impl Store {
         if ids.is_empty() {
             return Ok(0);
         }
-        let mut tx = self.db.begin("renew").await?;
-        let mut arguments = args![lease_ms, owner];
-        arguments.extend(ids.iter().map(|id| Arg::from(id.as_str())));
-        let n = tx
-            .exec(
-                &format!(
-                    "-- renew\nUPDATE steps SET lease_until = {{now}} + $1 WHERE id IN (SELECT id FROM steps WHERE q = 'run' AND owner = $2 AND id IN ({}) ORDER BY id {{for_update}})",
-                    places(3, ids.len())
-                ),
-                arguments,
+        let rows = self
+            .db
+            .write(
+                "-- renew\nUPDATE steps SET lease_until = {now} + $1 WHERE id IN (SELECT id FROM steps WHERE q = 'run' AND owner = $2 AND id {in $3} ORDER BY id {for_update}) RETURNING 1 AS one",
+                args![lease_ms, owner, texts(ids.iter().map(StepId::as_str))],
             )
             .await?;
-        self.commit(tx).await?;
-        Ok(n)
+        self.figures.renewed.count(rows.len());
+        Ok(rows.len() as u64)
     }
 
     /// Gives back rows that were leased but not begun, as if they never had been. What belongs to a request that ended
@@ -231,6 +137,7 @@ impl Store {
         self.advance_all(&mut tx, touched, &mut events).await?;
         self.append_all(&mut tx, "engine", events).await?;
         self.commit(tx).await?;
+        self.figures.expired.count(rows.len());
         Ok(rows.len() as u64)
     }
 
@@ -312,20 +219,5 @@ impl Store {
         )
         .await
         .map(drop)
-    }
-
-    /// How many rows are ready, waiting and running, and how many need a person: for metrics and readiness.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn queue_depth(&self) -> std::result::Result<BTreeMap<String, i64>, Error> {
-        let rows = self
-            .db
-            .rows(
-                "-- queue_depth\nSELECT q AS name, COUNT(*) AS n FROM steps WHERE q IS NOT NULL GROUP BY q UNION ALL SELECT 'attention' AS name, COUNT(*) AS n FROM steps WHERE attention = 1",
-                vec![],
-            )
-            .await?;
-        rows.iter().map(|row| Ok((row.text("name")?, row.int("n")?))).collect()
     }
 }

@@ -133,6 +133,8 @@ impl Store {
         tx.wakes.push("advance".into());
         crash_point("submit.before_commit");
         self.commit(tx).await?;
+        self.figures.submitted.add(1);
+        self.figures.submit_groups.add(1);
         crash_point("submit.after_commit");
         Ok(Submitted::New(id, answer))
     }

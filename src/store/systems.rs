@@ -38,6 +38,8 @@ pub struct SystemRow {
     pub completes_within_days: i64,
     /// Nothing is sent there for now.
     pub paused: bool,
+    /// Whether it is tried at all after calls that failed.
+    pub breaker: crate::Breaker,
     /// Unix ms of the last check.
     pub checked_at: Option<i64>,
     /// What the last check found wrong: code and sentence.
@@ -109,6 +111,7 @@ fn read(row: &Row) -> Result<SystemRow, Error> {
         version: row.int("version")?,
         completes_within_days: row.int("completes_within_days")?,
         paused: row.int("paused")? != 0,
+        breaker: crate::Breaker { failures: row.int("breaker_failures")?, until: row.opt_int("breaker_until")? },
         checked_at: row.opt_int("checked_at")?,
         problem: row
             .opt_text("problem_code")?
@@ -324,22 +327,8 @@ impl Store {
         actor: &str,
     ) -> Result<(), Error> {
         let system = self.system_by_name(controller_id, name).await?.ok_or(Error::NotFound)?;
-        let mut tx = self.db.begin("pause system").await?;
-        tx.exec(
-            "-- pause_system\nUPDATE systems SET paused = $3, paused_at = $4 WHERE controller_id = $1 AND id = $2",
-            args![controller_id.as_str(), system.id.as_str(), paused, paused.then(|| self.now_ms())],
-        )
-        .await?;
-        let kind = if paused { "system_paused" } else { "system_resumed" };
-        self.append_events(
-            &mut tx,
-            controller_id,
-            actor,
-            vec![NewEvent::new(None, kind, json!({ "system": system.id }))],
-        )
-        .await?;
-        tx.wakes.push(system.id.as_str().to_owned());
-        self.commit(tx).await
+        let scope = crate::Scope::System(controller_id.clone(), system.id);
+        self.pause(&scope, paused, actor).await.map(drop)
     }
 
     /// Disconnects a system. Open steps there are not skipped: they need a person's decision, even if it was paused.

@@ -237,6 +237,12 @@ pub(crate) fn read_step(row: &Row) -> std::result::Result<StepRow, Error> {
     let json = |column| -> std::result::Result<Option<Value>, Error> {
         row.opt_text(column)?.map(|t| serde_json::from_str(&t)).transpose().map_err(|_| INCONSISTENT(column))
     };
+    let withheld = if q.as_deref() == Some("ready") { withheld(row)? } else { None };
+    let status = if withheld.is_some() && status == StepState::Queued { StepState::Waiting } else { status };
+    let error = row
+        .opt_text("error_code")?
+        .map(|c| Ok::<_, Error>((c, row.opt_text("error_detail")?.unwrap_or_default())))
+        .transpose()?;
     Ok(StepRow {
         id: StepId::parse(&row.text("id")?).map_err(|_| INCONSISTENT("id"))?,
         system_id: SystemId::parse(&row.text("system_id")?).map_err(|_| INCONSISTENT("system_id"))?,
@@ -251,14 +257,28 @@ pub(crate) fn read_step(row: &Row) -> std::result::Result<StepRow, Error> {
         result: json("result")?,
         proof: json("proof")?,
         attempts: row.int("attempts")?,
-        next_attempt_at: (q.as_deref() == Some("wait")).then(|| row.int("not_before")).transpose()?,
+        next_attempt_at: match &withheld {
+            Some((until, ..)) => *until,
+            None => (q.as_deref() == Some("wait")).then(|| row.int("not_before")).transpose()?,
+        },
         acted_at: row.opt_int("acted_at")?,
         verified_at: row.opt_int("verified_at")?,
-        error: row
-            .opt_text("error_code")?
-            .map(|c| Ok::<_, Error>((c, row.opt_text("error_detail")?.unwrap_or_default())))
-            .transpose()?,
+        error: withheld.map(|(_, code, detail)| (code.into(), detail.into())).or(error),
     })
+}
+
+/// Why a step that could run is not begun, and until when, if that is known.
+type Withheld = (Option<i64>, &'static str, &'static str);
+
+fn withheld(row: &Row) -> std::result::Result<Option<Withheld>, Error> {
+    if row.int("held_back")? != 0 {
+        return Ok(Some((None, "paused", "work here is paused; it goes on when it is resumed, and deadlines go on")));
+    }
+    Ok(row.opt_int("breaker_until")?.map(|until| {
+        let detail =
+            "the system failed several calls in a row and is left alone until then; it is tried again by itself";
+        (Some(until), "system_failing", detail)
+    }))
 }
 
 /// `$first, $first+1, …` for an IN list.

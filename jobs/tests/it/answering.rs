@@ -6,6 +6,7 @@ use redress_domain::RequestType;
 use redress_domain::step::StepState;
 use redress_jobs::certificate::{CertifiedOutcome, PublicKey, Signer, verify_certificate};
 use redress_jobs::package::verify_package;
+use redress_store::{Lease, WorkKind};
 use std::io::Cursor;
 use std::time::Instant;
 
@@ -66,6 +67,91 @@ async fn a_package_of_many_chunks_is_whole() {
     lab.until(&id, "completed", 0).await;
     let package = lab.store().package(&lab.ctl, &id).await.expect("read").expect("there");
     assert!(package.chunks > 3, "{} chunks of {} bytes", package.chunks, package.bytes);
+    let report = verify_package(Cursor::new(package_of(&lab, &id).await), Some(&lab.keys())).expect("it holds");
+    assert_eq!(report.records, 403);
+    workers.shut_down(GRACE).await;
+}
+
+/// Access requests of which only the answer is still to be made, and the leases of these answers.
+async fn ready(lab: &Lab, count: usize) -> (Vec<DsrId>, Vec<Lease>) {
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        ids.push(lab.submit(RequestType::Access, "jane@example.com", None).await);
+    }
+    let (store, mut answers) = (lab.store(), Vec::new());
+    while answers.len() < count {
+        store.advance_due(100).await.expect("advanced");
+        let leases = store.claim("one", &[], 100, 60_000).await.expect("claimed");
+        match leases.first().map(|lease| lease.kind) {
+            Some(WorkKind::Step(verb)) => redress_jobs::run_step::run(&lab.engine, verb, leases).await,
+            Some(WorkKind::Answer) => answers.extend(leases),
+            _ => {}
+        }
+    }
+    (ids, answers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_answers_of_a_batch_are_made_together_and_each_is_whole() {
+    let lab = Lab::new().await;
+    lab.system("crm").await;
+    let (ids, leases) = ready(&lab, 30).await;
+    let before = lab.store().statements();
+    redress_jobs::answer::run(&lab.engine, leases).await;
+    let statements = lab.store().statements() - before;
+    println!("{statements} statements for 30 answers");
+    assert!(statements < 3 * 30, "{statements} statements for 30 answers");
+    for id in &ids {
+        let report = verify_package(Cursor::new(package_of(&lab, id).await), Some(&lab.keys())).expect("it holds");
+        assert_eq!((report.request_id.as_str(), report.records), (id.as_str(), 3));
+        let certificate = certificate_of(&lab, id, Some(&lab.keys())).await;
+        assert_eq!(certificate.request.id, id.as_str());
+        assert_eq!(certificate.package.expect("packed").records, 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_answer_cannot_be_made_holds_up_none_of_its_batch() {
+    let lab = Lab::new().await;
+    lab.system("crm").await;
+    let (ids, leases) = ready(&lab, 9).await;
+    // What cannot be read, what cannot be packed, and what cannot be recorded.
+    lab.own_sql(&format!("UPDATE dsrs SET sealed = x'00' WHERE id = '{}'", ids[1])).await;
+    lab.own_sql(&format!("UPDATE artifacts SET sealed = x'00' WHERE dsr_id = '{}'", ids[4])).await;
+    lab.own_sql(&format!("UPDATE dsrs SET policy = 'x' WHERE id = '{}'", ids[6])).await;
+    redress_jobs::answer::run(&lab.engine, leases).await;
+    for (n, id) in ids.iter().enumerate() {
+        let answered = lab.store().certificate(&lab.ctl, id).await.is_ok();
+        assert_eq!(answered, ![1, 4, 6].contains(&n), "the {n}th");
+        if answered {
+            assert_eq!(lab.detail(id).await.row.status, "completed");
+            verify_package(Cursor::new(package_of(&lab, id).await), Some(&lab.keys())).expect("it holds");
+        }
+    }
+    // The first two are tried again later; what cannot even be recorded keeps its lease until that runs out.
+    let depth = lab.store().queue_depth().await.expect("counted");
+    assert_eq!((depth.get("wait"), depth.get("run"), depth.get("ready")), (Some(&2), Some(&1), None), "{depth:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_of_which_a_piece_could_not_be_kept_does_not_count() {
+    let lab = Lab::new().await;
+    lab.system("crm").await;
+    lab.sql(
+        "crm",
+        "WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 409)
+         INSERT INTO orders SELECT i, 'C-1', hex(randomblob(10000)) FROM n",
+    )
+    .await;
+    // Some pieces are kept, the third one is not, and those after it could be.
+    lab.own_sql("CREATE TRIGGER full BEFORE INSERT ON artifacts WHEN NEW.n = 2 BEGIN SELECT RAISE(ABORT, 'full'); END")
+        .await;
+    let workers = lab.start("one");
+    let id = lab.submit(RequestType::Access, "jane@example.com", None).await;
+    let detail = lab.until_that(&id, 0, |detail| detail.steps[0].attempts > 1).await;
+    assert!(!detail.steps[0].status.has_acted(), "{:?}", detail.steps[0]);
+    lab.own_sql("DROP TRIGGER full").await;
+    lab.until(&id, "completed", 1_000).await;
     let report = verify_package(Cursor::new(package_of(&lab, &id).await), Some(&lab.keys())).expect("it holds");
     assert_eq!(report.records, 403);
     workers.shut_down(GRACE).await;

@@ -76,6 +76,7 @@ impl Lab {
             contact: None,
             policy: ControllerPolicy::default(),
             terms: None,
+            weight: 1,
         };
         let ctl = store.create_controller(&new, "operator").await.expect("a fresh name").id;
         let engine = Arc::new(engine(store).await);
@@ -106,6 +107,15 @@ impl Lab {
     /// Runs a script in a system's own database.
     pub(crate) async fn sql(&self, system: &str, script: &str) {
         let mut connection = self.connect(system).await;
+        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut connection).await.expect(script);
+        connection.close().await.expect("closed");
+    }
+
+    /// Runs a script in the engine's own database, by the side door.
+    pub(crate) async fn own_sql(&self, script: &str) {
+        let options =
+            SqliteConnectOptions::new().filename(self.folder.join("redress.db")).busy_timeout(Duration::from_secs(15));
+        let mut connection = SqliteConnection::connect_with(&options).await.expect("a file");
         sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut connection).await.expect(script);
         connection.close().await.expect("closed");
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 async fn leased(lab: &Lab) -> i64 {
-    lab.store().queue_depth().await.expect("read").get("run").copied().unwrap_or_default()
+    lab.store().under_way(&redress_store::Scope::All).await.expect("read").iter().map(|w| w.rows).sum()
 }
 
 /// Customers besides Jane and Joan.

@@ -81,13 +81,23 @@ impl Line {
 }
 
 /// The list.
-pub(super) fn board(lines: &[Line], counts: &[Count], status: Option<&str>, all: bool, now: i64) -> Markup {
+pub(super) fn board(
+    lines: &[Line],
+    counts: &[Count],
+    paused: &[String],
+    status: Option<&str>,
+    all: bool,
+    now: i64,
+) -> Markup {
     let total: i64 = counts.iter().map(|(_, count, _)| count).sum();
     let capped = counts.iter().any(|(.., capped)| *capped);
     html! {
         header {
             h1 { a href="/" { "Redress" } }
             p.quiet { "as of " (moment(now, &TimeZone::UTC)) }
+        }
+        @if !paused.is_empty() {
+            p.notice role="status" { "Paused: " (paused.join(", ")) ". Nothing new is begun there; deadlines go on." }
         }
         (glance(lines))
         nav aria-label="Requests by status" {

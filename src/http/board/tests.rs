@@ -39,6 +39,25 @@ async fn the_board_shows_every_controllers_requests_without_anything_personal() 
 }
 
 #[tokio::test]
+async fn what_is_paused_stands_above_everything_for_those_whom_it_concerns() {
+    use redress_store::Scope;
+    let edge = open().await;
+    edge.connect(&edge.acme, "crm", ALL, &[]).await;
+    let board = || async { edge.page("/", "localhost", None).await.text() };
+    assert!(!board().await.contains("Paused:"));
+    let id = edge.store.controller_by_name("acme").await.unwrap().unwrap().id;
+    edge.store.pause_system(&id, "crm", true, "operator").await.unwrap();
+    assert!(board().await.contains("Paused: acme/crm."));
+    edge.store.pause(&Scope::Controller(id), true, "operator").await.unwrap();
+    edge.store.pause(&Scope::All, true, "operator").await.unwrap();
+    assert!(board().await.contains("Paused: everything, all of acme, acme/crm."));
+    let theirs = edge.page("/", "redress", Some(&edge.other.user)).await.text();
+    assert!(theirs.contains("Paused: everything.") && !theirs.contains("acme"), "{theirs}");
+    let system = edge.get("/v1/systems/crm").await.json();
+    assert_eq!((&system["paused"], &system["paused_by"]), (&json!(true), &json!("installation")));
+}
+
+#[tokio::test]
 async fn a_status_filters_the_board() {
     let edge = open().await;
     edge.connect(&edge.acme, "crm", ALL, &[]).await;

@@ -24,6 +24,7 @@ async fn policy(edge: &Edge, policy: ControllerPolicy) {
         contact: None,
         policy,
         terms: None,
+        weight: 1,
     };
     edge.store.update_controller(&edge.acme.id, &new, "test").await.unwrap();
 }

@@ -12,9 +12,15 @@ ALTER TABLE systems ADD COLUMN batch BIGINT NOT NULL DEFAULT 50;
 ALTER TABLE systems ADD COLUMN breaker_failures BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE systems ADD COLUMN breaker_until BIGINT;
 
--- The ready rows of one lane and controller, most urgent first.
-CREATE INDEX steps_ready_fair ON steps(lane, controller_id, due_at, id) WHERE q = 'ready';
-DROP INDEX steps_ready_lane;
+-- The ready rows of one lane, controller, verb and phase, most urgent first: what a claim takes is one range of it, and the
+-- heads of all such queues are found by leaping from one to the next. The forecast goes by lane alone (steps_ready_lane).
+CREATE INDEX steps_ready_fair ON steps(lane, controller_id, verb, phase, due_at, id) WHERE q = 'ready';
+DROP INDEX steps_ready;
+-- Where very much is due at once, each controller's share of it is found by these.
+CREATE INDEX steps_wait_fair ON steps(controller_id, not_before) WHERE q = 'wait';
+CREATE INDEX dsrs_wake_fair ON dsrs(controller_id, wake_at) WHERE wake_at IS NOT NULL;
+-- Requests that are not on track are few; the others are counted by what is left.
+CREATE INDEX dsrs_band ON dsrs(band) WHERE closed_at IS NULL AND band <> 'on_track';
 
 -- What was spent of a budget in one of its windows: durable, so that losing Redis does not refill it.
 CREATE TABLE budgets (

@@ -93,6 +93,7 @@ async fn a_transfer_is_told_as_far_as_regions_are_recorded() {
         contact: None,
         policy: redress_store::ControllerPolicy::default(),
         terms: None,
+        weight: 1,
     };
     edge.store.update_controller(&edge.acme.id, &new, "test").await.unwrap();
     assert!(transfer().await.contains("from eu to us; safeguards"), "{}", transfer().await);

@@ -182,6 +182,7 @@ impl Lab {
             contact: None,
             policy: ControllerPolicy::default(),
             terms: None,
+            weight: 1,
         };
         self.store.create_controller(&new, "operator").await.expect("a fresh name").id
     }

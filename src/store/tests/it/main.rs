@@ -14,11 +14,14 @@ macro_rules! on_both {
     };
 }
 
+mod answering;
 mod audit;
 mod backlog;
+mod breaking;
 mod changing;
 mod concurrency;
 mod deciding;
+mod fairness;
 mod fencing;
 mod foreseeing;
 mod lab;
@@ -37,5 +40,6 @@ mod stages;
 mod submitting;
 mod telling;
 mod tenants;
+mod waiting;
 mod watching;
 mod watching_clocks;

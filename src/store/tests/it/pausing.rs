@@ -1,89 +1,113 @@
-//! While a request waits for its controller nothing begins, and nothing of what ran at that moment is forgotten.
+//! A pause lets nothing new begin, at three levels; what runs ends, what is submitted is accepted.
 
-use crate::lab::{Lab, Wish, acted, attention, done, later, residue};
-use redress_domain::deadline::{Change, compute};
-use redress_domain::regulation::PauseKind;
-use redress_domain::stage::Event;
-use redress_domain::step::StepState;
-use redress_domain::{Clock as _, ControllerId, DsrId};
-use redress_store::{ClockChange, ClockNow, Dialect, Error, StepResult};
-use serde_json::json;
-use sqlx::Connection as _;
+use crate::lab::{Lab, Wish, done};
+use redress_domain::ControllerId;
+use redress_store::{Scope, Standing};
 
-on_both!(what_came_of_a_running_step_goes_on_after_the_pause,);
+on_both!(
+    a_pause_holds_at_every_level_until_it_is_resumed,
+    a_paused_controllers_answers_and_notices_wait_too,
+    a_pause_that_came_after_the_look_still_counts,
+    what_runs_ends_and_what_is_submitted_is_accepted,
+    a_pause_is_told_in_the_log_once,
+    what_is_under_way_is_shown_by_place,
+);
 
-impl Lab {
-    async fn waits(&self, controller: &ControllerId, id: &DsrId, waits: bool) {
-        let now = self.clock.now();
-        let (change, event) = if waits {
-            (Change::Pause { kind: PauseKind::Clarification, from: now }, Event::ControllerAsked)
-        } else {
-            (Change::Resume { kind: None, to: now }, Event::ControllerAnswered)
-        };
-        let change = |before: &ClockNow| {
-            let facts = before.clock.facts.after(change, now).expect("it can be done");
-            let deadlines = compute(&before.rules, &facts, now).expect("dates");
-            let event = (("clock_changed", json!({})), Some(event));
-            Ok::<_, Error>(ClockChange {
-                facts,
-                deadlines,
-                event: event.0,
-                note: None,
-                stage_event: event.1,
-                books: None,
-            })
-        };
-        self.store.change_clock(controller, id, "key", None, change).await.expect("changed");
+async fn scopes(lab: &Lab, ctl: &ControllerId) -> [Scope; 3] {
+    let crm = lab.store.system_by_name(ctl, "crm").await.expect("read").expect("there").id;
+    [Scope::All, Scope::Controller(ctl.clone()), Scope::System(ctl.clone(), crm)]
+}
+
+async fn a_pause_holds_at_every_level_until_it_is_resumed(lab: Lab) {
+    let ctl = lab.with_systems(&["crm"]).await;
+    lab.begun(&ctl, Wish::deletion()).await;
+    for scope in scopes(&lab, &ctl).await {
+        assert!(lab.store.pause(&scope, true, "operator").await.expect("paused"));
+        assert!(!lab.store.pause(&scope, true, "operator").await.expect("looked"), "it is already");
+        assert!(lab.claim().await.is_empty(), "{scope:?}");
+        let look = lab.store.look().await.expect("looked");
+        assert_eq!(look.queues[0].standing, Standing::Paused);
+        assert!(lab.store.paused(None).await.expect("read").any());
+        assert!(lab.store.paused(Some(&ctl)).await.expect("read").any());
+        assert!(lab.store.pause(&scope, false, "operator").await.expect("resumed"));
+        let leases = lab.claim().await;
+        assert_eq!(leases.len(), 1, "{scope:?}");
+        lab.store.release(&leases).await.expect("released");
+        assert!(!lab.store.paused(None).await.expect("read").any());
     }
 }
 
-async fn what_came_of_a_running_step_goes_on_after_the_pause(lab: Lab) {
+async fn a_paused_controllers_answers_and_notices_wait_too(lab: Lab) {
     let ctl = lab.with_systems(&["crm"]).await;
-    let at = lab.now() + 60_000;
-    let came = [
-        StepResult::External { receipt: "order".into(), check_at: at },
-        later(at, true, false),
-        later(at, false, true),
-        done(Some(at)),
-        done(Some(lab.now())),
-        residue(),
-        attention(),
-        acted(StepState::NothingFound, 0),
-    ];
-    for result in came {
-        let id = lab.begun(&ctl, Wish::deletion()).await;
-        let lease = lab.claim_step().await;
-        lab.waits(&ctl, &id, true).await;
-        assert_eq!(lab.finish(&lease, result.clone()).await, 0, "recorded");
-        let due = lab.count(&format!("steps WHERE dsr_id = '{id}' AND q IN ('ready', 'wait')")).await;
-        assert_eq!(due, 0, "{result:?}: parked while the controller is waited for");
-        lab.waits(&ctl, &id, false).await;
-        lab.advance().await;
-        let moves =
-            format!("steps WHERE dsr_id = '{id}' AND verb <> 'notify' AND (q IN ('ready', 'wait') OR attention = 1)");
-        assert_eq!(lab.count(&moves).await, 1, "{result:?}: goes on");
-        lab.sql(&format!("UPDATE steps SET q = NULL WHERE dsr_id = '{id}'")).await.expect("out of the way");
+    let other = lab.controller("other").await;
+    lab.system(&other, "crm").await;
+    for controller in [&ctl, &other] {
+        lab.begun(controller, Wish::access().told()).await;
     }
+    lab.store.pause(&Scope::Controller(ctl.clone()), true, "operator").await.expect("paused");
+    lab.work_off().await;
+    assert_eq!(lab.count(&format!("steps WHERE q IS NOT NULL AND controller_id = '{other}'")).await, 0);
+    let left = format!("steps WHERE q = 'ready' AND controller_id = '{ctl}'");
+    assert!(lab.count(&left).await >= 2, "a step and what is told of it");
+    lab.store.pause(&Scope::Controller(ctl.clone()), false, "operator").await.expect("resumed");
+    lab.work_off().await;
+    assert_eq!(lab.count(&left).await, 0);
 }
 
-/// SQLite has one writer, so there is nothing between the look at the stage and the commit.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_effect_that_would_begin_while_a_withdrawal_is_committed_does_not_begin() {
-    let lab = Lab::new(Dialect::Postgres).await;
+async fn a_pause_that_came_after_the_look_still_counts(lab: Lab) {
     let ctl = lab.with_systems(&["crm"]).await;
-    let id = lab.begun(&ctl, Wish::deletion()).await;
+    lab.begun(&ctl, Wish::deletion()).await;
+    let look = lab.store.look().await.expect("looked");
+    let wanted = [redress_store::Wanted { queue: &look.queues[0], rows: 5 }];
+    for scope in scopes(&lab, &ctl).await {
+        lab.store.pause(&scope, true, "operator").await.expect("paused");
+        assert!(lab.store.claim_queues("one", &wanted, 60_000).await.expect("asked")[0].is_empty(), "{scope:?}");
+        lab.store.pause(&scope, false, "operator").await.expect("resumed");
+    }
+    assert_eq!(lab.store.claim_queues("one", &wanted, 60_000).await.expect("claimed")[0].len(), 1);
+}
+
+async fn what_runs_ends_and_what_is_submitted_is_accepted(lab: Lab) {
+    let ctl = lab.with_systems(&["crm"]).await;
+    lab.begun(&ctl, Wish::deletion()).await;
     let lease = lab.claim_step().await;
-    let key = lab.store.dsr_key(&ctl, &id).await.expect("a key");
-    let mut person = sqlx::PgConnection::connect(&lab.url).await.expect("the database is there");
-    let mut withdrawal = person.begin().await.expect("begun");
-    sqlx::raw_sql("UPDATE dsrs SET stage = 'withdrawn'").execute(&mut *withdrawal).await.expect("written");
-    let store = lab.store.clone();
-    let intent = tokio::spawn(async move { store.intend(&lease, &key, "what it will change").await });
-    let waits = "SELECT CAST(COUNT(*) AS TEXT) FROM pg_locks WHERE NOT granted";
-    while !intent.is_finished() && lab.query(waits).await[0] == "0" {
-        tokio::task::yield_now().await;
+    lab.store.pause(&Scope::All, true, "operator").await.expect("paused");
+    assert_eq!(lab.finish(&lease, done(Some(lab.now()))).await, 0, "recorded");
+    let id = lab.begun(&ctl, Wish::deletion()).await;
+    assert_eq!(lab.status(&ctl, &id).await, "in_progress");
+    assert!(lab.claim().await.is_empty());
+}
+
+async fn a_pause_is_told_in_the_log_once(lab: Lab) {
+    let ctl = lab.with_systems(&["crm"]).await;
+    for scope in scopes(&lab, &ctl).await {
+        for paused in [true, true, false, false] {
+            lab.store.pause(&scope, paused, "operator").await.expect("set");
+        }
     }
-    withdrawal.commit().await.expect("committed");
-    let intent = intent.await.expect("it ran");
-    assert!(matches!(intent, Err(Error::LeaseLost)), "{intent:?}");
+    let events = lab.store.events_after(&ctl, 0, 100).await.expect("read");
+    let told: Vec<&str> = events.iter().map(|e| e.kind.as_str()).filter(|kind| !kind.contains("nected")).collect();
+    assert_eq!(
+        told[1..],
+        ["all_paused", "all_resumed", "controller_paused", "controller_resumed", "system_paused", "system_resumed"]
+    );
+    crate::audit::assert_chain(&lab.store, &ctl).await;
+}
+
+async fn what_is_under_way_is_shown_by_place(lab: Lab) {
+    let ctl = lab.with_systems(&["crm", "shop"]).await;
+    lab.begun(&ctl, Wish::deletion()).await;
+    let lease = lab.claim_step().await;
+    for scope in
+        [Scope::All, Scope::Controller(ctl.clone()), Scope::System(ctl.clone(), lease.system_id.clone().expect("one"))]
+    {
+        let under_way = lab.store.under_way(&scope).await.expect("read");
+        assert_eq!(under_way.len(), 1, "{scope:?}");
+        assert_eq!(
+            (under_way[0].controller.as_str(), under_way[0].verb.as_str(), under_way[0].rows),
+            ("acme", "erase", 1)
+        );
+    }
+    let other = lab.controller("other").await;
+    assert!(lab.store.under_way(&Scope::Controller(other)).await.expect("read").is_empty());
 }

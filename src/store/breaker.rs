@@ -1,0 +1,120 @@
+//! The circuit breaker of a system: what came of whole calls is counted in its row, so that it holds for the whole fleet.
+
+use crate::db::args;
+use crate::events::NewEvent;
+use crate::{Error, Store, SystemRow};
+use redress_domain::breaker::{FAILURES, open_ms};
+use serde_json::json;
+
+/// Where the circuit breaker of a system stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Breaker {
+    /// Calls in a row that failed as a whole.
+    pub failures: i64,
+    /// Nothing is sent until then (Unix ms); none while it is closed.
+    pub until: Option<i64>,
+}
+
+/// Steps that are tried at once when their system is back.
+const WOKEN: i64 = 5_000;
+
+impl Store {
+    /// A whole call failed: the system was away, too slow, or in trouble, for everything it was asked. `system` is the row that
+    /// was read before the call: what was begun before the breaker opened says nothing about the time since. True if the
+    /// system is left alone now.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn breaker_failed(&self, system: &SystemRow, code: &str) -> Result<bool, Error> {
+        self.troubled.lock().expect("never held across a panic").insert(system.id.clone());
+        let mut tx = self.db.begin("breaker failed").await?;
+        let row = tx
+            .row(
+                "-- breaker_failed\nUPDATE systems SET breaker_failures = breaker_failures + 1 WHERE controller_id = $1 AND id = $2 AND (breaker_until IS NULL OR breaker_failures = $3) RETURNING breaker_failures",
+                args![system.controller_id.as_str(), system.id.as_str(), system.breaker.failures],
+            )
+            .await?;
+        let Some(failures) = row.map(|row| row.int("breaker_failures")).transpose()? else {
+            self.commit(tx).await?;
+            return Ok(true);
+        };
+        let jitter = crate::random::<1>().map_or(0.5, |[byte]| f64::from(byte) / 256.0);
+        let Some(open) = open_ms(failures, jitter) else {
+            self.commit(tx).await?;
+            return Ok(false);
+        };
+        tx.exec(
+            "-- breaker_open\nUPDATE systems SET breaker_until = $3 WHERE controller_id = $1 AND id = $2",
+            args![system.controller_id.as_str(), system.id.as_str(), self.now_ms() + open],
+        )
+        .await?;
+        tracing::warn!(system = %system.name, failures, code, seconds = open / 1_000, "nothing is sent to {} for a while: it failed {failures} calls in a row", system.name);
+        // Told once: how often it was tried in vain is in the failures of the steps.
+        if failures == FAILURES {
+            self.figures.breakers_opened.add(1);
+            let event = NewEvent::new(
+                None,
+                "system_breaker_opened",
+                json!({ "system": system.id, "failures": failures, "code": code }),
+            );
+            self.append_events(&mut tx, &system.controller_id, "engine", vec![event]).await?;
+        }
+        self.commit(tx).await?;
+        Ok(true)
+    }
+
+    /// A call was answered: whatever the system said, it is there. Closes the breaker and lets what failed there run at once.
+    /// Costs a statement only after a failure that this process knows of.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn breaker_succeeded(&self, system: &SystemRow) -> Result<(), Error> {
+        let known = self.troubled.lock().expect("never held across a panic").contains(&system.id);
+        if !known && system.breaker == Breaker::default() {
+            return Ok(());
+        }
+        let mut tx = self.db.begin("breaker succeeded").await?;
+        let before = tx
+            .row(
+                "-- lock_breaker\nSELECT breaker_until FROM systems WHERE controller_id = $1 AND id = $2 AND breaker_failures > 0 {for_update}",
+                args![system.controller_id.as_str(), system.id.as_str()],
+            )
+            .await?;
+        if let Some(before) = before {
+            tx.exec(
+                "-- breaker_close\nUPDATE systems SET breaker_failures = 0, breaker_until = NULL WHERE controller_id = $1 AND id = $2",
+                args![system.controller_id.as_str(), system.id.as_str()],
+            )
+            .await?;
+            if before.opt_int("breaker_until")?.is_some() {
+                tracing::info!(system = %system.name, "{} answers again", system.name);
+                tx.exec(
+                    "-- breaker_wake\nWITH picked AS MATERIALIZED (SELECT id FROM steps WHERE q = 'wait' AND lane = $1 AND failures > 0 ORDER BY due_at, id LIMIT $3 {skip_locked}) UPDATE steps SET q = 'ready', not_before = $2 WHERE id IN (SELECT id FROM picked)",
+                    args![system.id.as_str(), self.now_ms(), WOKEN],
+                )
+                .await?;
+                let event = NewEvent::new(None, "system_breaker_closed", json!({ "system": system.id }));
+                self.append_events(&mut tx, &system.controller_id, "engine", vec![event]).await?;
+                tx.wakes.push(system.id.as_str().to_owned());
+            }
+        }
+        self.commit(tx).await?;
+        self.troubled.lock().expect("never held across a panic").remove(&system.id);
+        Ok(())
+    }
+
+    /// How many systems have an open breaker.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn open_breakers(&self) -> Result<i64, Error> {
+        let row = self
+            .db
+            .row(
+                "-- open_breakers\nSELECT COUNT(*) AS n FROM systems WHERE breaker_until IS NOT NULL AND deleted_at IS NULL",
+                vec![],
+            )
+            .await?;
+        row.map_or(Ok(0), |row| row.int("n"))
+    }
+}
