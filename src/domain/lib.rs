@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`words`] (the field's terms), [`identifier`] and [`subject`] (who), [`submission`] (what the
 //! controller sent), [`regulation`] and [`deadline`] (by when), [`stage`] and [`step`] (where a request and its parts
-//! stand), [`plan`] (what to do next), [`fair`] (whose turn it is), [`forecast`] (when it will be done), [`report`] (what it comes to).
+//! stand), [`plan`] (what to do next), [`fair`] (whose turn it is), [`limits`] (how often a system may be asked), [`forecast`] (when it will be
+//! done), [`report`] (what it comes to).
 
 pub mod breaker;
 pub mod calendar;
@@ -12,6 +13,7 @@ pub mod fair;
 pub mod forecast;
 pub mod id;
 pub mod identifier;
+pub mod limits;
 pub mod notice;
 pub mod personal;
 pub mod plan;
