@@ -6,6 +6,7 @@
 //! is about to change through [`Journal::intend`]; if the process dies between the effect and its record, the next run
 //! is given that [`Receipt`] back as [`Work::prior`] and says truthfully what was changed.
 
+pub mod bench;
 pub mod evidence;
 pub mod registry;
 pub mod spec;
@@ -21,10 +22,12 @@ pub mod sql;
 
 use async_trait::async_trait;
 use redress_domain::{Correction, IdentifierType, Subject, Verb};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use crash::crash_point;
 pub use evidence::{CollectionEvidence, Evidence};
+pub use redress_domain::limits::{Feedback, Limits};
 pub use spec::{Secret, SpecFault, SystemSpec, TableSpec};
 
 /// What a connector can do, so that the plan asks for nothing else.
@@ -224,11 +227,25 @@ pub struct CheckReport {
     pub warnings: Vec<String>,
 }
 
+/// Where a connector says what its vendor said about limits: to wait, or how much is left. It holds for every worker at once.
+pub trait Told: Send + Sync {
+    /// The vendor said this.
+    fn told(&self, feedback: Feedback);
+}
+
 /// One connected system, reached. Made by [`registry::connect`]; keeps its connections and may be used concurrently.
 #[async_trait]
 pub trait Connector: Send + Sync {
     /// What it can do.
     fn manifest(&self) -> &Manifest;
+
+    /// What the vendor allows, as far as it is known beforehand; the controller's own limits count instead.
+    fn limits(&self) -> Option<Limits> {
+        None
+    }
+
+    /// Whom to tell what the vendor says about its limits. A call that is answered [`Trouble::Throttled`] need not be told.
+    fn listen(&self, _told: Arc<dyn Told>) {}
 
     /// Signs in and compares what is declared with what is there; changes nothing.
     async fn check(&self) -> Result<CheckReport, Problem>;

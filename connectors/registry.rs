@@ -18,6 +18,7 @@ pub struct Entry {
 
 /// Every connector, by name.
 pub const ALL: &[Entry] = &[
+    crate::bench::ENTRY,
     crate::imap::ENTRY,
     crate::maildir::ENTRY,
     crate::sql::MYSQL_ENTRY,
@@ -31,6 +32,7 @@ pub const ALL: &[Entry] = &[
 /// What is wrong with the specification, key by key.
 pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> {
     match spec.connector.as_str() {
+        "bench" => crate::bench::connect(spec),
         "imap" => crate::imap::connect(spec),
         "maildir" => crate::maildir::connect(spec),
         "mysql" => crate::sql::connect_mysql(spec),

@@ -129,7 +129,7 @@ fn drafted(text: &str) -> Vec<(Option<u64>, Option<i64>)> {
             match part.trim().split_once('=') {
                 Some(("r" | "remaining", n)) => left = number(n).map(|n| n as u64),
                 Some(("t" | "reset", n)) => {
-                    wait = number(n).map(|n| ((n * 1_000.0).min(LONGEST_MS as f64)) as i64);
+                    wait = number(n).map(|n| ((n * 1_000.0) as i64).min(LONGEST_MS));
                 }
                 _ => {}
             }

@@ -99,6 +99,8 @@ struct Tail {
     at: i64,
     group: String,
     items: u64,
+    /// Who came a moment too early comes back at this moment and not behind all others: one for each permit.
+    soon: i64,
 }
 
 /// What was used of one credential's limits.
@@ -156,16 +158,19 @@ impl State {
             if used + ask.cost > limit {
                 let mut missing = (used + ask.cost).saturating_sub(limit);
                 let slot = slot_ms(window.ms);
-                // Until so many of the oldest have left the window; what is under way leaves it a whole window from now.
+                // Until so many of the oldest have left the window; what is under way leaves it last.
                 let mut at = now + window.ms;
-                for (n, count) in log {
-                    if *count >= missing {
-                        at = (n + 1) * slot + window.ms;
+                let logged = log.iter().map(|(n, count)| ((n + 1) * slot, *count));
+                let held = self.held.iter().filter(|held| !held.settled).map(|held| (held.at, held.cost));
+                for (left, count) in logged.chain(held) {
+                    at = left + window.ms;
+                    if count >= missing {
                         break;
                     }
                     missing -= count;
                 }
-                wait(at, Reason::Window);
+                // It may still be under way then.
+                wait(at.max(now + 1), Reason::Window);
             }
         }
         let full = rules.concurrency.is_some_and(|most| self.held.len() >= most as usize);
@@ -203,9 +208,13 @@ impl State {
             tail.items += ask.items;
             return tail.at;
         }
-        let apart = (rules.spacing_ms(ask.cost) * 19 / 20).max(1);
-        let at = if tail.at > now { first.max(tail.at + apart) } else { first };
-        *tail = Tail { at, group: ask.group.clone(), items: ask.items };
+        let apart = rules.spacing_ms(ask.cost).max(1);
+        if first - now <= apart / 2 && first >= tail.soon + apart / 2 {
+            tail.soon = first;
+            return first;
+        }
+        let at = if tail.at > now { first.max(tail.at + (apart * 49 / 50).max(1)) } else { first };
+        (tail.at, tail.group, tail.items) = (at, ask.group.clone(), ask.items);
         at
     }
 

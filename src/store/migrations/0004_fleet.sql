@@ -30,3 +30,11 @@ CREATE TABLE budgets (
   spent BIGINT NOT NULL,
   PRIMARY KEY (credential, window_ms)
 );
+
+-- Who uses limits, and since when without Redis (Unix ms, by this database's clock): without it each worker takes its part of a
+-- limit, and only when all have lost it.
+CREATE TABLE workers (
+  owner TEXT PRIMARY KEY,
+  seen_at BIGINT NOT NULL,
+  alone_since BIGINT
+);

@@ -1,0 +1,136 @@
+//! Without Redis each worker may use its part of a limit, as soon as it is certain that nobody uses the whole.
+//!
+//! Every worker that uses limits says in the database that it is there, and whether it sees Redis. A part is used only when
+//! *all* of them have been without Redis for longer than the window, so that one worker that alone lost its way to Redis
+//! takes nothing from those that did not; and whoever sees Redis again, or comes anew, waits until the others have noticed.
+
+use redress_domain::limits::Rules;
+use redress_store::{Beat, Error, Store};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// How often a worker says that it is there.
+pub(super) const EVERY: Duration = Duration::from_secs(1);
+/// What the database said longer ago is not relied on.
+const FRESH: Duration = Duration::from_secs(4);
+/// Who said nothing for so long is not there any more (ms); more than [`FRESH`] and a transaction.
+const GONE_MS: i64 = 15_000;
+/// By then everybody has seen what somebody said (ms).
+const SEEN_MS: i64 = 5_000;
+/// Without Redis only so much of a limit is used, in hundredths.
+const CAREFUL: u64 = 80;
+
+#[derive(Default)]
+struct View {
+    /// When it was last said that this worker is there.
+    said: Option<Instant>,
+    /// What the others said then.
+    workers: Vec<Beat>,
+    alone: bool,
+    /// Since when this worker shares, without a gap, and for how long others may have been using a part by then (ms).
+    shares: Option<(Instant, i64)>,
+    /// When this worker last used its part.
+    used_part: Option<Instant>,
+}
+
+/// The workers that use limits.
+pub(super) struct Fleet {
+    store: Store,
+    owner: String,
+    /// Whether there is a Redis at all.
+    has_redis: bool,
+    view: Mutex<View>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Fleet {
+    pub(super) fn new(store: Store, owner: String, has_redis: bool) -> Self {
+        Self { store, owner, has_redis, view: Mutex::default(), turn: tokio::sync::Mutex::default() }
+    }
+
+    /// Whether what the database said can be relied on.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.view().said.is_some_and(|at| at.elapsed() < FRESH)
+    }
+
+    /// Whether it was said that this worker is alone, or that it is not.
+    pub(super) fn said_alone(&self, alone: bool) -> bool {
+        let view = self.view();
+        view.said.is_some_and(|at| at.elapsed() < FRESH) && view.alone == alone
+    }
+
+    /// Says that this worker is there.
+    pub(super) async fn beat(&self, alone: bool) -> Result<(), Error> {
+        let _one_at_a_time = self.turn.lock().await;
+        let said = Instant::now();
+        let workers = self.store.beat(&self.owner, alone).await?;
+        let mut view = self.view();
+        let gap = view.said.is_none_or(|at| at.elapsed() >= FRESH);
+        if alone {
+            view.shares = None;
+        } else if gap || view.shares.is_none() {
+            let others = workers.iter().filter(|w| w.owner != self.owner && w.silent_ms < GONE_MS);
+            let alone_ms = others.filter_map(|w| w.alone_ms).max();
+            // Those who did not know that this worker is there did not wait for it to be alone.
+            let alone_ms = if gap { alone_ms.map(|_| i64::MAX) } else { alone_ms };
+            view.shares = Some((said, alone_ms.unwrap_or(-1)));
+        }
+        view.alone = alone;
+        view.workers = workers;
+        view.said = Some(said);
+        Ok(())
+    }
+
+    /// How long it takes until limits may be shared (ms), if not at once: somebody may still be using a part of them.
+    pub(super) fn shares_in(&self, rules: &Rules) -> Option<i64> {
+        let view = self.view();
+        let (since, alone_ms) = view.shares?;
+        let longest = rules.longest();
+        // Others use a part only after they have been alone for a window and [`SEEN_MS`].
+        let others = if alone_ms >= longest { longest + SEEN_MS - since.elapsed().as_millisecond() } else { 0 };
+        let own = view.used_part.map_or(0, |at| longest - at.elapsed().as_millisecond());
+        let wait = others.max(own);
+        (wait > 0).then_some(wait)
+    }
+
+    /// This worker's part of a limit without Redis; none while it is not certain that there is one.
+    pub(super) fn part(&self, rules: &Rules) -> Result<Rules, i64> {
+        let view = self.view();
+        if view.said.is_none_or(|at| at.elapsed() >= FRESH) || !view.alone {
+            return Err(EVERY.as_millisecond());
+        }
+        let longest = rules.longest();
+        let there = |w: &&Beat| w.silent_ms < GONE_MS.max(longest) || w.owner == self.owner;
+        let there: Vec<&Beat> = view.workers.iter().filter(there).collect();
+        if there.len() > 1 {
+            // For how long the last one of them has been alone.
+            let alone = there.iter().map(|w| w.alone_ms.unwrap_or(0)).min().unwrap_or(0);
+            let missing = longest + SEEN_MS - alone;
+            if missing > 0 {
+                return Err(missing);
+            }
+        }
+        let rank = there.iter().position(|w| w.owner == self.owner).unwrap_or(0);
+        let percent = if self.has_redis || there.len() > 1 { CAREFUL } else { 100 };
+        Ok(rules.part(percent, rank as u64, there.len() as u64))
+    }
+
+    /// A part was used.
+    pub(super) fn used_part(&self) {
+        self.view().used_part = Some(Instant::now());
+    }
+
+    fn view(&self) -> std::sync::MutexGuard<'_, View> {
+        self.view.lock().expect("never held across a panic")
+    }
+}
+
+trait Millis {
+    fn as_millisecond(&self) -> i64;
+}
+
+impl Millis for Duration {
+    fn as_millisecond(&self) -> i64 {
+        i64::try_from(self.as_millis()).unwrap_or(i64::MAX)
+    }
+}

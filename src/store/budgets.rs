@@ -1,0 +1,130 @@
+//! A budget is what may be spent of a vendor's day; what was bought of it outlives Redis, and so does the moment at which a
+//! credential was last in use.
+//!
+//! Beside it stand the workers that use limits, and whether they see Redis: without it each takes its part, and only when all
+//! have lost it ([`Beat`]).
+
+use crate::db::args;
+use crate::{Error, Store};
+
+/// A worker that uses limits, as the database saw it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// Its name.
+    pub owner: String,
+    /// For how long it has said nothing (ms).
+    pub silent_ms: i64,
+    /// For how long it has been without Redis (ms); none if it sees it.
+    pub alone_ms: Option<i64>,
+}
+
+/// The row that says until when a credential is in use has no window.
+const IN_USE: i64 = 0;
+/// Workers that said nothing for so long are forgotten (ms): longer than any window.
+const FORGOTTEN_MS: i64 = 2 * 86_400_000;
+
+impl Store {
+    /// Buys `most` of a budget of `cap`, or what is left of it: what is bought is spent, whether it is used or not. Returns how
+    /// much was bought.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn buy_budget(
+        &self,
+        credential: &str,
+        window_ms: i64,
+        began_at: i64,
+        most: u64,
+        cap: u64,
+    ) -> Result<u64, Error> {
+        let mut tx = self.db.begin("buy budget").await?;
+        tx.exec(
+            "-- begin_budget\nINSERT INTO budgets (credential, window_ms, began_at, spent) VALUES ($1, $2, $3, 0) ON CONFLICT (credential, window_ms) DO UPDATE SET began_at = excluded.began_at, spent = 0 WHERE budgets.began_at < excluded.began_at",
+            args![credential, window_ms, began_at],
+        )
+        .await?;
+        let row = tx
+            .row(
+                "-- lock_budget\nSELECT spent FROM budgets WHERE credential = $1 AND window_ms = $2 AND began_at = $3 {for_update}",
+                args![credential, window_ms, began_at],
+            )
+            .await?;
+        // Of a day that is over for the others nothing is sold.
+        let Some(row) = row else { return Ok(0) };
+        let left = (cap as i64 - row.int("spent")?).max(0);
+        let bought = left.min(most as i64);
+        if bought > 0 {
+            tx.exec(
+                "-- buy_budget\nUPDATE budgets SET spent = spent + $3 WHERE credential = $1 AND window_ms = $2",
+                args![credential, window_ms, bought],
+            )
+            .await?;
+            self.commit(tx).await?;
+        }
+        Ok(bought as u64)
+    }
+
+    /// Notes that a credential is in use for so long from now (ms). Returns for how long it has not been (ms; 0 if it is, none
+    /// if it never was), and how often this was noted.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn note_use(&self, credential: &str, for_ms: i64) -> Result<(Option<i64>, i64), Error> {
+        let mut tx = self.db.begin("note use").await?;
+        let before = tx
+            .row(
+                "-- last_use\nSELECT {now} - began_at AS idle FROM budgets WHERE credential = $1 AND window_ms = $2 {for_update}",
+                args![credential, IN_USE],
+            )
+            .await?;
+        let after = tx
+            .row(
+            "-- note_use\nINSERT INTO budgets (credential, window_ms, began_at, spent) VALUES ($1, $2, {now} + $3, 1) ON CONFLICT (credential, window_ms) DO UPDATE SET began_at = excluded.began_at, spent = budgets.spent + 1 RETURNING spent",
+            args![credential, IN_USE, for_ms],
+        )
+        .await?;
+        self.commit(tx).await?;
+        let idle = before.map(|row| row.int("idle")).transpose()?.map(|idle| idle.max(0));
+        Ok((idle, after.map_or(Ok(0), |row| row.int("spent"))?))
+    }
+
+    /// How often it was noted that a credential is in use: whether somebody else did since.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn uses(&self, credential: &str) -> Result<i64, Error> {
+        let row = self
+            .db
+            .row(
+                "-- uses\nSELECT spent FROM budgets WHERE credential = $1 AND window_ms = $2",
+                args![credential, IN_USE],
+            )
+            .await?;
+        row.map_or(Ok(0), |row| row.int("spent"))
+    }
+
+    /// Says that a worker is there, and whether it is without Redis; returns every worker that was there lately, by name.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn beat(&self, owner: &str, alone: bool) -> Result<Vec<Beat>, Error> {
+        let mut tx = self.db.begin("beat").await?;
+        tx.exec(
+            "-- beat\nINSERT INTO workers (owner, seen_at, alone_since) VALUES ($1, {now}, CASE WHEN $2 = 1 THEN {now} END) ON CONFLICT (owner) DO UPDATE SET seen_at = excluded.seen_at, alone_since = CASE WHEN $2 = 0 THEN NULL ELSE COALESCE(workers.alone_since, excluded.alone_since) END",
+            args![owner, alone],
+        )
+        .await?;
+        tx.exec("-- forget_workers\nDELETE FROM workers WHERE seen_at < {now} - $1", args![FORGOTTEN_MS]).await?;
+        let rows = tx
+            .rows(
+                "-- workers\nSELECT owner, {now} - seen_at AS silent, {now} - alone_since AS alone FROM workers ORDER BY owner",
+                vec![],
+            )
+            .await?;
+        self.commit(tx).await?;
+        let read = |row: &crate::db::Row| {
+            Ok(Beat { owner: row.text("owner")?, silent_ms: row.int("silent")?, alone_ms: row.opt_int("alone")? })
+        };
+        rows.iter().map(read).collect()
+    }
+}
