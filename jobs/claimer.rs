@@ -396,7 +396,10 @@ impl Claimer {
         let now = self.engine.store.now_ms();
         let mut held = self.board.lock().expect("never held across a panic").taken.clone();
         let mut picks: Vec<(usize, usize)> = Vec::new();
-        let mut open: Vec<usize> = (0..look.queues.len()).filter(|n| look.queues[*n].is_open()).collect();
+        // What would only have to wait for a limit is not begun.
+        let limited = self.engine.limiter.held_lanes();
+        let may = |queue: &QueueHead| queue.is_open() && !limited.contains(&queue.lane);
+        let mut open: Vec<usize> = (0..look.queues.len()).filter(|n| may(&look.queues[*n])).collect();
         for _ in 0..self.slots.available_permits() {
             open.retain(|n| held.has_room(&look.queues[*n], places));
             let waiting: Vec<Waiting<'_>> = open.iter().map(|n| look.queues[*n].waiting()).collect();

@@ -1,6 +1,7 @@
 //! The engine is what every job is given: the store, the systems within reach, the signing key and the way out.
 
 use crate::certificate::Signer;
+use crate::limits::Limiter;
 use crate::reach::Reach;
 use redress_store::Store;
 use std::time::Duration;
@@ -12,6 +13,8 @@ pub struct Engine {
     pub store: Store,
     /// Connectors of the systems that were reached already.
     pub reach: Reach,
+    /// Says when calls to vendors may be made.
+    pub limiter: Limiter,
     /// Signs certificates and packages.
     pub signer: Signer,
     /// The client for webhooks: no redirects, no private addresses unless allowed.

@@ -2,7 +2,7 @@
 
 use redress_connectors::{Done, Evidence, Outcome, Problem, Trouble, Verdict};
 use redress_domain::Verb;
-use redress_domain::step::{ATTEMPTS_BEFORE_ATTENTION, StepState, backoff_ms};
+use redress_domain::step::{ATTEMPTS_BEFORE_ATTENTION, StepState, THROTTLED, backoff_ms};
 use redress_store::StepResult;
 use serde_json::json;
 use std::time::Duration;
@@ -76,7 +76,7 @@ fn troubled(trouble: Trouble, at: Moment) -> StepResult {
             not_before: at.now.saturating_add(millis(wait).clamp(100, 86_400_000)),
             failed: false,
             attention: false,
-            code: "throttled".into(),
+            code: THROTTLED.into(),
             detail: "the system asked to wait; it is tried again by itself".into(),
         },
         Trouble::Retry(problem) => {

@@ -1,13 +1,14 @@
 //! Reach keeps a connector for each connected system, made anew when the system's row changed.
 
+use crate::limits::{Credential, Limiter};
 use crate::outbound::OutboundPolicy;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use redress_connectors::{Connector, SpecFault, SystemSpec, TableSpec, registry};
+use redress_connectors::{Connector, Feedback, SpecFault, SystemSpec, TableSpec, Told, registry};
+use redress_domain::limits::Limits;
 use redress_store::{Error, Store, SystemRow};
 use serde::Deserialize;
+use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -22,7 +23,7 @@ struct Definition {
     #[serde(default)]
     base_dir: Option<PathBuf>,
     #[serde(default)]
-    rate_per_second: Option<f64>,
+    account: Option<String>,
 }
 
 /// A system within reach.
@@ -30,8 +31,8 @@ struct Definition {
 pub struct Reached {
     /// How to talk to it.
     pub connector: Arc<dyn Connector>,
-    /// How often, on this machine, if its controller set a limit.
-    pub limiter: Option<Arc<DefaultDirectRateLimiter>>,
+    /// How often, if its controller or its connector sets a limit.
+    pub credential: Option<Credential>,
 }
 
 /// Why a system is out of reach.
@@ -65,7 +66,23 @@ impl OutOfReach {
 
 /// Connectors by system.
 #[derive(Default)]
-pub struct Reach(Mutex<HashMap<String, (i64, Reached)>>);
+pub struct Reach {
+    kept: Mutex<HashMap<String, (i64, Reached)>>,
+    limiter: Option<Limiter>,
+}
+
+/// Tells the limiter what a vendor said.
+struct Teller {
+    limiter: Limiter,
+    credential: Credential,
+}
+
+impl Told for Teller {
+    fn told(&self, feedback: Feedback) {
+        let (limiter, credential) = (self.limiter.clone(), self.credential.clone());
+        tokio::spawn(async move { limiter.told(&credential, feedback).await });
+    }
+}
 
 impl std::fmt::Debug for Reach {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -74,6 +91,11 @@ impl std::fmt::Debug for Reach {
 }
 
 impl Reach {
+    /// With a limiter that is told what vendors say.
+    pub fn new(limiter: Limiter) -> Self {
+        Self { limiter: Some(limiter), ..Self::default() }
+    }
+
     /// The connector of a system, kept until the system changes.
     ///
     /// # Errors
@@ -85,7 +107,7 @@ impl Reach {
         policy: &OutboundPolicy,
     ) -> Result<Reached, OutOfReach> {
         check_address(system, policy).await?;
-        if let Some((version, reached)) = self.0.lock().expect("never held across a panic").get(system.id.as_str())
+        if let Some((version, reached)) = self.kept.lock().expect("never held across a panic").get(system.id.as_str())
             && *version == system.version
         {
             return Ok(reached.clone());
@@ -102,9 +124,16 @@ impl Reach {
             base_dir: definition.base_dir,
         };
         let connector = registry::connect(&spec).map_err(OutOfReach::Faulty)?;
-        let limiter = definition.rate_per_second.and_then(quota).map(|quota| Arc::new(RateLimiter::direct(quota)));
-        let reached = Reached { connector, limiter };
-        self.0
+        let limits = Limits::of_definition(&system.definition).or_else(|| connector.limits());
+        let credential = limits.filter(|limits| !limits.is_none()).map(|limits| Credential {
+            key: credential_key(system, definition.account.as_deref()).into(),
+            limits: Arc::new(limits),
+        });
+        if let (Some(limiter), Some(credential)) = (&self.limiter, &credential) {
+            connector.listen(Arc::new(Teller { limiter: limiter.clone(), credential: credential.clone() }));
+        }
+        let reached = Reached { connector, credential };
+        self.kept
             .lock()
             .expect("never held across a panic")
             .insert(system.id.as_str().to_owned(), (system.version, reached.clone()));
@@ -121,9 +150,10 @@ async fn check_address(system: &SystemRow, policy: &OutboundPolicy) -> Result<()
     if policy.check_resolved(host, port).await { Ok(()) } else { Err(OutOfReach::NotAllowed) }
 }
 
-/// A rate as governor takes it: one call per period, without a burst.
-fn quota(per_second: f64) -> Option<Quota> {
-    // A rate so small that its period has no number is no rate; the reader of definitions refuses it.
-    let period = std::time::Duration::try_from_secs_f64(1.0 / per_second).ok()?;
-    Quota::with_period(period).map(|quota| quota.allow_burst(NonZeroU32::MIN))
+/// Whose account at the vendor a system uses: its own, unless its controller says that several use one. An id or a hash, for it
+/// stands in Redis.
+fn credential_key(system: &SystemRow, account: Option<&str>) -> String {
+    let Some(account) = account else { return system.id.as_str().to_owned() };
+    let hash = digest(&SHA256, format!("{}\n{account}", system.controller_id.as_str()).as_bytes());
+    hash.as_ref()[..16].iter().fold("acc_".to_owned(), |key, byte| format!("{key}{byte:02x}"))
 }

@@ -1,12 +1,14 @@
 //! Running a batch of steps: open what is sealed, call the connector once, record every outcome. The only caller of connectors.
 
 use crate::engine::{Engine, jitter};
+use crate::limits::{Call, Taken};
 use crate::outcome::{self, Moment};
-use crate::reach::OutOfReach;
+use crate::reach::{OutOfReach, Reached};
 use crate::sealer::Sealer;
 use redress_connectors::{Connector, Outcome, Problem, Receipt, Trouble, Verdict, Work};
 use redress_domain::Verb;
-use redress_domain::step::{Phase, RATE_LIMITED};
+use redress_domain::limits::{DUE_SOON_MS, Feedback, Reason};
+use redress_domain::step::{Phase, RATE_LIMITED, THROTTLED};
 use redress_store::{Error, Finish, Lease, OpenWork, StepResult, Store, crash_point};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,28 +61,13 @@ async fn work(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) -> Result<Ve
             return Ok(leases.into_iter().map(|lease| Finish { lease, result: attention.clone() }).collect());
         }
     };
-    if let Some(limiter) = &reached.limiter
-        && let Err(not_yet) = limiter.check()
-    {
-        // Waiting is a column, not a sleeping worker.
-        use governor::clock::{Clock as _, DefaultClock};
-        let wait = not_yet.wait_time_from(DefaultClock::default().now());
-        let later = StepResult::Later {
-            not_before: store.now_ms() + wait.as_millis() as i64 + 1,
-            failed: false,
-            attention: false,
-            code: RATE_LIMITED.into(),
-            detail: "the controller's limit for this system is used up; it is tried again by itself".into(),
-        };
-        return Ok(leases.into_iter().map(|lease| Finish { lease, result: later.clone() }).collect());
-    }
-    let connector = &*reached.connector;
     let opened = store.open_work(leases).await?;
     let mut finishes = Vec::with_capacity(opened.len());
-    let mut left = chunks(opened, connector.manifest().batch.max(1)).into_iter();
+    let mut left = chunks(opened, reached.connector.manifest().batch.max(1)).into_iter();
     while let Some(chunk) = left.next() {
-        let answered = call(engine, connector, verb, phase, chunk).await?;
-        let left_alone = crate::breaking::count(store, &system, &answered).await;
+        let (answered, called) = within_limits(engine, &reached, verb, phase, chunk).await?;
+        // What only has to wait says nothing about the system.
+        let left_alone = called && crate::breaking::count(store, &system, &answered).await;
         finishes.extend(answered);
         if left_alone {
             // Not sent is not tried.
@@ -91,6 +78,70 @@ async fn work(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) -> Result<Ve
         }
     }
     Ok(finishes)
+}
+
+/// Makes one call if the vendor's limits allow it now; says whether it was made. If not, the whole batch waits as one, until the moment that is its own:
+/// waiting is a column, not a sleeping worker.
+async fn within_limits(
+    engine: &Arc<Engine>,
+    reached: &Reached,
+    verb: Verb,
+    phase: Phase,
+    opened: Vec<OpenWork>,
+) -> Result<(Vec<Finish>, bool), Error> {
+    let connector = &*reached.connector;
+    let (Some(credential), Some(first)) = (&reached.credential, opened.first()) else {
+        return Ok((call(engine, connector, verb, phase, opened).await?, true));
+    };
+    let store = &engine.store;
+    let limits = &credential.limits;
+    let urgent = if limits.reserve > 0.0 {
+        let ids: Vec<&str> = opened.iter().map(|o| o.lease.step_id.as_str()).collect();
+        store.earliest_due(&ids).await?.is_some_and(|due| due - store.now_ms() <= DUE_SOON_MS)
+    } else {
+        false
+    };
+    let lane = first.lease.lane.clone();
+    let asked = Call {
+        cost: limits.cost_of(verb, phase),
+        urgent,
+        group: format!("{lane} {verb} {}", phase.as_str()),
+        items: opened.len() as u64,
+        batch: connector.manifest().batch.max(1) as u64,
+    };
+    let permit = match engine.limiter.take(credential, &asked).await? {
+        Taken::Permit(permit) => permit,
+        Taken::Wait(not_before, reason) => {
+            engine.limiter.hold(&lane, not_before);
+            let detail = match reason {
+                Reason::CoolDown => "the vendor asked to wait; it is tried again by itself",
+                Reason::Day => "the day's budget for this system is spent; it is tried again by itself",
+                Reason::Concurrency => "as many calls to this system are under way as its limits allow; it is tried again by itself",
+                Reason::Window | Reason::Unknown => "the limit for this system is used up; it is tried again by itself",
+            };
+            let later = StepResult::Later {
+                not_before,
+                failed: false,
+                attention: false,
+                code: RATE_LIMITED.into(),
+                detail: detail.into(),
+            };
+            let wait = |o: OpenWork| Finish { lease: o.lease, result: later.clone() };
+            return Ok((opened.into_iter().map(wait).collect(), false));
+        }
+    };
+    let finishes = permit.during(call(engine, connector, verb, phase, opened)).await?;
+    // What one worker was told holds for all of them.
+    let throttled = finishes.iter().filter_map(|finish| match &finish.result {
+        StepResult::Later { code, not_before, .. } if code == THROTTLED => Some(*not_before),
+        _ => None,
+    });
+    if let Some(until) = throttled.max() {
+        let wait = (until - store.now_ms()).max(0);
+        engine.limiter.told(credential, Feedback::wait(wait)).await;
+        engine.limiter.hold(&lane, until);
+    }
+    Ok((finishes, true))
 }
 
 fn chunks(mut all: Vec<OpenWork>, size: usize) -> Vec<Vec<OpenWork>> {

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt as _;
 use redress_domain::{Clock, SystemClock};
 use redress_jobs::certificate::Signer;
+use redress_jobs::limits::Limiter;
 use redress_jobs::message::{Mailer, Messenger};
 use redress_jobs::outbound::{self, OutboundPolicy};
 use redress_jobs::reach::{OutOfReach, Reach};
@@ -70,12 +71,14 @@ impl App {
         let days = u64::from(config.requests.package_expires_days);
         let mailer = config.smtp.settings().map(|smtp| Mailer::new(&smtp)).transpose().context("smtp")?;
         let apart = Duration::from_secs(config.watch.apart_seconds);
+        let limiter = Limiter::new(store.clone(), config.redis.url.as_ref().map(|url| url.expose().as_str()))?;
         let engine = Arc::new(Engine {
             messenger: Messenger::new(mailer, config.public_url()).context("the client for notices")?,
             watch: Watch::new(rules.rules.clone(), config.watch.digest_hour, apart),
             signer: Signer::from_seed(&store.signing_seed().await.context("the signing key")?),
             http: outbound::client(policy).context("the client for webhooks")?,
-            reach: Reach::default(),
+            reach: Reach::new(limiter.clone()),
+            limiter,
             package_expires: Duration::from_secs(days * 86_400),
             call_limit: Duration::from_secs(config.worker.call_limit_seconds),
             version: env!("CARGO_PKG_VERSION"),
@@ -112,7 +115,14 @@ impl App {
     pub async fn check_system(engine: &Engine, system: &SystemRow) -> Result<Value, (String, String)> {
         let away = |error: &dyn std::fmt::Display| ("store_unavailable".to_owned(), error.to_string());
         let outcome = match engine.reach.system(&engine.store, system, engine.http.policy()).await {
-            Ok(reached) => reached.connector.check().await.map_err(|p| (p.code.to_owned(), p.detail)),
+            Ok(reached) => {
+                let limits = reached.credential.as_ref().map(|credential| format!("limits: {}", credential.limits));
+                let checked = reached.connector.check().await.map_err(|p| (p.code.to_owned(), p.detail));
+                checked.map(|mut report| {
+                    report.ok.extend(limits);
+                    report
+                })
+            }
             Err(OutOfReach::Store(error)) => return Err(away(&error)),
             Err(error) => Err((error.code().to_owned(), error.to_string())),
         };

@@ -17,23 +17,32 @@ pub fn upsert(definition: &SystemDef, through_api: bool) -> Result<SystemUpsert,
     let manifest = connector.manifest();
     let kept = definition.secrets.values().any(|secret| secret.source == SecretSource::Kept);
     let possible = || RequestType::ALL.iter().copied().filter(|kind| manifest.verbs.contains(&kind.verb())).collect();
+    let mut stored = json!({
+        "settings": definition.settings,
+        "tables": definition.tables,
+        "max_matches": definition.max_matches,
+        "rate_per_second": definition.rate_per_second,
+        "through_api": through_api,
+    });
+    // Only where there are any: a definition of an earlier release without them stays the same.
+    if let Some(limits) = &definition.limits {
+        stored["limits"] = limits.to_json();
+    }
+    if let Some(account) = &definition.account {
+        stored["account"] = account.as_str().into();
+    }
     Ok(SystemUpsert {
         name: definition.name.clone(),
         family: definition.family.clone(),
         connector: definition.connector.clone(),
-        definition: json!({
-            "settings": definition.settings,
-            "tables": definition.tables,
-            "max_matches": definition.max_matches,
-            "rate_per_second": definition.rate_per_second,
-            "through_api": through_api,
-        }),
+        definition: stored,
         secrets: (!kept)
             .then(|| definition.secrets.iter().map(|(name, secret)| (name.clone(), secret.value.clone())).collect()),
         allow: definition.allow.clone().unwrap_or_else(possible),
         verbs: manifest.verbs.to_vec(),
         identifiers: manifest.identifiers.clone(),
         fields: manifest.fields.clone(),
+        batch: i64::try_from(manifest.batch).unwrap_or(i64::MAX).max(1),
         completes_within_days: i64::from(definition.completes_within_days),
     })
 }

@@ -4,6 +4,7 @@
 //! can be relied on, which is the same as having lost everything.
 
 use super::wire::{Answer, Question};
+use redress_store::RedisAddress;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ struct Link {
 
 /// The limits in Redis.
 pub(super) struct Shared {
-    client: redis::Client,
+    address: RedisAddress,
     link: tokio::sync::Mutex<Option<Link>>,
     failed_at: Mutex<Option<Instant>>,
     away: AtomicBool,
@@ -35,9 +36,8 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(url: &str) -> Result<Self, redress_store::Error> {
-        let client = redis::Client::open(url).map_err(|_| redress_store::Error::RedisUrl)?;
         Ok(Self {
-            client,
+            address: RedisAddress::parse(url)?,
             link: tokio::sync::Mutex::default(),
             failed_at: Mutex::default(),
             away: AtomicBool::new(false),
@@ -91,7 +91,8 @@ impl Shared {
         if failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
             return Err(Away);
         }
-        let mut connection = self.client.get_multiplexed_async_connection().await.map_err(|_| Away)?;
+        let client = self.address.client().await.map_err(|_| Away)?;
+        let mut connection = client.get_multiplexed_async_connection().await.map_err(|_| Away)?;
         let info: String =
             redis::cmd("INFO").arg("server").query_async(&mut connection).await.map_err(|_| Away)?;
         let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim().to_owned();

@@ -37,6 +37,8 @@ pub struct Lane {
     pub pace: Pace,
     /// Most calls of a batch.
     pub batch: usize,
+    /// Its limits are written in full, not as the shorthand `rate_per_second`.
+    pub limits_in_full: bool,
     /// Days that it takes by itself after it was asked.
     pub completes_within_days: i64,
     /// Nothing is sent there; since when (Unix ms), if that is known.

@@ -105,7 +105,7 @@ impl Limits {
         self.cost.get(&verb).copied().unwrap_or(1)
     }
 
-    /// How many calls that cost one fit into a second if there is enough to do; none if nothing limits them.
+    /// How many calls fit into a second if there is enough to do, the dearest ones; none if nothing limits them.
     #[expect(clippy::cast_precision_loss, reason = "a forecast is no more exact than that")]
     pub fn calls_per_second(&self) -> Option<f64> {
         let of = |rate: &Rate| {
@@ -115,7 +115,8 @@ impl Limits {
             };
             self.ordinary(rate.calls) as f64 * 1_000.0 / ms as f64
         };
-        self.rates.iter().map(of).min_by(f64::total_cmp)
+        let dearest = self.cost.values().copied().max().unwrap_or(1).max(1);
+        self.rates.iter().map(of).min_by(f64::total_cmp).map(|calls| calls / dearest as f64)
     }
 
     /// Whether anything is limited at all.
@@ -143,6 +144,29 @@ impl Limits {
 #[expect(clippy::cast_precision_loss, reason = "no vendor allows 2^52 calls")]
 fn part(whole: u64, of: f64) -> u64 {
     (whole as f64 * of + 1e-6).floor() as u64
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said: Vec<String> = self.rates.iter().map(ToString::to_string).collect();
+        if let Some(calls) = self.concurrency {
+            said.push(format!("{calls} at the same time"));
+        }
+        if let Some(calls) = self.burst {
+            said.push(format!("{calls} at once"));
+        }
+        if self.share < 1.0 {
+            said.push(format!("of which {:.0} % are ours", self.share * 100.0));
+        }
+        if self.reserve > 0.0 {
+            said.push(format!("{:.0} % kept for what is due soon", self.reserve * 100.0));
+        }
+        said.extend(self.cost.iter().map(|(verb, cost)| format!("{verb} costs {cost}")));
+        if self.rates.iter().any(|rate| rate.span == Span::Day) {
+            said.push(format!("days of {}", self.timezone));
+        }
+        f.write_str(&said.join(", "))
+    }
 }
 
 impl fmt::Display for Rate {

@@ -187,6 +187,8 @@ async fn view(edge: &Edge, row: &SystemRow) -> Result<Value, Problem> {
         "allow": row.allow,
         "max_matches": of("max_matches"),
         "rate_per_second": of("rate_per_second"),
+        "limits": of("limits"),
+        "account": of("account"),
         "completes_within_days": row.completes_within_days,
         "paused": row.paused,
         "paused_by": paused_by(edge, row).await?,

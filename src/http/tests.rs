@@ -222,6 +222,7 @@ impl Edge {
             verbs: vec![Verb::Discover, Verb::Export, Verb::Rectify, Verb::Erase, Verb::Verify],
             identifiers: vec![IdentifierType::Email, IdentifierType::CustomerId],
             fields: fields.iter().map(|&f| f.to_owned()).collect(),
+            batch: 50,
             completes_within_days: 0,
         };
         self.store.upsert_system(&tenant.id, &new, "test").await.unwrap();

@@ -34,6 +34,11 @@ impl<'v, 'f> Reader<'v, 'f> {
         self.faults.push(Fault::new(format!("{}/{key}", self.pointer), detail));
     }
 
+    /// Adds what is wrong with a part of the table, found by its own reader.
+    pub(super) fn faults(&mut self, faults: Vec<Fault>) {
+        self.faults.extend(faults);
+    }
+
     /// Says that a key is missing, unless the table itself is.
     pub(super) fn missing(&mut self, key: &str, detail: &str) {
         if self.table.is_some() {

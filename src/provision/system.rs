@@ -4,6 +4,7 @@ use super::reader::{Reader, is_name};
 use crate::config::document::join;
 use redress_connectors::spec::OnDelete;
 use redress_connectors::{Secret, SystemSpec, TableSpec, registry};
+use redress_domain::limits::Limits;
 use redress_domain::words::Fault;
 use redress_domain::{IdentifierType, RequestType};
 use serde_json::{Map, Value};
@@ -31,6 +32,10 @@ pub struct SystemDef {
     pub tables: Vec<TableSpec>,
     /// Most calls in a second, if there is a limit.
     pub rate_per_second: Option<f64>,
+    /// What the vendor allows, in more detail than that.
+    pub limits: Option<Limits>,
+    /// The account at the vendor, if several systems of this controller use one and share its limits.
+    pub account: Option<String>,
     /// Days that the system takes by itself after it was asked.
     pub completes_within_days: u32,
     /// Steps here wait until somebody resumes the system; none leaves that as it is.
@@ -128,6 +133,8 @@ pub(super) fn read(
     let max_matches = reader.number("max_matches", 1..=100_000).unwrap_or(MAX_MATCHES);
     let tables = reader.take("tables");
     let rate_per_second = rate(&mut reader);
+    let limits = limits(&mut reader, pointer);
+    let account = account(&mut reader);
     let completes_within_days = reader.number("completes_within_days", 0..=365).unwrap_or(0);
     let paused = reader.flag("paused");
     reader.finish();
@@ -163,6 +170,8 @@ pub(super) fn read(
                 max_matches,
                 tables,
                 rate_per_second,
+                limits,
+                account,
                 completes_within_days,
                 paused,
             })
@@ -189,6 +198,30 @@ fn rate(reader: &mut Reader<'_, '_>) -> Option<f64> {
         reader.fault("rate_per_second", "must be a number from 0.00001 (about one call a day) to 10000");
     }
     rate
+}
+
+/// Limits in full; the shorthand beside them would only contradict them.
+fn limits(reader: &mut Reader<'_, '_>, pointer: &str) -> Option<Limits> {
+    let value = reader.take("limits").filter(|value| !value.is_null())?;
+    if reader.take("rate_per_second").is_some_and(|rate| !rate.is_null()) {
+        reader.fault("rate_per_second", "is a shorthand for limits; give one of them");
+    }
+    match Limits::read(value, &join(pointer, "limits")) {
+        Ok(limits) => Some(limits),
+        Err(faults) => {
+            reader.faults(faults);
+            None
+        }
+    }
+}
+
+fn account(reader: &mut Reader<'_, '_>) -> Option<String> {
+    let text = reader.text("account")?;
+    if text.trim().is_empty() || text.len() > 200 || text.chars().any(char::is_control) {
+        reader.fault("account", "must be a name of up to 200 characters");
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 /// Makes the paths in the settings absolute, or refuses them where they came from outside.

@@ -4,7 +4,7 @@
 //! Beside it stand the workers that use limits, and whether they see Redis: without it each takes its part, and only when all
 //! have lost it ([`Beat`]).
 
-use crate::db::args;
+use crate::db::{args, texts};
 use crate::{Error, Store};
 
 /// A worker that uses limits, as the database saw it last.
@@ -101,6 +101,18 @@ impl Store {
             )
             .await?;
         row.map_or(Ok(0), |row| row.int("spent"))
+    }
+
+    /// When the first of these steps is due (Unix ms).
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn earliest_due(&self, step_ids: &[&str]) -> Result<Option<i64>, Error> {
+        let row = self
+            .db
+            .row("-- earliest_due\nSELECT MIN(due_at) AS due FROM steps WHERE id {in $1}", args![texts(step_ids.iter())])
+            .await?;
+        row.map_or(Ok(None), |row| row.opt_int("due"))
     }
 
     /// Says that a worker is there, and whether it is without Redis; returns every worker that was there lately, by name.

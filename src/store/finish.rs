@@ -234,9 +234,9 @@ impl Store {
                         json!({ "step": lease.step_id, "system": system, "verb": verb, "code": code }),
                     ));
                 }
-                // In its second read a step stays done; before that it is waiting.
+                // In its second read a step stays done; before that it is waiting. What had to wait for a limit was not tried.
                 tx.exec(
-                    "-- finish_later\nUPDATE steps SET state = CASE WHEN phase = 'act' THEN 'waiting' ELSE state END, q = $3, not_before = $4, failures = failures + $5, deaths = 0, attention = $6, error_code = $7, error_detail = $8, silent_since = CASE WHEN $5 = 1 AND system_id IS NOT NULL THEN COALESCE(silent_since, $9) ELSE silent_since END, silent_watch_at = CASE WHEN $5 = 1 AND system_id IS NOT NULL AND silent_since IS NULL THEN $10 ELSE silent_watch_at END, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
+                    "-- finish_later\nUPDATE steps SET state = CASE WHEN phase = 'act' THEN 'waiting' ELSE state END, attempts = attempts - CASE WHEN $7 = 'rate_limited' AND phase = 'act' THEN 1 ELSE 0 END, q = $3, not_before = $4, failures = failures + $5, deaths = 0, attention = $6, error_code = $7, error_detail = $8, silent_since = CASE WHEN $5 = 1 AND system_id IS NOT NULL THEN COALESCE(silent_since, $9) ELSE silent_since END, silent_watch_at = CASE WHEN $5 = 1 AND system_id IS NOT NULL AND silent_since IS NULL THEN $10 ELSE silent_watch_at END, lease_until = NULL WHERE id = $1 AND token = $2 AND q = 'run'",
                     args![
                         id, token, alive.then_some("wait"), *not_before, *failed, *attention && alive, code, detail, now, now + SILENCE_MIN_MS
                     ],

@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use redress_domain::forecast::pace::{Pace, Record};
 use redress_domain::forecast::queue::{Queued, StepFacts};
 use redress_domain::forecast::{Backlog, Entry, Forecast, Foreseen, Lane, Request};
+use redress_domain::limits::Limits;
 use redress_domain::plan::Policy;
 use redress_domain::stage::Stage;
 use redress_domain::step::{Phase, StepState};
@@ -353,7 +354,7 @@ impl Store {
         let rows = self
             .db
             .rows(
-                "-- lanes\nSELECT id, name, definition, completes_within_days, paused, paused_at, deleted_at FROM systems WHERE controller_id = $1",
+                "-- lanes\nSELECT id, name, definition, completes_within_days, batch, paused, paused_at, deleted_at FROM systems WHERE controller_id = $1",
                 args![controller_id.as_str()],
             )
             .await?;
@@ -401,11 +402,13 @@ impl Store {
 fn lane(row: &Row, record: Record, batch: usize) -> Result<Lane, Error> {
     let inconsistent = Error::Inconsistent { table: "systems", column: "definition" };
     let definition: Value = serde_json::from_str(&row.text("definition")?).map_err(|_| inconsistent)?;
-    let rate = definition["rate_per_second"].as_f64().filter(|rate| *rate > 0.0);
+    let rate = Limits::of_definition(&definition).and_then(|limits| limits.calls_per_second());
+    let batch = batch.min(usize::try_from(row.int("batch")?.max(1)).unwrap_or(batch));
     Ok(Lane {
         name: row.text("name")?,
         pace: Pace::of(&record, rate, batch),
         batch,
+        limits_in_full: !definition["limits"].is_null(),
         completes_within_days: row.int("completes_within_days")?,
         paused: if row.int("paused")? == 0 { None } else { Some(row.opt_int("paused_at")?) },
         failing_since: Lane::failing(&record),

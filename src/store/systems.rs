@@ -34,6 +34,8 @@ pub struct SystemRow {
     pub fields: Vec<String>,
     /// Grows with each change.
     pub version: i64,
+    /// Most steps that its connector takes in one call.
+    pub batch: i64,
     /// Days that it takes by itself after it was asked; 0 if it acts at once.
     pub completes_within_days: i64,
     /// Nothing is sent there for now.
@@ -81,8 +83,19 @@ pub struct SystemUpsert {
     pub identifiers: Vec<IdentifierType>,
     /// See [`SystemRow::fields`].
     pub fields: Vec<String>,
+    /// Most steps that its connector takes in one call.
+    pub batch: i64,
     /// See [`SystemRow::completes_within_days`].
     pub completes_within_days: i64,
+}
+
+/// What of a definition says what is done: how often it may be done is no part of that.
+fn without_limits(definition: &Value) -> Value {
+    let mut rest = definition.clone();
+    if let Some(table) = rest.as_object_mut() {
+        table.retain(|key, _| !matches!(key.as_str(), "limits" | "account" | "rate_per_second"));
+    }
+    rest
 }
 
 fn words<T: Copy>(all: &[T], spell: impl Fn(T) -> &'static str) -> String {
@@ -109,6 +122,7 @@ fn read(row: &Row) -> Result<SystemRow, Error> {
         identifiers: read_words(row, "identifiers", IdentifierType::parse)?,
         fields: read_words(row, "fields", |t| Some(t.to_owned()))?,
         version: row.int("version")?,
+        batch: row.int("batch")?,
         completes_within_days: row.int("completes_within_days")?,
         paused: row.int("paused")? != 0,
         breaker: crate::Breaker { failures: row.int("breaker_failures")?, until: row.opt_int("breaker_until")? },
@@ -172,15 +186,17 @@ impl Store {
             words(&new.identifiers, IdentifierType::as_str),
             json!(new.fields).to_string(),
             self.now_ms(),
-            new.completes_within_days
+            new.completes_within_days,
+            new.batch
         ];
         tx.exec(
-            "-- upsert_system\nINSERT INTO systems (id, controller_id, name, family, connector, definition, secrets, allow, verbs, identifiers, fields, created_at, completes_within_days) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO UPDATE SET family = excluded.family, connector = excluded.connector, definition = excluded.definition, secrets = COALESCE(excluded.secrets, systems.secrets), allow = excluded.allow, verbs = excluded.verbs, identifiers = excluded.identifiers, fields = excluded.fields, completes_within_days = excluded.completes_within_days, version = systems.version + 1, problem_code = NULL, problem_detail = NULL, deleted_at = NULL",
+            "-- upsert_system\nINSERT INTO systems (id, controller_id, name, family, connector, definition, secrets, allow, verbs, identifiers, fields, created_at, completes_within_days, batch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT (id) DO UPDATE SET family = excluded.family, connector = excluded.connector, definition = excluded.definition, secrets = COALESCE(excluded.secrets, systems.secrets), allow = excluded.allow, verbs = excluded.verbs, identifiers = excluded.identifiers, fields = excluded.fields, completes_within_days = excluded.completes_within_days, batch = excluded.batch, version = systems.version + 1, problem_code = NULL, problem_detail = NULL, deleted_at = NULL",
             arguments,
         )
         .await?;
         if let Some(before) = &before
-            && (before.definition != new.definition || before.connector != new.connector)
+            && (without_limits(&before.definition) != without_limits(&new.definition)
+                || before.connector != new.connector)
         {
             let elsewhere =
                 before.definition["settings"] != new.definition["settings"] || before.connector != new.connector;
@@ -229,7 +245,7 @@ impl Store {
             && old.family == new.family
             && old.connector == new.connector
             && old.allow == new.allow
-            && old.completes_within_days == new.completes_within_days
+            && (old.completes_within_days, old.batch) == (new.completes_within_days, new.batch)
             && (&old.verbs, &old.identifiers, &old.fields) == (&new.verbs, &new.identifiers, &new.fields)))
     }
 

@@ -10,6 +10,7 @@ use redress_domain::rules::Rules;
 use redress_domain::submission::{RawSubmission, Submission};
 use redress_domain::{Clock, ControllerId, DsrId, IdentifierType, Personal, RequestType, SystemClock};
 use redress_jobs::certificate::{PublicKey, Signer};
+use redress_jobs::limits::Limiter;
 use redress_jobs::message::Messenger;
 use redress_jobs::outbound::{self, OutboundPolicy};
 use redress_jobs::reach::Reach;
@@ -174,6 +175,7 @@ impl Lab {
             verbs: manifest.verbs.to_vec(),
             identifiers: manifest.identifiers.clone(),
             fields: manifest.fields.clone(),
+            batch: 50,
             completes_within_days: 0,
         };
         self.store().upsert_system(&self.ctl, &system, "operator").await.expect("stored");
@@ -262,11 +264,13 @@ pub(crate) fn tables() -> Value {
 pub(crate) async fn engine(store: Store) -> Engine {
     let seed = store.signing_seed().await.expect("made");
     let table = RuleTable::parse(include_str!("../../../config/regulations.toml")).expect("the shipped table");
+    let limiter = Limiter::new(store.clone(), None).expect("no address to misread");
     Engine {
         messenger: Messenger::new(None, "https://dsr.example.com".into()).expect("a client"),
         watch: Watch::new(Rules::new(table, CalendarSet::default()), 8, Duration::from_mins(1)),
         store,
-        reach: Reach::default(),
+        reach: Reach::new(limiter.clone()),
+        limiter,
         signer: Signer::from_seed(&seed),
         http: outbound::client(OutboundPolicy::parse(&["127.0.0.1"]).expect("a policy")).expect("a client"),
         package_expires: Duration::from_hours(24),

@@ -92,6 +92,7 @@ async fn a_definition_that_is_refused_asks_for_a_person_and_goes_on_once_it_is_m
         verbs: system.verbs,
         identifiers: system.identifiers,
         fields: system.fields,
+        batch: 50,
         completes_within_days: 0,
     };
     lab.store().upsert_system(&lab.ctl, &new, "operator").await.expect("stored");

@@ -30,6 +30,7 @@ fn lane(name: &str, call_ms: i64) -> Lane {
         name: name.into(),
         pace: Pace::of(&record, None, 50),
         batch: 50,
+        limits_in_full: false,
         completes_within_days: 0,
         paused: None,
         failing_since: None,

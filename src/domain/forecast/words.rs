@@ -1,6 +1,6 @@
 //! A forecast's reasons, in sentences that name systems, numbers and dates, and nobody.
 
-use super::pace::{Basis, Pace};
+use super::pace::Basis;
 use super::queue::Turn;
 use super::{ANSWER_MS, Backlog, Blocker, Entry, Forecast, Lane, Request};
 use jiff::Timestamp;
@@ -99,7 +99,7 @@ impl Telling<'_> {
                 String::new()
             };
             let (verb, at) = if entry.job.gap_ms > 0 { ("asked", turn.acts_at) } else { ("done", turn.ends_at) };
-            let (before, pace) = (before(&turn), pace(name, lane.pace));
+            let (before, pace) = (before(&turn), pace(lane));
             all.push(format!("{name}: {wait}{before}; {pace}, so this step is {verb} on {}.", self.when(at)));
             if entry.job.gap_ms == 0 {
                 turn.ends_at
@@ -152,7 +152,9 @@ impl Telling<'_> {
         let need = (left * 1_000 - 1_000) / turn.calls_until.max(1) as i64;
         if lane.pace.is_limited() && lane.pace.unlimited <= need {
             let rate = rate_for(need, lane.batch);
-            return Some(format!("With a rate_per_second of {rate} {name} would be in time."));
+            let limit = if lane.limits_in_full { "limits for" } else { "a rate_per_second of" };
+            let calls = if lane.limits_in_full { " calls a second" } else { "" };
+            return Some(format!("With {limit} {rate}{calls} {name} would be in time."));
         }
         (need > 0).then(|| format!("With {} {name} would be in time.", rate(need, true)))
     }
@@ -187,9 +189,11 @@ fn before(turn: &Turn) -> String {
 }
 
 /// How fast a system is, and how that is known.
-fn pace(name: &str, pace: Pace) -> String {
+fn pace(lane: &Lane) -> String {
+    let (name, pace) = (&lane.name, lane.pace);
     let rate = rate(pace.micros, false);
     match pace.basis {
+        _ if pace.is_limited() && lane.limits_in_full => format!("its limits allow {rate}"),
         _ if pace.is_limited() => format!("its rate_per_second allows {rate}"),
         Basis::LastDay => format!("in the last 24 hours it did {rate} while it had work"),
         Basis::LastWeek => format!("in the last 7 days it did {rate} while it had work"),

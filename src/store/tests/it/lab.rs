@@ -358,6 +358,7 @@ pub(crate) fn a_system(name: &str) -> SystemUpsert {
         verbs: Verb::ALL.to_vec(),
         identifiers: IdentifierType::ALL.to_vec(),
         fields: vec!["last_name".into()],
+        batch: 50,
         completes_within_days: 0,
     }
 }
