@@ -262,3 +262,34 @@ fn a_controller_can_be_read_from_the_command_line_too() {
     let pointers: Vec<String> = read_controller(&given).unwrap_err().into_iter().map(|f| f.pointer).collect();
     assert_eq!(pointers, ["/country", "/timezone"]);
 }
+
+#[tokio::test]
+async fn limits_are_read_with_every_fault_and_shown_as_they_were_written() {
+    let system = |limits: &str| {
+        format!(
+            "{CONTROLLER}\n[[system]]\nname = \"vendor\"\nconnector = \"bench\"\nsettings = {{ host = \"127.0.0.1\", port = 8099 }}\n{limits}\n"
+        )
+    };
+    let file = parse(&system(
+        "account = \"eu\"\nlimits = { rates = [\"100/10s\", \"20000/day\"], concurrency = 5, share = 0.8, reserve = 0.1, cost = { erase = 2 }, timezone = \"America/Chicago\" }",
+    ))
+    .unwrap();
+    let stored = crate::connected::upsert(&file.systems[0], false).unwrap();
+    assert_eq!(
+        stored.definition["limits"],
+        json!({"rates": ["100/10s", "20000/day"], "concurrency": 5, "share": 0.8, "reserve": 0.1, "cost": {"erase": 2}, "timezone": "America/Chicago"})
+    );
+    assert_eq!((stored.definition["account"].as_str(), stored.batch), (Some("eu"), 300));
+    let said = faults(&system("rate_per_second = 1\nlimits = { rates = [\"100/fortnight\"], share = 2, speed = 1 }"));
+    for expected in [
+        "system.vendor.rate_per_second: is a shorthand for limits",
+        "system.vendor.limits.rates.0: must be calls in a window",
+        "system.vendor.limits.share: must be a number above 0 and up to 1",
+        "system.vendor.limits.speed: unknown key",
+    ] {
+        assert!(said.contains(expected), "{said}");
+    }
+    // What says nothing of limits is stored as before.
+    let plain = parse(&system("")).unwrap();
+    assert_eq!(crate::connected::upsert(&plain.systems[0], false).unwrap().definition.get("limits"), None);
+}

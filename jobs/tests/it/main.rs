@@ -4,6 +4,7 @@ mod answering;
 mod deceiving;
 mod foreseeing;
 mod lab;
+mod limited;
 mod outages;
 mod sharing;
 mod telling;
