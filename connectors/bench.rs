@@ -191,7 +191,9 @@ impl Connector for Bench {
         let verdict = |row| match row {
             Err(trouble) => Verdict::Trouble(trouble),
             Ok(Row { found: 0, .. }) => Verdict::Confirmed(evidence("search", 0, 0, 0)),
-            Ok(Row { found, .. }) => Verdict::Residue { remaining: found, evidence: evidence("search", found, 0, found) },
+            Ok(Row { found, .. }) => {
+                Verdict::Residue { remaining: found, evidence: evidence("search", found, 0, found) }
+            }
         };
         rows.into_iter().map(verdict).collect()
     }

@@ -116,7 +116,9 @@ async fn within_limits(
             let detail = match reason {
                 Reason::CoolDown => "the vendor asked to wait; it is tried again by itself",
                 Reason::Day => "the day's budget for this system is spent; it is tried again by itself",
-                Reason::Concurrency => "as many calls to this system are under way as its limits allow; it is tried again by itself",
+                Reason::Concurrency => {
+                    "as many calls to this system are under way as its limits allow; it is tried again by itself"
+                }
                 Reason::Window | Reason::Unknown => "the limit for this system is used up; it is tried again by itself",
             };
             let later = StepResult::Later {

@@ -3,8 +3,8 @@
 use super::server::LimitedServer;
 use crate::conformance::{MemoryJournal, MemorySink, subject, work};
 use crate::{Connector, Outcome, SystemSpec, Told, Trouble, Verdict, registry};
-use redress_domain::{IdentifierType, Verb};
 use redress_domain::limits::Feedback;
+use redress_domain::{IdentifierType, Verb};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -62,7 +62,9 @@ async fn too_many_calls_are_told_and_wait_as_long_as_the_server_says() {
     let batch = [work("stp_1", &person)];
     let sink = MemorySink::default();
     assert!(matches!(connector.export(&batch, &sink).await[..], [Outcome::Done(_)]));
-    let [Outcome::Trouble(Trouble::Throttled(wait))] = &connector.export(&batch, &sink).await[..] else { panic!("throttled") };
+    let [Outcome::Trouble(Trouble::Throttled(wait))] = &connector.export(&batch, &sink).await[..] else {
+        panic!("throttled")
+    };
     assert!(*wait > Duration::from_secs(50) && *wait <= Duration::from_secs(60));
     assert_eq!(heard.0.lock().expect("not poisoned").len(), 1);
     assert_eq!(server.seen().excess, 1);

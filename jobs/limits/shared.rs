@@ -65,10 +65,16 @@ impl Shared {
             let mut link = self.link().await?;
             let key = format!("redress:limits:{{{credential}}}");
             let text = question.json(&link.run_id);
-            let mut said: Result<String, redis::RedisError> =
-                redis::cmd("EVALSHA").arg(&link.sha).arg(1).arg(&key).arg(&text).query_async(&mut link.connection).await;
+            let mut said: Result<String, redis::RedisError> = redis::cmd("EVALSHA")
+                .arg(&link.sha)
+                .arg(1)
+                .arg(&key)
+                .arg(&text)
+                .query_async(&mut link.connection)
+                .await;
             if said.as_ref().is_err_and(|error| error.code() == Some("NOSCRIPT")) {
-                said = redis::cmd("EVAL").arg(SCRIPT).arg(1).arg(&key).arg(&text).query_async(&mut link.connection).await;
+                said =
+                    redis::cmd("EVAL").arg(SCRIPT).arg(1).arg(&key).arg(&text).query_async(&mut link.connection).await;
             }
             match said {
                 Ok(text) => Answer::parse(&text).ok_or(Away),
@@ -93,8 +99,7 @@ impl Shared {
         }
         let client = self.address.client().await.map_err(|_| Away)?;
         let mut connection = client.get_multiplexed_async_connection().await.map_err(|_| Away)?;
-        let info: String =
-            redis::cmd("INFO").arg("server").query_async(&mut connection).await.map_err(|_| Away)?;
+        let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.map_err(|_| Away)?;
         let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim().to_owned();
         let load = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async::<String>(&mut connection).await;
         let open = Link { connection, run_id, sha: load.map_err(|_| Away)? };

@@ -83,11 +83,9 @@ impl Question<'_> {
                 question["op"] = "told".into();
                 if let Some(wait) = feedback.wait_ms {
                     question["wait"] = wait.into();
-                    
                 }
                 if let Some((left, reset)) = feedback.left {
                     question["left"] = json!([left.min(1 << 50), reset]);
-                    
                 }
             }
         }

@@ -110,7 +110,10 @@ impl Store {
     pub async fn earliest_due(&self, step_ids: &[&str]) -> Result<Option<i64>, Error> {
         let row = self
             .db
-            .row("-- earliest_due\nSELECT MIN(due_at) AS due FROM steps WHERE id {in $1}", args![texts(step_ids.iter())])
+            .row(
+                "-- earliest_due\nSELECT MIN(due_at) AS due FROM steps WHERE id {in $1}",
+                args![texts(step_ids.iter())],
+            )
             .await?;
         row.map_or(Ok(None), |row| row.opt_int("due"))
     }
