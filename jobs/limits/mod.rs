@@ -139,14 +139,19 @@ impl std::fmt::Debug for Inner {
 #[derive(Debug, Clone, Copy)]
 struct Use {
     noted: Instant,
-    /// How long it had not been in use then (ms).
-    idle_ms: i64,
-    /// How often it was noted by anybody.
-    generation: i64,
+    /// When that was first noted, without a gap since.
+    since: Instant,
+    /// How long it had not been in use then (ms), until this is told on: only one of all may do that, once, and soon.
+    idle_ms: Option<i64>,
     /// When the day's budget was found spent, and until when it stays so (Unix ms): for ordinary work, for what is due soon.
     spent_until: [i64; 2],
 }
 
+/// Who was told that a credential was not in use may say so for this long; the others wait for longer before they take everything
+/// as used.
+const FIRST: Duration = Duration::from_secs(2);
+const OTHERS: Duration = Duration::from_secs(4);
+const OTHERS_LOOK_MS: i64 = 200;
 /// What was never in use was not for so long (ms).
 const NEVER_MS: i64 = 400 * 86_400_000;
 
@@ -351,7 +356,10 @@ impl Inner {
             let began = Instant::now();
             let mut answer = shared.ask(key, &asked).await;
             if answer == Ok(Answer::Unknown) {
-                asked.idle_ms = Some(self.idle_ms(key).await?);
+                let Some(idle_ms) = self.idle_ms(key) else {
+                    return Ok((Answer::Wait(OTHERS_LOOK_MS, Reason::Unknown), false));
+                };
+                asked.idle_ms = Some(idle_ms);
                 answer = shared.ask(key, &asked).await;
             }
             if answer == Ok(Answer::Granted) && began.elapsed().as_millis() as i64 > rules.settle_ms() / 2 {
@@ -393,7 +401,8 @@ impl Inner {
             Ok(part) => part,
             Err(ms) => return Ok(Answer::Wait(ms, Reason::Unknown)),
         };
-        let idle_ms = if self.states().contains_key(key) { 0 } else { self.idle_ms(key).await? };
+        let idle_ms = if self.states().contains_key(key) { Some(0) } else { self.idle_ms(key) };
+        let Some(idle_ms) = idle_ms else { return Ok(Answer::Wait(OTHERS_LOOK_MS, Reason::Unknown)) };
         let now = self.store.now_ms();
         let mut states = self.states();
         let state = states.entry(key.clone()).or_insert_with(|| State::unknown_until(now - idle_ms));
@@ -440,25 +449,32 @@ impl Inner {
             return Ok(());
         }
         let at = Instant::now();
-        let (idle, generation) = self.store.note_use(key, USE_MS).await?;
-        let idle_ms = idle.unwrap_or(NEVER_MS);
+        let idle_ms = self.store.note_use(key, USE_MS).await?.unwrap_or(NEVER_MS);
         let spent_until = noted.map_or([0; 2], |u| u.spent_until);
-        self.uses().insert(key.clone(), Use { noted: at, idle_ms, generation, spent_until });
+        let noted = match noted {
+            Some(before) if idle_ms == 0 => Use { noted: at, ..before },
+            _ => Use { noted: at, since: at, idle_ms: Some(idle_ms).filter(|ms| *ms > 0), spent_until },
+        };
+        self.uses().insert(key.clone(), noted);
         Ok(())
     }
 
-    /// For how long a credential was not in use before what this process does with it now (ms); 0 if that is not certain.
-    async fn idle_ms(&self, key: &Arc<str>) -> Result<i64, Error> {
-        let Some(noted) = self.uses().get(key).copied() else { return Ok(0) };
-        // Somebody else may have begun to use it in the meantime.
-        let same = self.store.uses(key).await? == noted.generation;
-        Ok(if same && noted.noted.elapsed() < USE_AGAIN { noted.idle_ms } else { 0 })
+    /// For how long a credential was not in use before now (ms); 0 if that is not certain, none if somebody else is about to say.
+    fn idle_ms(&self, key: &Arc<str>) -> Option<i64> {
+        let mut uses = self.uses();
+        let Some(noted) = uses.get_mut(key) else { return Some(0) };
+        let first = noted.idle_ms.take();
+        match noted.since.elapsed() {
+            since if since < FIRST && first.is_some() => first,
+            since if since < OTHERS => None,
+            _ => Some(0),
+        }
     }
 
     /// It is in use now, whatever it was before.
     fn used(&self, key: &Arc<str>) {
         if let Some(noted) = self.uses().get_mut(key) {
-            noted.idle_ms = 0;
+            noted.idle_ms = None;
         }
     }
 

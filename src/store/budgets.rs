@@ -64,43 +64,35 @@ impl Store {
         Ok(bought as u64)
     }
 
-    /// Notes that a credential is in use for so long from now (ms). Returns for how long it has not been (ms; 0 if it is, none
-    /// if it never was), and how often this was noted.
+    /// Notes that a credential is in use for so long from now (ms). Returns for how long it has not been (ms): 0 if it is, none if
+    /// it never was. Of several who note it at the same time, one is told that it was not in use.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn note_use(&self, credential: &str, for_ms: i64) -> Result<(Option<i64>, i64), Error> {
+    pub async fn note_use(&self, credential: &str, for_ms: i64) -> Result<Option<i64>, Error> {
         let mut tx = self.db.begin("note use").await?;
+        // There must be a row to be locked.
+        tx.exec(
+            "-- first_use\nINSERT INTO budgets (credential, window_ms, began_at, spent) VALUES ($1, $2, 0, 0) ON CONFLICT (credential, window_ms) DO NOTHING",
+            args![credential, IN_USE],
+        )
+        .await?;
         let before = tx
             .row(
-                "-- last_use\nSELECT {now} - began_at AS idle FROM budgets WHERE credential = $1 AND window_ms = $2 {for_update}",
+                "-- last_use\nSELECT began_at, {now} - began_at AS idle FROM budgets WHERE credential = $1 AND window_ms = $2 {for_update}",
                 args![credential, IN_USE],
             )
             .await?;
-        let after = tx
-            .row(
-            "-- note_use\nINSERT INTO budgets (credential, window_ms, began_at, spent) VALUES ($1, $2, {now} + $3, 1) ON CONFLICT (credential, window_ms) DO UPDATE SET began_at = excluded.began_at, spent = budgets.spent + 1 RETURNING spent",
+        tx.exec(
+            "-- note_use\nUPDATE budgets SET began_at = {now} + $3 WHERE credential = $1 AND window_ms = $2",
             args![credential, IN_USE, for_ms],
         )
         .await?;
         self.commit(tx).await?;
-        let idle = before.map(|row| row.int("idle")).transpose()?.map(|idle| idle.max(0));
-        Ok((idle, after.map_or(Ok(0), |row| row.int("spent"))?))
-    }
-
-    /// How often it was noted that a credential is in use: whether somebody else did since.
-    ///
-    /// # Errors
-    /// The database is away.
-    pub async fn uses(&self, credential: &str) -> Result<i64, Error> {
-        let row = self
-            .db
-            .row(
-                "-- uses\nSELECT spent FROM budgets WHERE credential = $1 AND window_ms = $2",
-                args![credential, IN_USE],
-            )
-            .await?;
-        row.map_or(Ok(0), |row| row.int("spent"))
+        match before {
+            Some(row) if row.int("began_at")? > 0 => Ok(Some(row.int("idle")?.max(0))),
+            _ => Ok(None),
+        }
     }
 
     /// When the first of these steps is due (Unix ms).
