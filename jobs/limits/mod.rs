@@ -122,6 +122,7 @@ struct Inner {
     fleet: Fleet,
     states: Mutex<HashMap<Arc<str>, State>>,
     uses: Mutex<HashMap<Arc<str>, Use>>,
+    noting: tokio::sync::Mutex<()>,
     lanes: Mutex<HashMap<String, i64>>,
     next: AtomicU64,
     asked_at: AtomicI64,
@@ -170,6 +171,7 @@ impl Limiter {
             shared,
             states: Mutex::default(),
             uses: Mutex::default(),
+            noting: tokio::sync::Mutex::default(),
             lanes: Mutex::default(),
             next: AtomicU64::new(0),
             asked_at: AtomicI64::new(0),
@@ -356,7 +358,7 @@ impl Inner {
             let began = Instant::now();
             let mut answer = shared.ask(key, &asked).await;
             if answer == Ok(Answer::Unknown) {
-                let Some(idle_ms) = self.idle_ms(key) else {
+                let Some(idle_ms) = self.idle_ms(key, rules) else {
                     return Ok((Answer::Wait(OTHERS_LOOK_MS, Reason::Unknown), false));
                 };
                 asked.idle_ms = Some(idle_ms);
@@ -401,7 +403,7 @@ impl Inner {
             Ok(part) => part,
             Err(ms) => return Ok(Answer::Wait(ms, Reason::Unknown)),
         };
-        let idle_ms = if self.states().contains_key(key) { Some(0) } else { self.idle_ms(key) };
+        let idle_ms = if self.states().contains_key(key) { Some(0) } else { self.idle_ms(key, rules) };
         let Some(idle_ms) = idle_ms else { return Ok(Answer::Wait(OTHERS_LOOK_MS, Reason::Unknown)) };
         let now = self.store.now_ms();
         let mut states = self.states();
@@ -444,8 +446,14 @@ impl Inner {
 
     /// Notes in the database that a credential is in use, before it is.
     async fn note_use(&self, key: &Arc<str>) -> Result<(), Error> {
-        let noted = self.uses().get(key).copied();
-        if noted.is_some_and(|u| u.noted.elapsed() < USE_AGAIN) {
+        let noted = || self.uses().get(key).copied();
+        let lately = |noted: Option<Use>| noted.is_some_and(|u| u.noted.elapsed() < USE_AGAIN);
+        if lately(noted()) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.noting.lock().await;
+        let noted = noted();
+        if lately(noted) {
             return Ok(());
         }
         let at = Instant::now();
@@ -460,7 +468,10 @@ impl Inner {
     }
 
     /// For how long a credential was not in use before now (ms); 0 if that is not certain, none if somebody else is about to say.
-    fn idle_ms(&self, key: &Arc<str>) -> Option<i64> {
+    fn idle_ms(&self, key: &Arc<str>, rules: &Rules) -> Option<i64> {
+        if rules.windows.is_empty() {
+            return Some(0);
+        }
         let mut uses = self.uses();
         let Some(noted) = uses.get_mut(key) else { return Some(0) };
         let first = noted.idle_ms.take();
