@@ -3,7 +3,7 @@
 use super::dialect::{Dialect, Param};
 use super::trouble::from_database;
 use crate::{Problem, Trouble};
-use sqlx::{AssertSqlSafe, MySql, Postgres, Row as _, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, MySql, Postgres, Row as _, Sqlite, Transaction};
 use std::time::Duration;
 
 /// The longest that one statement may take before it counts as hanging.
@@ -83,9 +83,19 @@ impl Pool {
                     };
                     Transaction::begin(connection, Some(sqlx::SqlSafeStr::into_sql_str(begin))).await?
                 }),
-                Pool::Sqlite(pool) => Session::Sqlite(match mode {
-                    Mode::Read => pool.begin_with("BEGIN DEFERRED").await?,
-                    Mode::Write => pool.begin_with("BEGIN IMMEDIATE").await?,
+                Pool::Sqlite(pool) => Session::Sqlite({
+                    let mut connection = pool.acquire().await?;
+                    // After a full disk SQLite undoes a transaction by itself, which the library does not see: it takes the
+                    // connection to be in it for ever.
+                    while connection.is_in_transaction() {
+                        let _closed_either_way = connection.close().await;
+                        connection = pool.acquire().await?;
+                    }
+                    let begin = match mode {
+                        Mode::Read => "BEGIN DEFERRED",
+                        Mode::Write => "BEGIN IMMEDIATE",
+                    };
+                    Transaction::begin(connection, Some(sqlx::SqlSafeStr::into_sql_str(begin))).await?
                 }),
             })
         };

@@ -9,7 +9,8 @@ use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection as _, PgPool, Postgres, Row as _, Sqlite, SqlitePool, Transaction,
+    AssertSqlSafe, ConnectOptions, Connection as _, PgPool, Postgres, Row as _, SqlSafeStr as _, Sqlite, SqlitePool,
+    Transaction,
 };
 use std::str::FromStr;
 use std::sync::Arc;
@@ -147,6 +148,18 @@ const FRESH: Duration = Duration::from_secs(1);
 /// After so long without a statement PostgreSQL ends a transaction of ours: less than a lease.
 const IDLE_SECONDS: u32 = 10;
 
+/// Begins on a connection that is in no transaction. After a full disk or an I/O error SQLite undoes a transaction by itself,
+/// which the library does not see: it takes such a connection to be in it for ever. It is closed, and another one opened.
+async fn begin_sqlite(pool: &SqlitePool) -> sqlx::Result<Transaction<'static, Sqlite>> {
+    let mut connection = pool.acquire().await?;
+    while connection.is_in_transaction() {
+        tracing::warn!("the embedded database is opened again, because a transaction of it was undone by an error");
+        let _closed_either_way = connection.close().await;
+        connection = pool.acquire().await?;
+    }
+    Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await
+}
+
 impl Db {
     pub(crate) async fn connect(url: &str, max_connections: u32, timeout: Duration) -> Result<Self, Error> {
         let pools = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -240,7 +253,7 @@ impl Db {
         self.count();
         simulation::write()?;
         let inner = match &self.pools {
-            Pools::Sqlite { writer, .. } => Inner::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Pools::Sqlite { writer, .. } => Inner::Sqlite(begin_sqlite(writer).await?),
             Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
         };
         Ok(Tx { inner, name, wakes: Vec::new(), statements: self.statements.clone() })

@@ -176,6 +176,9 @@ async fn one_name() -> Ended {
         for nth in [1, 2] {
             tokio::time::sleep(2 * SECOND).await;
             scene.app.kill9_one(nth);
+            // It is the process above it that is killed, and it follows.
+            let port: String = scene.app.base_of(nth).replace("http://", "");
+            poll("its port is free", 10 * SECOND, || async { std::net::TcpListener::bind(&port).ok().map(drop) }).await;
             scene.app.start_unready();
         }
         resumes(&scene, crate::load::RESUME).await;
