@@ -17,6 +17,7 @@ mod crash;
 pub mod imap;
 pub mod maildir;
 mod mailmatch;
+mod mutant;
 mod settings;
 pub mod sql;
 

@@ -68,7 +68,8 @@ impl Cell {
 
 /// Every cell there is.
 pub(crate) fn all() -> Vec<Cell> {
-    let mut cells = crate::faults::cells();
+    let mut cells = crate::calm::cells();
+    cells.extend(crate::faults::cells());
     cells.extend(crate::workers::cells());
     cells.extend(crate::sweep::cells());
     cells.extend(crate::volume::cells());

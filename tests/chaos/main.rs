@@ -4,6 +4,7 @@
 //! The judge is that of `tests/it/faults`: journals that the connected systems write themselves, mail on the disk, the answers
 //! that callers kept, the database, the audit log and the API.
 
+mod calm;
 mod cells;
 mod checker;
 mod faults;
@@ -11,6 +12,7 @@ mod load;
 #[allow(dead_code, unused_imports, reason = "shared with tests/it, where the rest of it is used")]
 #[path = "../it/faults/matrix.rs"]
 mod matrix;
+mod mutants;
 mod points;
 mod runner;
 #[allow(dead_code, reason = "shared with tests/it, where the rest of it is used")]

@@ -1,6 +1,7 @@
 //! The runner starts each cell as a process, counts what they found, and says in the last line what it came to.
 
 use crate::cells::{Cell, Ended, What, all};
+use crate::mutants::{MUTANTS, Mutant, attempt};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::path::PathBuf;
@@ -102,19 +103,28 @@ pub(crate) fn run(wanted: &Wanted) -> ExitCode {
         return ExitCode::from(2);
     }
     let nonsense = cells.iter().filter(|cell| matches!(cell.what, What::NoSense(_))).count();
-    let mut sum = Sum { failed: Vec::new(), ..Sum::default() };
-    run_cells(wanted, cells, &mut sum);
-    println!(
-        "\n{} cells in {} s; {} skipped on this machine, {nonsense} combinations make no sense (--list says why)",
-        sum.staged,
-        begun.elapsed().as_secs(),
-        sum.skipped
-    );
-    if sum.failed.is_empty() && sum.lost == 0 && sum.duplicates == 0 {
+    let mut sum = Sum::default();
+    if !cells.is_empty() {
+        run_cells(wanted, cells, &mut sum);
+        println!(
+            "\n{} cells in {} s; {} skipped on this machine, {nonsense} combinations make no sense (--list says why)",
+            sum.staged,
+            begun.elapsed().as_secs(),
+            sum.skipped
+        );
+    }
+    let survived = mutants(wanted);
+    if wanted.mutants || wanted.mutant.is_some() {
+        return if survived.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    if survived.is_empty() && sum.failed.is_empty() && sum.lost == 0 && sum.duplicates == 0 {
         println!("0 lost, 0 duplicate effects, {} cells", sum.staged);
         return ExitCode::SUCCESS;
     }
-    println!("{} failed; each alone:", sum.failed.len());
+    println!("{} failed; each alone:", sum.failed.len() + survived.len());
+    for name in survived {
+        println!("  scripts/chaos --mutant '{name}'");
+    }
     let seed = wanted.seed.map(|seed| format!(" --seed {seed}")).unwrap_or_default();
     for name in &sum.failed {
         println!("  scripts/chaos --cell '{name}'{seed}");
@@ -129,6 +139,40 @@ pub(crate) fn run(wanted: &Wanted) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Switches on each mistake that was asked for; those that no cell caught.
+fn mutants(wanted: &Wanted) -> Vec<&'static str> {
+    let chosen = |mutant: &&Mutant| match &wanted.mutant {
+        Some(name) => mutant.name.contains(name.as_str()),
+        None => wanted.cells.is_empty() && (wanted.mutants || !wanted.slice || mutant.slice),
+    };
+    let chosen: VecDeque<&Mutant> = MUTANTS.iter().filter(chosen).collect();
+    let tried = chosen.len();
+    if tried == 0 || !cfg!(feature = "mutants") {
+        if tried > 0 || wanted.mutants || wanted.mutant.is_some() {
+            println!("no mutant was tried: this build has none, or none is named like that");
+        }
+        return if wanted.mutants || wanted.mutant.is_some() { vec!["(none tried)"] } else { Vec::new() };
+    }
+    let queue = Mutex::new(chosen);
+    let survived = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..wanted.jobs.unwrap_or(if wanted.mutant.is_some() { 1 } else { 4 }) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some(mutant) = next else { return };
+                    if !attempt(mutant, wanted.mutant.is_some()) {
+                        survived.lock().unwrap_or_else(PoisonError::into_inner).push(mutant.name);
+                    }
+                }
+            });
+        }
+    });
+    let survived = survived.into_inner().unwrap_or_else(PoisonError::into_inner);
+    println!("{} of {tried} mutants were caught", tried - survived.len());
+    survived
+}
+
 fn chosen(wanted: &Wanted, cell: &Cell) -> bool {
     if !wanted.cells.is_empty() {
         let exact = |name: &String| *name == cell.name;
@@ -141,10 +185,6 @@ fn chosen(wanted: &Wanted, cell: &Cell) -> bool {
         return false;
     }
     if wanted.slice { cell.slice } else { !cell.small }
-}
-
-fn exact_of(name: &str, cell: &Cell) -> bool {
-    cell.name == name
 }
 
 fn list() {

@@ -43,17 +43,17 @@ pub(crate) fn cells() -> Vec<Cell> {
 }
 
 /// A controller's database that nobody else can write to for the time being.
-struct Locked(SqliteConnection);
+pub(crate) struct Locked(SqliteConnection);
 
 impl Locked {
-    async fn lock(file: &Path) -> Self {
+    pub(crate) async fn lock(file: &Path) -> Self {
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file).busy_timeout(20 * SECOND);
         let mut connection = options.connect().await.expect("the file opens");
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.expect("we get the lock");
         Self(connection)
     }
 
-    async fn release(mut self) {
+    pub(crate) async fn release(mut self) {
         sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await.expect("we had the lock");
         self.0.close().await.expect("nothing is open");
     }
@@ -202,7 +202,11 @@ async fn skewed(by: &str) -> Ended {
     let env = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     app.set_up(2, Setup { env, ..Setup::default() });
     app.start().await;
-    through(app, Backend::PostgresRedis, Plan::lasting(6 * SECOND), async |scene: &Scene| {
+    through(app, Backend::PostgresRedis, Plan::lasting(9 * SECOND), async |scene: &Scene| {
+        // For now everybody is well, and so is every lease.
+        tokio::time::sleep(2 * SECOND).await;
+        let deaths = scene.rows.number("SELECT COALESCE(SUM(deaths), 0) FROM steps").await;
+        assert_eq!(deaths, 0, "a lease was taken away by somebody's own clock");
         // The one with the right clock dies in between: the other one alone decides what has run out.
         tokio::time::sleep(2 * SECOND).await;
         let pid = scene.app.pid(1).expect("it runs");

@@ -38,8 +38,11 @@ pub(super) fn command_as(folder: &Path, env: &[(String, String)], setup: &Setup)
             command
         }
     };
+    // A deliberate mistake that is switched on for everything that a suite stages.
+    #[expect(clippy::disallowed_methods, reason = "a test's switch, not configuration")]
+    let mutant = std::env::var("REDRESS_MUTANT").ok().map(|name| ("REDRESS_MUTANT", name));
     let all = env.iter().chain(&setup.env).map(|(k, v)| (k, v));
-    command.env_clear().envs(all).current_dir(folder).stdin(Stdio::null());
+    command.env_clear().envs(all).envs(mutant).current_dir(folder).stdin(Stdio::null());
     command
 }
 
