@@ -21,7 +21,7 @@ use redress_domain::step::{ATTEMPTS_BEFORE_ATTENTION, StepState, backoff_ms};
 use redress_domain::{ControllerId, RequestType, Verb};
 use redress_store::{
     Answerable, Answered, Artifact, ArtifactMeta, Controller, Error, Finish, Lease, NewPackage, Recorded,
-    SealedArtifact, SealedChunk, StepResult, StepRow, crash_point,
+    SealedArtifact, SealedChunk, StepResult, StepRow, crash_point, mutant,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -385,7 +385,7 @@ fn certify_step(step: &StepRow) -> CertifiedStep {
         verb: step.verb,
         status: step.status.as_str().into(),
         found: step.found.map(|n| n as u64),
-        changed: step.changed.map(|n| n as u64),
+        changed: step.changed.map(|n| if mutant("certificate.counts_nothing") { 0 } else { n as u64 }),
         retained: retained
             .into_iter()
             .map(|r| RetainedRecords { collection: r.collection, records: r.records, reason: r.reason })

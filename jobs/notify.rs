@@ -3,7 +3,7 @@
 use crate::engine::{Engine, jitter};
 use crate::webhook::{self, Delivery, Notice, Secret};
 use jiff::Timestamp;
-use redress_store::{Error, Finish, Lease, StepResult, Tellable, crash_point};
+use redress_store::{Error, Finish, Lease, StepResult, Tellable, crash_point, mutant};
 use serde::Deserialize;
 use serde_json::Map;
 use std::sync::Arc;
@@ -51,6 +51,9 @@ async fn tell(engine: &Engine, lease: Lease, read: Result<Tellable, Error>) -> O
 }
 
 async fn attempt(engine: &Engine, lease: &Lease, of: Tellable) -> Result<StepResult, Error> {
+    if mutant("notice.dropped") {
+        return Ok(StepResult::Dismissed { achieved: true, code: "200".into() });
+    }
     let payload: Payload = lease
         .payload
         .as_deref()

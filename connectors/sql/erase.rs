@@ -32,13 +32,18 @@ pub(super) async fn erase(context: &Context<'_>, work: &Work<'_>, journal: &dyn 
         }
         Prepared::Clear(clear) => clear,
     };
-    journal.intend(work.key, &clear.receipt).await?;
+    if !crate::mutant::mutant("intend.after_the_effect") {
+        journal.intend(work.key, &clear.receipt).await?;
+    }
     crash_point("sql.before_effect");
     let rows = act(context, &mut session, &clear.plan, &clear.todo).await?;
     let outcome = settle(context, &mut Reads::alone(&mut session), work.subject, &clear, &rows).await?;
     crash_point("sql.before_commit");
     session.commit().await?;
     crash_point("sql.after_commit");
+    if crate::mutant::mutant("intend.after_the_effect") {
+        journal.intend(work.key, &clear.receipt).await?;
+    }
     Ok(outcome)
 }
 

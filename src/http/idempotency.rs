@@ -12,6 +12,9 @@ const KEY_MAX: usize = 255;
 /// The key of a call, if it has one: a quoted string (RFC 9651) or the bare text.
 pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let name = HeaderName::from_static("idempotency-key");
+    if redress_store::mutant("submit.idempotency_ignored") {
+        return Ok(None);
+    }
     let mut values = headers.get_all(&name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let read = value.to_str().ok().filter(|_| values.next().is_none()).and_then(|text| read(text.trim()));

@@ -386,6 +386,10 @@ impl Tx {
         Ok(())
     }
 
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub(crate) async fn commit(self) -> Result<Vec<String>, Error> {
         self.count();
         if !simulation::commits(self.name)? {

@@ -64,8 +64,8 @@ pub use events::{AuditEvent, canonical_json};
 pub use figures::{Figure, Figures};
 pub use forecast::{OpenQueue, Passed};
 pub use keys::{ApiKey, Caller, Role};
-pub use mutant::mutant;
 pub use messages::{MessageContents, MessageLease, MessageOutcome, ToldNotice, WEBHOOK_NOTICES};
+pub use mutant::mutant;
 pub use pauses::{Paused, Scope, UnderWay};
 pub use reports::{ClosedDsr, OpenDsr, OpenStep, ReceivedDsr, StepTimes, SystemName};
 pub use routes::{NewRoute, Route, RouteChange, RouteTarget};
@@ -323,6 +323,13 @@ impl Store {
 
     /// Commits and wakes the lanes that got work.
     async fn commit(&self, tx: Tx) -> Result<(), Error> {
+        if mutant("submit.acknowledged_before_commit") && tx.name().starts_with("submit") {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                drop(tx.commit().await);
+            });
+            return Ok(());
+        }
         for lane in tx.commit().await? {
             self.wake.lane(&lane);
         }

@@ -59,7 +59,7 @@ impl Dialect {
         if let Some(text) = kept.read().expect("never held across a panic").get(sql) {
             return text.clone();
         }
-        let text: Arc<str> = self.fill(sql).into();
+        let text: Arc<str> = self.fill(&crate::mutant::bent(sql)).into();
         let mut kept = kept.write().expect("never held across a panic");
         if kept.len() < KEPT_MAX {
             kept.insert(sql.to_owned(), text.clone());
@@ -76,6 +76,8 @@ impl Dialect {
             let (name, what) = place.split_once(' ').unwrap_or((place, ""));
             match name {
                 "now" => out.push_str(self.now_expr()),
+                #[cfg(feature = "mutants")]
+                "own" => out.push_str(&crate::mutant::own_clock()),
                 "blob" => out.push_str(self.blob()),
                 "for_update" => out.push_str(self.for_update()),
                 "skip_locked" => out.push_str(self.skip_locked()),
