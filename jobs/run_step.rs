@@ -187,7 +187,7 @@ async fn call(
     let sealer = Sealer::new(store, &opened);
     crash_point("step.before_call");
     let results: Vec<StepResult> = if phase == Phase::Verify && mutant("verify.not_made") {
-        batch.iter().map(|_| StepResult::Verified { proof: Value::Null }).collect()
+        batch.iter().map(|_| StepResult::Verified { proof: serde_json::Value::Null }).collect()
     } else if phase == Phase::Verify {
         let limit = tokio::time::timeout(engine.call_limit, connector.verify(verb, &batch)).await;
         let verdicts =

@@ -175,11 +175,10 @@ fn mutants(wanted: &Wanted) -> Vec<&'static str> {
 
 fn chosen(wanted: &Wanted, cell: &Cell) -> bool {
     if !wanted.cells.is_empty() {
-        let exact = |name: &String| *name == cell.name;
         // The whole name means that cell only, whatever else begins like it.
-        return wanted.cells.iter().any(|name| {
-            exact(name) || (!all().iter().any(|c| exact_of(name, c)) && cell.name.contains(name.as_str()))
-        });
+        let is_whole = |name: &String| all().iter().any(|cell| cell.name == *name);
+        let means = |name: &String| cell.name == *name || (!is_whole(name) && cell.name.contains(name.as_str()));
+        return wanted.cells.iter().any(means);
     }
     if wanted.mutants || wanted.mutant.is_some() {
         return false;
