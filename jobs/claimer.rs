@@ -16,7 +16,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use redress_domain::fair::{Places, Turns, Waiting};
 use redress_domain::{ControllerId, StepId};
-use redress_store::{Lease, Look, QueueHead, Store, Wanted, WorkKind, mutant};
+use redress_store::{Lease, Look, QueueHead, Store, Wanted, WorkKind};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -438,9 +438,6 @@ impl Claimer {
     }
 
     fn until_next(&self) -> Duration {
-        if mutant("wake.polls_forgotten") {
-            return Duration::from_hours(1);
-        }
         let next = self.seen.as_ref().and_then(|(look, ..)| look.next_at());
         let now = self.engine.store.now_ms();
         let wait = next.map_or(self.options.poll, |at| Duration::from_millis((at - now).max(5) as u64));

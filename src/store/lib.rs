@@ -325,7 +325,7 @@ impl Store {
     async fn commit(&self, tx: Tx) -> Result<(), Error> {
         if mutant("submit.acknowledged_before_commit") && tx.name().starts_with("submit") {
             tokio::spawn(async move {
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 drop(tx.commit().await);
             });
             return Ok(());

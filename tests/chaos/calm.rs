@@ -38,13 +38,17 @@ async fn calm(backend: Backend) -> Ended {
     Ended::Well
 }
 
-/// No lease was lost, and nothing was done by somebody who had none.
-pub(crate) async fn nobody_died(scene: &Scene) {
-    assert_eq!(scene.rows.number("SELECT COALESCE(SUM(deaths), 0) FROM steps").await, 0, "nobody died");
+/// No lease was lost, and nothing was done twice.
+async fn nobody_died(scene: &Scene) {
+    no_lease_lost(scene);
     let again = "SELECT COUNT(*) FROM steps WHERE system_id IS NOT NULL AND attempts > 1 AND failures = 0";
     assert_eq!(scene.rows.number(again).await, 0, "nothing failed, and something was tried again");
+}
+
+/// Nobody wrote of a lease that ran out. The column that counts them is set back by each success.
+pub(crate) fn no_lease_lost(scene: &Scene) {
     let logs = scene.app.logs();
-    let words = ["lease was lost", "ran out\"", "could not be recorded"];
+    let words = ["lease was lost", " ran out\"", "may not act"];
     let line = logs.lines().find(|line| words.iter().any(|word| line.contains(word)));
     assert!(line.is_none(), "somebody lost a lease: {line:?}");
 }
@@ -61,7 +65,7 @@ async fn slow_system() -> Ended {
     };
     let (ids, ()) = tokio::join!(scene.submit_all(Duration::ZERO), release);
     crate::checker::judge(&scene, &ids).await;
-    assert_eq!(scene.rows.number("SELECT COALESCE(SUM(deaths), 0) FROM steps").await, 0, "nobody died");
+    no_lease_lost(&scene);
     Ended::Well
 }
 
@@ -118,7 +122,7 @@ async fn comes_back() -> Ended {
 async fn poisoned() -> Ended {
     let app = quick().installed().await;
     let rows = rows(&app, Backend::Sqlite);
-    let cases = vec![Case::new(Right::Deletion, "ann")];
+    let cases = vec![Case::new(Right::Deletion, "ann").untold()];
     let scene = Scene::set(app, rows, &[Kind::Sqlite, Kind::Maildir], cases).await.rough();
     scene.app.set_env("REDRESS_CRASH_AT", "maildir.before_effect");
     scene.app.start().await;
@@ -217,7 +221,7 @@ async fn ended_before_the_effect() -> Ended {
     lock.release().await;
     scene.app.start().await;
     crate::checker::judge(&scene, &ids).await;
-    assert_eq!(scene.rows.number("SELECT COALESCE(SUM(deaths), 0) FROM steps").await, 0, "nobody died");
+    no_lease_lost(&scene);
     Ended::Well
 }
 

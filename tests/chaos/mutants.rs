@@ -33,12 +33,11 @@ pub(crate) const MUTANTS: &[Mutant] = &[
     mutant("lease.nothing_handed_back", "worker/sigterm-in-front-of-a-locked-system"),
     in_slice("claim.row_stays_ready", "calm/sqlite"),
     mutant("claim.not_locked", "calm/fleet"),
-    mutant("wake.polls_forgotten", "redis/away-20s"),
     // What is recorded.
     mutant("finish.outcome_dropped", "calm/sqlite"),
     in_slice("verify.residue_reported_done", "calm/what-is-deleted-comes-back"),
     mutant("verify.not_made", "calm/what-is-deleted-comes-back"),
-    mutant("submit.acknowledged_before_commit", "calm/sqlite"),
+    mutant("submit.acknowledged_before_commit", "volume/1000-submissions-15-crashes/sqlite"),
     mutant("submit.idempotency_ignored", "calm/sqlite"),
     mutant("notice.dropped", "calm/sqlite"),
     mutant("events.one_dropped", "calm/sqlite"),
