@@ -5,6 +5,7 @@ mod canaries;
 mod changes;
 mod cli;
 mod faults;
+mod fleet;
 mod journeys;
 mod notices;
 mod redis;
