@@ -75,16 +75,15 @@ impl Store {
         let personal = crate::dsrs::open_personal(&key, controller_id, &lease.dsr_id, &sealed)?;
         let deadlines: serde_json::Value =
             serde_json::from_str(&row.text("deadlines")?).map_err(|_| INCONSISTENT("deadlines"))?;
-        let secret = match secrets.get(controller_id) {
-            Some(secret) => secret.clone(),
-            None => {
-                let own = self.controller_key(controller_id).await?;
-                let at = place(&[controller_id.as_str(), "webhook_secret"]);
-                let secret = own.open(&at, &row.bytes("webhook_secret")?)?;
-                let text = Personal::from(format!("whsec_{}", STANDARD.encode(secret)));
-                secrets.insert(controller_id.clone(), text.clone());
-                text
-            }
+        let secret = if let Some(secret) = secrets.get(controller_id) {
+            secret.clone()
+        } else {
+            let own = self.controller_key(controller_id).await?;
+            let at = place(&[controller_id.as_str(), "webhook_secret"]);
+            let secret = own.open(&at, &row.bytes("webhook_secret")?)?;
+            let text = Personal::from(format!("whsec_{}", STANDARD.encode(secret)));
+            secrets.insert(controller_id.clone(), text.clone());
+            text
         };
         Ok(Tellable {
             callback_url: personal.callback_url,

@@ -129,8 +129,9 @@ async fn a_request_whose_answer_cannot_be_made_holds_up_none_of_its_batch() {
         }
     }
     // The first two are tried again later; what cannot even be recorded keeps its lease until that runs out.
-    let depth = lab.store().queue_depth().await.expect("counted");
-    assert_eq!((depth.get("wait"), depth.get("run"), depth.get("ready")), (Some(&2), Some(&1), None), "{depth:?}");
+    let counts = lab.store().queue_counts().await.expect("counted");
+    let of = |state: &str| counts.get(&("answer".into(), state.into())).copied();
+    assert_eq!((of("wait"), of("run"), of("ready")), (Some(2), Some(1), None), "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
