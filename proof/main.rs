@@ -27,13 +27,13 @@ enum What {
 #[derive(Args, Clone)]
 struct Seeds {
     /// How many seeds
-    #[arg(long, default_value_t = 10_000)]
-    seeds: u64,
+    #[arg(long = "seeds", default_value_t = 10_000)]
+    count: u64,
     /// The first one
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// This seed alone, with its story
-    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    #[arg(long, conflicts_with_all = ["count", "from"])]
     seed: Option<u64>,
     /// On a PostgreSQL that is started for it
     #[arg(long)]
@@ -90,10 +90,12 @@ fn simulate(asked: &Seeds) -> bool {
     let broken = BROKEN.iter().find(named).copied();
     if let (Some(name), None) = (&asked.broken, broken) {
         eprintln!("nothing that is broken is called {name}; there are:");
-        BROKEN.iter().for_each(|broken| eprintln!("  {}", broken.what));
+        for broken in BROKEN {
+            eprintln!("  {}", broken.what);
+        }
         return false;
     }
-    let (first, last) = asked.seed.map_or((asked.from, asked.from + asked.seeds), |seed| (seed, seed + 1));
+    let (first, last) = asked.seed.map_or((asked.from, asked.from + asked.count), |seed| (seed, seed + 1));
     let threads = if asked.seed.is_some() { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
     let next = Arc::new(AtomicU64::new(first));
     let failed = Arc::new(AtomicBool::new(false));

@@ -157,6 +157,7 @@ async fn furnish(url: &str) -> Result<Furniture, Error> {
         region: Some("eu".into()),
         contact: None,
         policy: ControllerPolicy::default(),
+        weight: 1,
         terms: None,
     };
     let ctl = store.create_controller(&new, "operator").await?.id;

@@ -113,7 +113,7 @@ impl Lab {
             calm: false,
             story: Vec::new(),
         };
-        let came = it.whole().await;
+        let came = Box::pin(it.whole()).await;
         let run = Run {
             requests: it.people.iter().filter(|p| p.id.is_some()).count(),
             effects: it.world.journal.len(),
