@@ -57,7 +57,8 @@ struct Scene {
 
 /// What was used up to a moment.
 struct Used {
-    own_processes: Option<f64>,
+    api: Option<f64>,
+    workers: Option<f64>,
     own_database: Option<f64>,
     customers_database: Option<f64>,
     redis: Option<f64>,
@@ -74,7 +75,10 @@ struct Pass {
     submitted: f64,
     submit: Vec<f64>,
     end_to_end: Vec<f64>,
+    /// CPU seconds per request: our processes, our database, the customer's database, Redis.
     cpu: [Option<f64>; 4],
+    /// The first of them, by role.
+    roles: [Option<f64>; 2],
     statements: [Option<f64>; 2],
     commands: f64,
     asked: [Option<Asked>; 2],
@@ -118,6 +122,9 @@ pub(crate) async fn run(common: &Common, asked: &Requests) -> Result<Report> {
     }
     table(&mut report, asked, &passes, &machine);
     ceiling(&mut report, &passes, &ceilings);
+    for pass in passes.iter().step_by(2) {
+        profile(&mut report, pass);
+    }
     memory(&mut report, &scene);
     if asked.statements {
         for pass in passes.iter().step_by(2) {
@@ -185,6 +192,7 @@ impl Scene {
         let calls = |asked: &Option<Asked>| {
             asked.as_ref().map(|all| all.iter().map(|(_, calls, _)| *calls as f64).sum::<f64>() / f64::from(n))
         };
+        let roles = [per(before.api, after.api), per(before.workers, after.workers)];
         Ok(Pass {
             name: format!("{}, {}", word(kind), if backlog { "backlog" } else { "as they come" }),
             n,
@@ -193,11 +201,12 @@ impl Scene {
             submit,
             end_to_end,
             cpu: [
-                per(before.own_processes, after.own_processes),
+                roles.into_iter().sum(),
                 per(before.own_database, after.own_database),
                 per(before.customers_database, after.customers_database),
                 per(before.redis, after.redis),
             ],
+            roles,
             statements: [calls(&own), calls(&customers)],
             commands: (after.commands - before.commands) as f64 / f64::from(n),
             asked: [own, customers],
@@ -206,12 +215,9 @@ impl Scene {
     }
 
     async fn used(&self) -> Result<Used> {
-        let mut own = self.api.cpu();
-        for worker in &self.workers {
-            own = own.zip(worker.cpu()).map(|(a, b)| a + b);
-        }
         Ok(Used {
-            own_processes: own,
+            api: self.api.cpu(),
+            workers: self.workers.iter().map(Process::cpu).sum(),
             own_database: self.own.cpu(),
             customers_database: self.customers.cpu(),
             redis: self.redis.cpu(),
@@ -439,6 +445,50 @@ fn memory(report: &mut Report, scene: &Scene) {
     table.row("Redis", [known(scene.redis.memory()), String::new(), String::new()]);
     let _ = &scene.service;
     report.tables.push(table);
+}
+
+/// How many of the most expensive statements on each side a profile names.
+const DEAREST: usize = 5;
+
+/// Where the CPU time of a pass went, and which statements took longest.
+fn profile(report: &mut Report, pass: &Pass) {
+    let command = format!("redress bench requests --{} {}", pass.name.split(',').next().unwrap_or_default(), pass.n);
+    let title = format!("Where the time goes: {}", pass.name);
+    let mut table = Table::new(title, command, &["part", "ms per request", "share of all CPU, %"]);
+    let all = total(&pass.cpu);
+    let parts = [
+        ("api process: CPU", pass.roles[0]),
+        ("worker process(es): CPU", pass.roles[1]),
+        ("own PostgreSQL: CPU", pass.cpu[1]),
+        ("customer's PostgreSQL: CPU", pass.cpu[2]),
+        ("Redis: CPU", pass.cpu[3]),
+    ];
+    for (name, cpu) in parts {
+        let share = cpu.zip(all).map(|(cpu, all)| cpu / all * 100.0);
+        table.row(name, [known(cpu.map(|cpu| cpu * 1e3)), known(share)]);
+    }
+    for (asked, whose) in pass.asked.iter().zip(["own", "customer's"]) {
+        let mut dearest: Vec<_> = asked.iter().flatten().collect();
+        dearest.sort_by(|a, b| b.2.total_cmp(&a.2));
+        for (text, calls, ms) in dearest.into_iter().take(DEAREST) {
+            let name = format!("{whose} database, {} × {}", number(*calls as f64), short(text));
+            table.row(name, [number(ms / f64::from(pass.n)), String::new()]);
+        }
+    }
+    table.note(
+        "The time of a statement is its elapsed time in the server, waiting for locks and for the disk included.",
+    );
+    report.tables.push(table);
+}
+
+/// A statement's name, or how it begins.
+fn short(text: &str) -> String {
+    let name = text.lines().next().and_then(|line| line.strip_prefix("-- "));
+    let text = name.map_or_else(
+        || text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(70).collect(),
+        |name| format!("`{name}`"),
+    );
+    text.replace('|', "¦")
 }
 
 /// The statements of a pass, most frequent first.
