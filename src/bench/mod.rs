@@ -10,6 +10,7 @@ mod fairness;
 mod growth;
 mod lab;
 mod leases;
+mod limits;
 mod report;
 mod requests;
 mod servers;
@@ -21,6 +22,7 @@ mod usage;
 pub(crate) use fairness::{Fairness, run as fairness};
 pub(crate) use growth::{Growth, run as growth};
 pub(crate) use leases::{Leases, run as leases};
+pub(crate) use limits::{Limits, run as limits};
 pub(crate) use report::Report;
 pub(crate) use requests::{Requests, run as requests};
 pub(crate) use start::run as start;
@@ -82,7 +84,7 @@ impl Common {
 /// Everything with its defaults, each in a folder of its own. What fails is reported, and the rest goes on.
 pub(crate) async fn all(open: impl Fn() -> Result<Common>) -> Report {
     let mut report = Report::default();
-    let each: [(&str, Part); 6] = [
+    let each: [(&str, Part); 7] = [
         ("requests", |common| Box::pin(requests(common, &REQUESTS))),
         ("submit", |common| Box::pin(submit(common, &SUBMIT))),
         ("leases", |common| {
@@ -90,6 +92,7 @@ pub(crate) async fn all(open: impl Fn() -> Result<Common>) -> Report {
         }),
         ("growth", |common| Box::pin(growth(common, &GROWTH))),
         ("start", |common| Box::pin(start(common))),
+        ("limits", |common| Box::pin(limits(common, &LIMITS))),
         ("fairness", |common| Box::pin(fairness(common, &FAIRNESS))),
     ];
     for (name, part) in each {
@@ -111,4 +114,5 @@ const REQUESTS: Requests =
     Requests { access: 300, erasure: 300, submitters: 8, workers: 1, batch: None, statements: false };
 const SUBMIT: Submit = Submit { rate: 200.0, seconds: 20.0, concurrency: 8 };
 const GROWTH: Growth = Growth { most: 1_000_000, sqlite_only: false };
+const LIMITS: Limits = Limits { calls: 100, window: 2, seconds: 20, workers: 4, deletions: 3_000 };
 const FAIRNESS: Fairness = Fairness { queued: 100_000, quiet: 100 };

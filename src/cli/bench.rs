@@ -1,6 +1,6 @@
 //! `redress bench`: figures from this machine, from the real executable, with the ceiling beside them.
 
-use crate::bench::{self, Common, Fairness, Growth, Leases, Report, Requests, Submit};
+use crate::bench::{self, Common, Fairness, Growth, Leases, Limits, Report, Requests, Submit};
 use crate::config::Environment;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
@@ -53,6 +53,13 @@ enum What {
         #[command(flatten)]
         common: CommonArgs,
     },
+    /// How much of a vendor's allowed rate a fleet uses, and how many calls a deletion costs.
+    Limits {
+        #[command(flatten)]
+        limits: LimitsArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
     /// How long a quiet controller waits while another one has a great many requests queued.
     Fairness {
         #[command(flatten)]
@@ -101,6 +108,25 @@ struct GrowthArgs {
     /// Only the embedded database.
     #[arg(long)]
     sqlite_only: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+struct LimitsArgs {
+    /// Calls that the vendor allows in a window.
+    #[arg(long, default_value_t = 100)]
+    calls: usize,
+    /// The window in seconds.
+    #[arg(long, default_value_t = 2)]
+    window: u64,
+    /// How long the rate is watched, in seconds.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Worker processes.
+    #[arg(long, default_value_t = 4)]
+    workers: usize,
+    /// Deletions for the count of calls.
+    #[arg(long, default_value_t = 3_000)]
+    deletions: u32,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -208,6 +234,10 @@ impl Bench {
                 (bench::growth(&common.open(environment)?, &Growth { most, sqlite_only }).await?, common)
             }
             What::Start { common } => (bench::start(&common.open(environment)?).await?, common),
+            What::Limits { limits: LimitsArgs { calls, window, seconds, workers, deletions }, common } => {
+                let asked = Limits { calls, window, seconds, workers, deletions };
+                (bench::limits(&common.open(environment)?, &asked).await?, common)
+            }
             What::Fairness { fairness: FairnessArgs { queued, quiet }, common } => {
                 (bench::fairness(&common.open(environment)?, &Fairness { queued, quiet }).await?, common)
             }
