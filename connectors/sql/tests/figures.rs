@@ -133,7 +133,7 @@ impl<'a> Meter<'a> {
             (after.1 - self.cpu.1) * 1000.0 / n,
             n / time
         );
-        if batch >= 100 {
+        if batch == 200 {
             let top = "SELECT calls || ' x ' || round(mean_exec_time::numeric, 1) || ' ms: ' || left(query, 150) FROM pg_stat_statements \
                        WHERE query NOT LIKE '%pg_stat_statements%' ORDER BY total_exec_time DESC LIMIT 6";
             eprintln!("{}", self.server.query("shop", top).await);
