@@ -139,7 +139,7 @@ impl Desk {
             return Ok(ended);
         }
         // A search waits for nothing but the database.
-        Err(retry("stalled", "a search waited for something else than the database; it is done again one by one"))
+        Err(retry("stalled", "a search waited for something else than the database; it is done again by halves"))
     }
 
     fn hand_over(&self, person: usize, table: Option<usize>, rows: Vec<Texts>) {

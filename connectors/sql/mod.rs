@@ -43,7 +43,7 @@ use dialect::Dialect;
 use redress_domain::{IdentifierType, Verb};
 use schema::Schema;
 use session::{Mode, Pool};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -188,13 +188,6 @@ impl Engine {
         Ok(regular)
     }
 
-    /// What is answered to a batch that could not be answered together, and of which nothing was changed.
-    async fn left<T>(&self, trouble: &Trouble, items: usize, failed: impl Fn(Trouble) -> T) -> Vec<Option<T>> {
-        self.learn(trouble).await;
-        let same = trouble::is_about_connection(trouble);
-        (0..items).map(|_| same.then(|| failed(trouble.clone()))).collect()
-    }
-
     /// Forgets what is known of the structure if that may have been the trouble.
     async fn learn(&self, trouble: &Trouble) {
         if trouble::is_about_schema(trouble) {
@@ -204,19 +197,46 @@ impl Engine {
 }
 
 /// Answers a batch: together as far as that can be done, the rest item by item.
+///
+/// What could not be done together is halved, so that one person's trouble does not send all the others alone.
 macro_rules! answer {
-    ($engine:expr, $batch:expr, $failed:path, |$context:ident| $together:expr, |$work:ident| $alone:expr) => {{
-        let mut answers: Vec<Option<_>> = if $batch.len() > 1 {
-            match $engine.context(1).await {
-                Ok($context) => match $together.await {
-                    Ok(answers) => answers,
-                    Err(trouble) => $engine.left(&trouble, $batch.len(), $failed).await,
-                },
-                Err(trouble) => $engine.left(&trouble, $batch.len(), $failed).await,
+    ($engine:expr, $batch:expr, $failed:path, |$context:ident, $part:ident| $together:expr, |$work:ident| $alone:expr) => {{
+        let mut answers: Vec<Option<_>> = $batch.iter().map(|_| None).collect();
+        let mut parts = VecDeque::from([0..$batch.len()]);
+        let (mut done, mut undone) = (0, 0);
+        while let Some(part) = parts.pop_front() {
+            // The batch, its halves and quarters: then it is not one of them that is in the way.
+            if part.len() < 2 || (done == 0 && undone >= 7) {
+                continue;
             }
-        } else {
-            $batch.iter().map(|_| None).collect()
-        };
+            let $part = &$batch[part.clone()];
+            let $context = match $engine.context(1).await {
+                Ok(context) => context,
+                Err(trouble) => {
+                    $engine.learn(&trouble).await;
+                    for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
+                        *answer = Some($failed(trouble.clone()));
+                    }
+                    break;
+                }
+            };
+            match $together.await {
+                Ok(said) => {
+                    done += 1;
+                    answers.splice(part, said);
+                }
+                Err(trouble) => {
+                    undone += 1;
+                    $engine.learn(&trouble).await;
+                    if trouble::is_about_connection(&trouble) {
+                        answers.splice(part.clone(), $part.iter().map(|_| Some($failed(trouble.clone()))));
+                        continue;
+                    }
+                    let middle = part.start + part.len() / 2;
+                    parts.extend([part.start..middle, middle..part.end]);
+                }
+            }
+        }
         let left = answers.iter().filter(|answer| answer.is_none()).count();
         if left > 0 {
             match $engine.context(left).await {
@@ -261,32 +281,32 @@ impl Connector for Engine {
     }
 
     async fn discover(&self, batch: &[Work<'_>]) -> Vec<Outcome> {
-        answer!(self, batch, Outcome::Trouble, |context| together::discover(&context, batch), |work| {
+        answer!(self, batch, Outcome::Trouble, |context, part| together::discover(&context, part), |work| {
             export::discover(&context, work)
         })
     }
 
     async fn export(&self, batch: &[Work<'_>], sink: &dyn ExportSink) -> Vec<Outcome> {
-        answer!(self, batch, Outcome::Trouble, |context| together::export(&context, batch, sink), |work| {
+        answer!(self, batch, Outcome::Trouble, |context, part| together::export(&context, part, sink), |work| {
             export::export(&context, work, sink)
         })
     }
 
     async fn rectify(&self, batch: &[Work<'_>], journal: &dyn Journal) -> Vec<Outcome> {
         // Each corrects other fields to other values: there is little to do together.
-        answer!(self, batch, Outcome::Trouble, |context| together::nobody(&context, batch), |work| {
+        answer!(self, batch, Outcome::Trouble, |context, part| together::nobody(&context, part), |work| {
             rectify::rectify(&context, work, journal)
         })
     }
 
     async fn erase(&self, batch: &[Work<'_>], journal: &dyn Journal) -> Vec<Outcome> {
-        answer!(self, batch, Outcome::Trouble, |context| together::erase(&context, batch, journal), |work| {
+        answer!(self, batch, Outcome::Trouble, |context, part| together::erase(&context, part, journal), |work| {
             erase::erase(&context, work, journal)
         })
     }
 
     async fn verify(&self, verb: Verb, batch: &[Work<'_>]) -> Vec<Verdict> {
-        answer!(self, batch, Verdict::Trouble, |context| together::verify(&context, verb, batch), |work| {
+        answer!(self, batch, Verdict::Trouble, |context, part| together::verify(&context, verb, part), |work| {
             verify::verify(&context, verb, work)
         })
     }

@@ -9,7 +9,7 @@
 //! - in an export, who has so many rows that they should not be held in memory together with others'.
 //!
 //! Any error of the database, and any number of changed rows that differs from the number of locked ones, rolls the
-//! transaction back, and all go alone: then each has their own trouble.
+//! transaction back, and the halves of the batch go together: then each has their own trouble.
 
 use super::Context;
 use super::desk::{Desk, Reads, Search};
