@@ -183,5 +183,6 @@ pub(super) fn a_system(name: &str, version: u64) -> SystemUpsert {
         identifiers: IdentifierType::ALL.to_vec(),
         fields: vec!["last_name".into()],
         completes_within_days: 0,
+        batch: 300,
     }
 }
