@@ -367,6 +367,7 @@ impl Store {
         crash_point("answer.before_commit");
         self.commit(tx).await?;
         crash_point("answer.after_commit");
+        self.figures.finished_rows.count(made.len());
         Ok(recorded)
     }
     /// The certificate of a request, once there is one.
