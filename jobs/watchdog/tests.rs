@@ -90,7 +90,9 @@ fn a_blocked_runtime_is_noticed_from_outside_it() {
     runtime.block_on(async move {
         tokio::spawn(async move {
             loop {
-                Part::ALL.into_iter().for_each(|part| beats.beat(part));
+                for part in Part::ALL {
+                    beats.beat(part);
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
