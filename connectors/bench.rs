@@ -140,12 +140,11 @@ impl Connector for Bench {
                 Ok(row) if row.found == 0 => Outcome::NothingFound(evidence("export", 0, 0, 0)),
                 Ok(row) => {
                     let record = Map::from_iter([("records".to_owned(), Value::from(row.found))]);
-                    match sink.record(work.key, "people", record).await {
-                        Err(lost) => Outcome::Trouble(lost.into()),
-                        Ok(()) => {
-                            let evidence = evidence("export", row.found, 0, row.found);
-                            Outcome::Done(Done { found: row.found, evidence, ..Done::default() })
-                        }
+                    if let Err(lost) = sink.record(work.key, "people", record).await {
+                        Outcome::Trouble(lost.into())
+                    } else {
+                        let evidence = evidence("export", row.found, 0, row.found);
+                        Outcome::Done(Done { found: row.found, evidence, ..Done::default() })
                     }
                 }
             });

@@ -118,7 +118,7 @@ impl Shared {
             let inside = state.recent.iter().rev().take_while(|at| now - **at < *window).count();
             if inside >= *limit {
                 let oldest = state.recent[recent - limit];
-                wait = wait.max(Some(*window - (now - oldest)));
+                wait = wait.max(Some(window.saturating_sub(now - oldest)));
             }
         }
         if wait.is_some() {
@@ -152,7 +152,9 @@ impl Shared {
                 }
                 _ => (u64::from(there), 0),
             };
-            answer.push_str(&format!("{found}\t{changed}\n"));
+            for part in [&found.to_string(), "\t", &changed.to_string(), "\n"] {
+                answer.push_str(part);
+            }
         }
         state.under_way = state.under_way.saturating_sub(1);
         answer
