@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const SCRIPT: &str = include_str!("script.lua");
 /// Redis answers within this time or counts as away.
-const PATIENCE: Duration = Duration::from_millis(1_000);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// After it was away it is tried again at the earliest after this time.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -108,18 +108,15 @@ impl Shared {
     }
 
     async fn note<T>(&self, said: Result<T, Away>) -> Result<T, Away> {
-        match &said {
-            Ok(_) => {
-                if self.away.swap(false, Ordering::Relaxed) {
-                    tracing::info!("Redis is back; limits are shared again");
-                }
+        if said.is_ok() {
+            if self.away.swap(false, Ordering::Relaxed) {
+                tracing::info!("Redis is back; limits are shared again");
             }
-            Err(Away) => {
-                *self.link.lock().await = None;
-                *self.failed_at.lock().expect("never held across a panic") = Some(Instant::now());
-                if !self.away.swap(true, Ordering::Relaxed) {
-                    tracing::warn!("Redis is away; each worker keeps to its part of every limit");
-                }
+        } else {
+            *self.link.lock().await = None;
+            *self.failed_at.lock().expect("never held across a panic") = Some(Instant::now());
+            if !self.away.swap(true, Ordering::Relaxed) {
+                tracing::warn!("Redis is away; each worker keeps to its part of every limit");
             }
         }
         said

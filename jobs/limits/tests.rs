@@ -128,7 +128,7 @@ async fn redis_and_one_process_decide_alike() {
                     Answer::Done
                 }
             };
-            assert_eq!(answer, expected, "seed {seed}, question {n}, {:?}", ask);
+            assert_eq!(answer, expected, "seed {seed}, question {n}, {ask:?}");
             match answer {
                 Answer::Granted => {
                     decided[0] += 1;
@@ -263,7 +263,7 @@ async fn ended(fleet: Vec<Process>) {
 fn share(calls: &[Duration], from: Duration, to: Duration, per_second: f64) -> f64 {
     let inside = calls.iter().filter(|at| (from..to).contains(*at)).count();
     #[expect(clippy::cast_precision_loss, reason = "a few thousand calls")]
-    let used = inside as f64 / ((to - from).as_secs_f64() * per_second);
+    let used = inside as f64 / (to.saturating_sub(from).as_secs_f64() * per_second);
     used * 1_000.0
 }
 
