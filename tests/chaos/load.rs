@@ -71,7 +71,7 @@ pub(crate) async fn through(app: TestApp, backend: Backend, plan: Plan, fault: i
     app.allow_errors();
     let rows = rows(&app, backend);
     let scene = Scene::set(app, rows, plan.kinds, cases(plan.requests)).await.rough();
-    let scene = scene.patient(Duration::from_secs(120) + plan.away);
+    let scene = scene.patient(Duration::from_mins(2) + plan.away);
     let pids = |scene: &Scene| (0..scene.app.processes()).map(|nth| scene.app.pid(nth)).collect::<Vec<_>>();
     let before = pids(&scene);
     let staging = async {

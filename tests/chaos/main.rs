@@ -47,12 +47,12 @@ fn main() -> ExitCode {
         // A test runner that runs or lists everything: the suite has a command of its own.
         [] | ["--list", "--format", ..] | ["--nocapture" | "--quiet" | "--test-threads", ..] => ExitCode::SUCCESS,
         ["run-cell", name] => runner::child(name),
-        _ => match runner::Wanted::parse(&words) {
-            Some(wanted) => runner::run(&wanted),
-            None => {
-                eprintln!("{USAGE}");
-                ExitCode::from(2)
+        _ => {
+            if let Some(wanted) = runner::Wanted::parse(&words) {
+                return runner::run(&wanted);
             }
-        },
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
     }
 }

@@ -132,7 +132,7 @@ async fn submit(scene: &Scene, nth: usize, sent: &Count<usize>) -> String {
     let text = body("deletion", &email).to_string();
     let key = format!("volume-{nth}");
     let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
-    let limit = Instant::now() + Duration::from_secs(180);
+    let limit = Instant::now() + Duration::from_mins(3);
     loop {
         sent.set(sent.get() + 1);
         if let Some(answer) = scene.api.try_send("POST", "/v1/requests", &headers, text.clone()).await
@@ -148,7 +148,7 @@ async fn submit(scene: &Scene, nth: usize, sent: &Count<usize>) -> String {
 /// Waits until everything has ended. What was quarantined because three processes were killed over it is retried, as a
 /// person would.
 async fn drain(scene: &Scene, submissions: usize) {
-    let limit = Duration::from_secs(60) + Duration::from_millis(60) * u32::try_from(submissions).expect("few enough");
+    let limit = Duration::from_mins(1) + Duration::from_millis(60) * u32::try_from(submissions).expect("few enough");
     poll("everything has ended", limit, || async {
         let stuck = "SELECT id FROM dsrs WHERE status = 'needs_attention'";
         for id in scene.rows.query(stuck).await.concat() {
