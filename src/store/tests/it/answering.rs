@@ -170,7 +170,7 @@ async fn each_of_many_intents_is_fenced_by_its_own_lease(lab: Lab) {
     items.push((&leases[0], &*keys[&leases[0].dsr_id], "the last one"));
     let before = lab.store.statements();
     let intended = lab.store.intend_all(&items).await.expect("recorded");
-    assert_eq!(lab.store.statements() - before, 3, "BEGIN, one UPDATE, COMMIT");
+    assert_eq!(lab.store.statements() - before, 4, "BEGIN, one lock, one UPDATE, COMMIT");
     let refused: Vec<usize> = (0..items.len()).filter(|n| !intended[*n]).collect();
     assert_eq!(refused, [7, 8]);
     let opened = lab.store.open_work(leases.clone()).await.expect("opened");
