@@ -82,9 +82,12 @@ mod tests {
                 sources += &std::fs::read_to_string(file.path()).unwrap().replace("{{", "{").replace("}}", "}");
             }
         }
-        for (mutant, statement, from, _) in BENDS {
-            assert!(sources.contains(&format!("-- {statement}")), "{mutant}: no statement is named {statement}");
-            assert!(sources.contains(from), "{mutant}: no statement says {from:?}");
+        for (mutant, ..) in BENDS {
+            let mut own = BENDS.iter().filter(|(name, ..)| name == mutant);
+            let is_there = |(_, statement, from, _): &(&str, &str, &str, &str)| {
+                sources.contains(&format!("-- {statement}")) && sources.contains(from)
+            };
+            assert!(own.any(is_there), "{mutant}: no statement says what it changes");
         }
     }
 }
