@@ -57,11 +57,11 @@ pub struct FanOut {
 /// messages has no field to correct) or none of the fields to correct is declared there (`field_not_declared`; `corrected`
 /// names them, and is empty for every other type). A system that cannot be searched by any identifier given is *not* left out: it may
 /// hold the person's data, so its step is itemised as `no_usable_identifier` and the request ends partially completed.
-pub fn fan_out(
+pub fn fan_out<'a>(
     kind: RequestType,
     given: &[IdentifierType],
     corrected: &[&str],
-    systems: &[SystemFacts],
+    systems: impl IntoIterator<Item = &'a SystemFacts>,
     requested: Option<&[String]>,
 ) -> FanOut {
     let verb = kind.verb();

@@ -93,7 +93,7 @@ impl From<Error> for Problem {
             Error::NotFound => Self::not_found(),
             Error::Conflict(detail) => Self::new(StatusCode::CONFLICT, detail),
             Error::Purged => Self::new(StatusCode::GONE, "the personal data of this request have been destroyed"),
-            error if error.is_transient() || is_closing(&error) => {
+            error if error.is_transient() || error.is_closing() => {
                 tracing::warn!(error = %error, "The database is away or busy");
                 Self::unavailable("the database is away or busy; try again")
             }
@@ -103,11 +103,6 @@ impl From<Error> for Problem {
             }
         }
     }
-}
-
-/// Whether this process is on its way out; another one answers the same call.
-fn is_closing(error: &Error) -> bool {
-    matches!(error, Error::Database(inner) | Error::Transaction { source: inner, .. } if matches!(**inner, sqlx::Error::PoolClosed))
 }
 
 impl IntoResponse for Problem {

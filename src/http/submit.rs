@@ -15,8 +15,9 @@ use redress_domain::regulation::{ChoiceError, ChosenBy};
 use redress_domain::submission::{RawSubmission, Submission};
 use redress_domain::words::Fault;
 use redress_domain::{Identifier, IdentifierType, Personal, RequestType};
-use redress_store::{Controller, ControllerPolicy, FrozenClock, NewDsr, Submitted, SystemRow};
+use redress_store::{Controller, ControllerPolicy, FrozenClock, NewDsr, Submitted, SystemOutline};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Most known words that one fault lists.
 const LISTED_MAX: usize = 24;
@@ -31,8 +32,10 @@ pub(crate) async fn submit(
     let body = json::read(&headers, body, edge.body_limit, edge.patience()).await?;
     let idempotency = key.map(|key| idempotency::hashes(&key, &body));
 
-    let controller = edge.store.controller(&caller.controller_id).await?;
-    let systems = edge.store.systems(&caller.controller_id).await?;
+    let (controller, systems) = tokio::try_join!(
+        edge.store.controller_shared(&caller.controller_id),
+        edge.store.outlines(&caller.controller_id)
+    )?;
     let (raw, mut faults) = body::submission(&body);
     let named = Named::of(&raw);
     let parsed = Submission::parse(raw, controller.country.as_deref(), edge.store.clock().now());
@@ -47,7 +50,7 @@ pub(crate) async fn submit(
     body::add(&mut faults, named.faults_of_plan(&plan, &systems));
     let Some(submission) = submission.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(&faults)) };
 
-    let new = complete(&edge, caller.key_id.as_str(), submission, plan, &controller, idempotency).await?;
+    let new = complete(&edge, caller.key_id.as_str(), submission, (plan, systems), &controller, idempotency).await?;
     let lens = Lens::new(&controller, edge.store.now_ms());
     match edge.store.submit(new, |detail| lens.detail(detail)).await? {
         Submitted::New(id, answer) => {
@@ -79,7 +82,7 @@ async fn complete(
     edge: &Edge,
     actor: &str,
     submission: Submission,
-    plan: FanOut,
+    (plan, systems): (FanOut, Arc<Vec<SystemOutline>>),
     controller: &Controller,
     idempotency: Option<(String, String)>,
 ) -> Result<NewDsr, Problem> {
@@ -120,6 +123,7 @@ async fn complete(
         clock: FrozenClock { facts, books, regulations: governing },
         policy: policy(&controller.policy, submission.kind),
         plan,
+        systems,
         idempotency,
         actor: actor.to_owned(),
         submission,
@@ -180,13 +184,13 @@ impl Named {
     }
 
     /// Faults in what is named: systems, law and place, callback.
-    fn faults(&self, edge: &Edge, controller: &Controller, systems: &[SystemRow]) -> Vec<Fault> {
+    fn faults(&self, edge: &Edge, controller: &Controller, systems: &[SystemOutline]) -> Vec<Fault> {
         let mut faults = Vec::new();
         for (i, name) in self.systems.iter().flatten().take(100).enumerate() {
             let pointer = format!("/systems/{i}");
-            match systems.iter().find(|system| system.name == *name) {
+            match systems.iter().map(|system| &system.facts).find(|system| system.name == *name) {
                 None => {
-                    let known = list(systems.iter().map(|system| system.name.as_str()));
+                    let known = list(systems.iter().map(|system| system.facts.name.as_str()));
                     faults.push(Fault::new(pointer, format!("no connected system has this name; {known}")));
                 }
                 Some(system) => {
@@ -220,23 +224,23 @@ impl Named {
         faults
     }
 
-    fn plan(&self, given: &[IdentifierType], systems: &[SystemRow]) -> FanOut {
-        let facts: Vec<SystemFacts> = systems.iter().map(SystemRow::facts).collect();
+    fn plan(&self, given: &[IdentifierType], systems: &[SystemOutline]) -> FanOut {
         let Some(kind) = self.kind else { return FanOut::default() };
         // A field that no system declares is a fault of its own, and must not hide the systems it is missing from.
-        let declared = |field: &&str| facts.iter().any(|system| system.fields.iter().any(|f| f == field));
+        let declared = |field: &&str| systems.iter().any(|system| system.facts.fields.iter().any(|f| f == field));
         let corrected: Vec<&str> = match kind {
             RequestType::Correction => self.fields.iter().flatten().map(String::as_str).filter(declared).collect(),
             _ => Vec::new(),
         };
-        fan_out(kind, given, &corrected, &facts, self.systems.as_deref())
+        fan_out(kind, given, &corrected, systems.iter().map(|system| &system.facts), self.systems.as_deref())
     }
 
     /// Faults that only the plan shows: fields that no system has, and named systems of which none can do it.
-    fn faults_of_plan(&self, plan: &FanOut, systems: &[SystemRow]) -> Vec<Fault> {
+    fn faults_of_plan(&self, plan: &FanOut, systems: &[SystemOutline]) -> Vec<Fault> {
         let mut faults = Vec::new();
-        let planned: Vec<&SystemRow> =
-            systems.iter().filter(|system| plan.steps.iter().any(|step| step.system_id == system.id)).collect();
+        let systems = || systems.iter().map(|system| &system.facts);
+        let planned: Vec<&SystemFacts> =
+            systems().filter(|system| plan.steps.iter().any(|step| step.system_id == system.id)).collect();
         if planned.is_empty() && self.systems.is_some() {
             let verbless = plan.out_of_scope.iter().any(|o| o.reason == "verb_unsupported");
             if let Some(kind) = self.kind.filter(|_| verbless) {
@@ -244,10 +248,10 @@ impl Named {
                 faults.push(Fault::new("/systems", detail));
             }
         }
-        let fieldless = |system: &&SystemRow| {
+        let fieldless = |system: &&SystemFacts| {
             plan.out_of_scope.iter().any(|o| o.system == system.name && o.reason == "field_not_declared")
         };
-        let reached: Vec<&SystemRow> = systems.iter().filter(fieldless).chain(planned).collect();
+        let reached: Vec<&SystemFacts> = systems().filter(fieldless).chain(planned).collect();
         if self.kind != Some(RequestType::Correction) || reached.is_empty() {
             return faults;
         }

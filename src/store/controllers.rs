@@ -2,13 +2,16 @@
 
 use crate::db::{Row, args};
 use crate::events::NewEvent;
+use crate::gather::for_all;
 use crate::sealed::{Key, place, random};
 use crate::{Error, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures::FutureExt as _;
 use redress_domain::{ControllerId, Personal, RequestType};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What a controller wants before, during and after the work. All off by default.
@@ -157,6 +160,32 @@ impl Store {
     pub async fn controller(&self, id: &ControllerId) -> Result<Controller, Error> {
         let row = self.db.row("-- controller\nSELECT * FROM controllers WHERE id = $1", args![id.as_str()]).await?;
         read(&row.ok_or(Error::NotFound)?)
+    }
+
+    /// One controller as it is now. Callers at the same time share one read, which begins after the last of them came.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn controller_shared(&self, id: &ControllerId) -> Result<Arc<Controller>, Error> {
+        let db = self.db.clone();
+        let read_all = move |ids: Vec<String>| {
+            let db = db.clone();
+            let read_all = async move {
+                let sql = "-- controllers_of\nSELECT * FROM controllers WHERE id {in $1}";
+                let rows = match db.rows(sql, args![ids.clone()]).await {
+                    Ok(rows) => rows,
+                    Err(error) => return for_all(ids.len(), error),
+                };
+                let mut all: HashMap<String, Result<Arc<Controller>, Arc<Error>>> = HashMap::new();
+                for row in &rows {
+                    let Ok(id) = row.text("id") else { continue };
+                    all.insert(id, read(row).map(Arc::new).map_err(Arc::new));
+                }
+                ids.iter().map(|id| all.get(id).cloned().transpose().map_err(Error::Shared)).collect()
+            };
+            read_all.boxed()
+        };
+        self.gathered.controllers.ask(id.as_str().to_owned(), read_all).await?.ok_or(Error::NotFound)
     }
 
     /// One controller by name.

@@ -4,7 +4,7 @@ use crate::clock::FrozenClock;
 use crate::db::{Arg, Row, args};
 use crate::sealed::place;
 use crate::work::{StepRow, read_step};
-use crate::{Error, Key, Store};
+use crate::{Error, Key, Store, SystemOutline};
 use redress_domain::deadline::Deadlines;
 use redress_domain::forecast::Foreseen;
 use redress_domain::plan::{FanOut, OutOfScope, Policy};
@@ -13,6 +13,7 @@ use redress_domain::submission::Submission;
 use redress_domain::{ControllerId, Correction, DsrId, Identifier, IdentifierType, Personal, RequestType, Subject};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// A request about to be accepted.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct NewDsr {
     pub policy: Policy,
     /// Its frozen plan.
     pub plan: FanOut,
+    /// The controller's systems, of which the plan was made.
+    pub systems: Arc<Vec<SystemOutline>>,
     /// SHA-256 (hex) of the idempotency key and of the body, if a key was given.
     pub idempotency: Option<(String, String)>,
     /// Who submitted it.
@@ -424,5 +427,3 @@ impl Store {
 pub(crate) fn retained_result(reason: &str) -> Value {
     json!({ "retained": [{ "collection": "*", "records": 0, "reason": reason }], "evidence": { "collections": [] } })
 }
-
-use std::sync::Arc;

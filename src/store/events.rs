@@ -82,11 +82,13 @@ fn push_members(out: &mut String, members: &Map<String, Value>) {
 }
 
 /// What is about to be recorded.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct NewEvent {
     pub(crate) dsr_id: Option<DsrId>,
     pub(crate) kind: &'static str,
     pub(crate) data: Map<String, Value>,
+    /// Who did it, if not whoever the transaction is for.
+    actor: Option<String>,
 }
 
 impl NewEvent {
@@ -95,7 +97,12 @@ impl NewEvent {
             Value::Object(members) => members,
             _ => Map::new(),
         };
-        Self { dsr_id: dsr_id.cloned(), kind, data }
+        Self { dsr_id: dsr_id.cloned(), kind, data, actor: None }
+    }
+
+    /// The same, done by somebody else than whoever the transaction is for.
+    pub(crate) fn by(self, actor: &str) -> Self {
+        Self { actor: Some(actor.to_owned()), ..self }
     }
 }
 
@@ -118,16 +125,6 @@ impl Store {
     /// Appends to the logs of several controllers. Take it last in a transaction: it locks their rows until the commit, in
     /// the order of their ids.
     pub(crate) async fn append_all(&self, tx: &mut Tx, actor: &str, events: Events) -> Result<(), Error> {
-        self.append(tx, events, |_| actor).await
-    }
-
-    /// Appends to the logs of several controllers; `actor_of` says who caused an event.
-    pub(crate) async fn append<'a>(
-        &self,
-        tx: &mut Tx,
-        events: Events,
-        actor_of: impl Fn(&NewEvent) -> &'a str,
-    ) -> Result<(), Error> {
         if events.0.is_empty() {
             return Ok(());
         }
@@ -149,7 +146,7 @@ impl Store {
                 seq += 1;
                 let (ms, random) = self.id_parts()?;
                 let id = EventId::from_parts(ms, random);
-                let actor = actor_of(&event);
+                let actor = event.actor.as_deref().unwrap_or(actor);
                 let mut data = String::with_capacity(256);
                 push_members(&mut data, &event.data);
                 let place = Place { controller_id: &controller_id, seq, id: &id, at: &at, prev_hash: &prev_hash };

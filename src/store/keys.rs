@@ -3,12 +3,14 @@
 //! The text is `rk_<26 characters of its id>_<43 characters of secret>`: the id finds the row, the secret (256 random bits)
 //! is compared as SHA-256 in constant time.
 
-use crate::db::args;
+use crate::db::{Row, args};
 use crate::events::NewEvent;
+use crate::gather::for_all;
 use crate::sealed::random;
 use crate::{Error, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::FutureExt as _;
 use redress_domain::{ControllerId, KeyId};
 use ring::digest::{SHA256, digest};
 use serde_json::json;
@@ -77,6 +79,22 @@ pub struct ApiKey {
     pub revoked_at: Option<i64>,
 }
 
+/// What is kept of a key that holds.
+pub(crate) struct FoundKey {
+    controller_id: ControllerId,
+    role: Role,
+    secret_hash: Vec<u8>,
+}
+
+fn read_key(row: &Row) -> Result<FoundKey, Error> {
+    let inconsistent = |column| Error::Inconsistent { table: "api_keys", column };
+    Ok(FoundKey {
+        controller_id: ControllerId::parse(&row.text("controller_id")?).map_err(|_| inconsistent("controller_id"))?,
+        role: Role::parse(&row.text("role")?).ok_or(inconsistent("role"))?,
+        secret_hash: row.bytes("secret_hash")?,
+    })
+}
+
 impl Store {
     /// Makes a key; its text is shown this once.
     ///
@@ -115,25 +133,38 @@ impl Store {
             return Ok(None);
         };
         let Ok(id) = KeyId::parse(&format!("key_{id}")) else { return Ok(None) };
-        let row = self
-            .db
-            .row("-- authenticate\nSELECT controller_id, role, secret_hash FROM api_keys WHERE id = $1 AND revoked_at IS NULL", args![id.as_str()])
-            .await?;
+        let Some(found) = self.find_key(&id).await? else { return Ok(None) };
         let hash = digest(&SHA256, secret.as_bytes());
-        let Some(row) = row else { return Ok(None) };
         // Both sides are hashes of fixed length; the comparison does not tell where they differ.
-        let stored = row.bytes("secret_hash")?;
-        let differing = stored.iter().zip(hash.as_ref()).fold(0_u8, |acc, (a, b)| acc | (a ^ b));
-        if stored.len() != hash.as_ref().len() || differing != 0 {
+        let differing = found.secret_hash.iter().zip(hash.as_ref()).fold(0_u8, |acc, (a, b)| acc | (a ^ b));
+        if found.secret_hash.len() != hash.as_ref().len() || differing != 0 {
             return Ok(None);
         }
-        let inconsistent = |column| Error::Inconsistent { table: "api_keys", column };
-        Ok(Some(Caller {
-            controller_id: ControllerId::parse(&row.text("controller_id")?)
-                .map_err(|_| inconsistent("controller_id"))?,
-            key_id: id,
-            role: Role::parse(&row.text("role")?).ok_or(inconsistent("role"))?,
-        }))
+        Ok(Some(Caller { controller_id: found.controller_id, key_id: id, role: found.role }))
+    }
+
+    /// The key of this id as it is now, if it holds. Callers at the same time share one read, which begins after the last
+    /// of them came.
+    async fn find_key(&self, id: &KeyId) -> Result<Option<FoundKey>, Error> {
+        let db = self.db.clone();
+        let read = move |ids: Vec<String>| {
+            let db = db.clone();
+            let read = async move {
+                let sql = "-- authenticate\nSELECT id, controller_id, role, secret_hash FROM api_keys WHERE id {in $1} AND revoked_at IS NULL";
+                match db.rows(sql, args![ids.clone()]).await {
+                    Ok(rows) => ids
+                        .iter()
+                        .map(|id| {
+                            let row = rows.iter().find(|row| row.text("id").is_ok_and(|found| found == *id));
+                            row.map(read_key).transpose()
+                        })
+                        .collect(),
+                    Err(error) => for_all(ids.len(), error),
+                }
+            };
+            read.boxed()
+        };
+        self.gathered.keys.ask(id.as_str().to_owned(), read).await
     }
 
     /// A controller's keys.

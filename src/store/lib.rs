@@ -20,15 +20,19 @@ mod events;
 mod figures;
 mod finish;
 mod forecast;
+mod gather;
 mod intend;
 mod keys;
 mod messages;
 mod migrate;
+mod moves;
 mod mutant;
+mod outcomes;
 mod paces;
 mod pauses;
 mod purge;
 mod queue;
+mod queued;
 mod reports;
 mod routes;
 mod sealed;
@@ -71,7 +75,7 @@ pub use reports::{ClosedDsr, OpenDsr, OpenStep, ReceivedDsr, StepTimes, SystemNa
 pub use routes::{NewRoute, Route, RouteChange, RouteTarget};
 pub use sealed::{Key, random};
 pub use sentinel::RedisAddress;
-pub use systems::{SystemRow, SystemUpsert};
+pub use systems::{SystemOutline, SystemRow, SystemUpsert};
 pub use tell::Tellable;
 pub use wake::{Wake, ping_redis};
 pub use watch::{Lookout, SweepOptions, Swept, WatchPlace};
@@ -134,6 +138,12 @@ pub enum Error {
     /// The Redis URL cannot be read.
     #[error("the Redis URL is not of the form redis://host:port or redis+sentinel://host:port,host:port/master")]
     RedisUrl,
+    /// What this call waited for together with others failed for all of them.
+    #[error("{0}")]
+    Shared(Arc<Error>),
+    /// What this call waited for together with others was given up.
+    #[error("the work on this call was given up; it may have been done")]
+    Broken,
     /// The schema is not the one this binary needs.
     #[error("{0}")]
     Schema(String),
@@ -183,6 +193,9 @@ const POSTGRES_AWAY: [&str; 15] = [
 impl Error {
     /// Whether the same transaction may succeed if it is tried again: a conflict with another one, or a database away.
     pub fn is_transient(&self) -> bool {
+        if let Error::Shared(error) = self {
+            return error.is_transient();
+        }
         let (Error::Database(inner) | Error::Transaction { source: inner, .. }) = self else { return false };
         match &**inner {
             sqlx::Error::Database(db) => {
@@ -199,6 +212,17 @@ impl Error {
         }
     }
 
+    /// Whether this process is on its way out: its connections are closed.
+    pub fn is_closing(&self) -> bool {
+        match self {
+            Error::Shared(error) => error.is_closing(),
+            Error::Database(inner) | Error::Transaction { source: inner, .. } => {
+                matches!(**inner, sqlx::Error::PoolClosed)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the row that this one would belong to is not there.
     pub(crate) fn is_orphan(&self) -> bool {
         let (Error::Database(inner) | Error::Transaction { source: inner, .. }) = self else { return false };
@@ -207,6 +231,9 @@ impl Error {
 
     /// Whether a row of this unique key is there already.
     pub fn is_duplicate(&self) -> bool {
+        if let Error::Shared(error) = self {
+            return error.is_duplicate();
+        }
         let (Error::Database(inner) | Error::Transaction { source: inner, .. }) = self else { return false };
         matches!(&**inner, sqlx::Error::Database(db) if db.is_unique_violation())
     }
@@ -236,10 +263,20 @@ pub struct Store {
     master: Arc<Key>,
     controller_keys: Arc<Mutex<HashMap<String, Arc<Key>>>>,
     shelf: clock::SharedShelf,
+    gathered: Arc<Gathered>,
     keep_closed_ms: i64,
     figures: Arc<Figures>,
     /// Systems of which a call failed and none was answered since, as far as this process knows.
     troubled: Arc<Mutex<HashSet<redress_domain::SystemId>>>,
+}
+
+/// What callers at the same time share.
+#[derive(Default)]
+struct Gathered {
+    keys: Arc<gather::Gather<String, Option<keys::FoundKey>>>,
+    controllers: Arc<gather::Gather<String, Option<Arc<Controller>>>>,
+    outlines: Arc<gather::Gather<String, Arc<Vec<SystemOutline>>>>,
+    submissions: Arc<gather::Gather<submit::Prepared, bool>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -262,6 +299,7 @@ impl Store {
             master: Arc::new(Key::new(options.master_key)),
             controller_keys: Arc::default(),
             shelf: Arc::default(),
+            gathered: Arc::default(),
             keep_closed_ms: options.keep_closed.as_millis() as i64,
             figures: Arc::default(),
             troubled: Arc::default(),
@@ -330,7 +368,10 @@ impl Store {
             });
             return Ok(());
         }
-        for lane in tx.commit().await? {
+        let mut lanes = tx.commit().await?;
+        lanes.sort_unstable();
+        lanes.dedup();
+        for lane in lanes {
             self.wake.lane(&lane);
         }
         Ok(())

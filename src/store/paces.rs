@@ -7,7 +7,8 @@
 //! controller set does not, for that limit is known and may be changed. A batch counts in the hour in which it ends.
 
 use crate::db::{Row, Tx, args};
-use crate::work::{Finish, Result, WorkKind, places};
+use crate::sql::{RowSet, row};
+use crate::work::{Finish, Result, WorkKind};
 use crate::{Error, Store};
 use redress_domain::forecast::pace::{Record, Seen};
 use redress_domain::step::RATE_LIMITED;
@@ -81,29 +82,17 @@ impl Store {
         if paces.systems.is_empty() {
             return Ok(());
         }
-        let (mut values, mut arguments) = (Vec::new(), args![paces.now / HOUR_MS]);
+        let mut rows = RowSet::default();
         for (system_id, added) in paces.systems {
-            values.push(format!("({})", places(arguments.len() + 1, 7)));
             let done_at = added.succeeded.then_some(paces.now);
             let failing_since = (added.failed > 0 && !added.succeeded).then_some(paces.now);
-            arguments.extend(args![
-                system_id,
-                added.done,
-                added.failed,
-                added.from,
-                added.until,
-                done_at,
-                failing_since
-            ]);
+            rows.push(row![system_id, added.done, added.failed, added.from, added.until, done_at, failing_since]);
         }
         // What the hour before has counted already is not counted again; neither is what this one has, even if that
         // was committed a moment ago.
         tx.exec(
-            &format!(
-                "-- record_paces\nINSERT INTO paces (system_id, hour, done, failed, busy_ms, busy_until, done_at, failing_since) SELECT system_id, $1, done, failed, CASE WHEN until_at <= counted THEN 0 WHEN from_at < counted THEN until_at - counted ELSE until_at - from_at END, CASE WHEN until_at > counted THEN until_at ELSE counted END, done_at, failing_since FROM (SELECT v.column1 AS system_id, v.column2 AS done, v.column3 AS failed, v.column4 AS from_at, v.column5 AS until_at, v.column6 AS done_at, v.column7 AS failing_since, COALESCE((SELECT p.busy_until FROM paces p WHERE p.system_id = v.column1 ORDER BY p.hour DESC LIMIT 1), 0) AS counted FROM (VALUES {}) AS v) AS added WHERE 1 = 1 ON CONFLICT (system_id, hour) DO UPDATE SET done = paces.done + excluded.done, failed = paces.failed + excluded.failed, busy_ms = paces.busy_ms + CASE WHEN excluded.busy_until <= paces.busy_until THEN 0 WHEN excluded.busy_until - paces.busy_until < excluded.busy_ms THEN excluded.busy_until - paces.busy_until ELSE excluded.busy_ms END, busy_until = CASE WHEN excluded.busy_until > paces.busy_until THEN excluded.busy_until ELSE paces.busy_until END, done_at = COALESCE(excluded.done_at, paces.done_at), failing_since = CASE WHEN excluded.done_at IS NOT NULL THEN NULL ELSE COALESCE(paces.failing_since, excluded.failing_since) END",
-                values.join(", ")
-            ),
-            arguments,
+            "-- record_paces\nINSERT INTO paces (system_id, hour, done, failed, busy_ms, busy_until, done_at, failing_since) SELECT system_id, CAST($1 AS BIGINT), done, failed, CASE WHEN until_at <= counted THEN 0 WHEN from_at < counted THEN until_at - counted ELSE until_at - from_at END, CASE WHEN until_at > counted THEN until_at ELSE counted END, done_at, failing_since FROM (SELECT v.*, COALESCE((SELECT p.busy_until FROM paces p WHERE p.system_id = v.system_id ORDER BY p.hour DESC LIMIT 1), 0) AS counted FROM {rows $2 AS v(system_id text, done int, failed int, from_at int, until_at int, done_at int, failing_since int)}) AS added WHERE 1 = 1 ON CONFLICT (system_id, hour) DO UPDATE SET done = paces.done + excluded.done, failed = paces.failed + excluded.failed, busy_ms = paces.busy_ms + CASE WHEN excluded.busy_until <= paces.busy_until THEN 0 WHEN excluded.busy_until - paces.busy_until < excluded.busy_ms THEN excluded.busy_until - paces.busy_until ELSE excluded.busy_ms END, busy_until = CASE WHEN excluded.busy_until > paces.busy_until THEN excluded.busy_until ELSE paces.busy_until END, done_at = COALESCE(excluded.done_at, paces.done_at), failing_since = CASE WHEN excluded.done_at IS NOT NULL THEN NULL ELSE COALESCE(paces.failing_since, excluded.failing_since) END",
+            args![paces.now / HOUR_MS, rows],
         )
         .await
         .map(drop)

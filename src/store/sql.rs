@@ -164,8 +164,21 @@ impl RowSet {
         self.cells.extend(row);
     }
 
+    /// Adds the rows of another set, which are of the same kinds.
+    pub(crate) fn extend(&mut self, other: &RowSet) {
+        if !other.is_empty() {
+            debug_assert!(self.width == other.width || self.cells.is_empty(), "rows of one width");
+            self.width = other.width;
+            self.cells.extend_from_slice(&other.cells);
+        }
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.cells.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.cells.len() / self.width.max(1)
     }
 
     pub(crate) const fn width(&self) -> usize {

@@ -1,39 +1,79 @@
-//! Submitting makes a request durable with its plan, its first event and its answer, once for each idempotency key.
+//! Submitting makes a request durable with its plan, its first events and its answer, once for each idempotency key.
+//!
+//! Whatever is submitted at the same time is written by one transaction: whoever comes while one is under way is in the next.
+//! The request is written as its first advance leaves it, so that a plain one is ready for work when it is accepted.
 
 use crate::clock::ClockColumns;
-use crate::db::args;
+use crate::db::{Arg, Tx, args};
 use crate::dsrs::{
     DsrDetail, DsrRow, NewDsr, Submitted, key_place, out_of_scope_json, response_place, retained_result, seal_personal,
 };
 use crate::events::{Events, NewEvent};
+use crate::gather::for_all;
+use crate::moves::{Locked, StepFacts, decide};
+use crate::queued::StepRows;
+use crate::sql::{RowSet, row};
+use crate::systems::{DAY_MS, SystemOutline};
 use crate::watch::first_look;
-use crate::work::{StepRow, places};
-use crate::{Error, Store, SystemRow, crash_point};
+use crate::work::StepRow;
+use crate::{Error, Key, Store, crash_point};
+use futures::FutureExt as _;
 use redress_domain::plan::FanOut;
 use redress_domain::stage::Stage;
 use redress_domain::step::{Phase, StepState};
 use redress_domain::{ControllerId, DsrId, Identifier, StepId};
 use serde_json::{Value, json};
+use std::collections::HashSet;
+
+/// A submission whose rows are made and not yet written.
+pub(crate) struct Prepared {
+    controller_id: ControllerId,
+    dsr: [Arg; 26],
+    steps: StepRows,
+    idempotency: Option<Idempotency>,
+    events: Vec<NewEvent>,
+}
+
+struct Idempotency {
+    key_hash: String,
+    body_hash: String,
+    dsr_id: String,
+    response: Vec<u8>,
+}
+
+/// Why a transaction failed, and whether nothing of it can be there.
+enum Failed {
+    BeforeCommit(Error),
+    AtCommit(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Failed::BeforeCommit(error)
+    }
+}
 
 impl Store {
-    /// Makes a request durable with its plan, its first event and its answer, in one transaction. `render` makes the answer.
+    /// Makes a request durable with its plan, its first events and its answer. `render` makes the answer. If the caller goes away
+    /// meanwhile, the request may have been accepted all the same.
     ///
     /// # Errors
-    /// The database is away; nothing was accepted.
+    /// The database is away; unless it went away during the commit, nothing was accepted.
     pub async fn submit(&self, new: NewDsr, render: impl Fn(&DsrDetail) -> Value) -> Result<Submitted, Error> {
-        if let Some((key_hash, body_hash)) = &new.idempotency
-            && let Some(answer) = self.replay(&new.controller_id, key_hash, body_hash).await?
-        {
-            return Ok(answer);
+        let (controller_id, key) = (new.controller_id.clone(), new.idempotency.clone());
+        let (id, prepared, answer) = self.prepare(new, render).await?;
+        let store = self.clone();
+        let round = move |all: Vec<Prepared>| {
+            let store = store.clone();
+            async move { store.submit_all(&all).await }.boxed()
+        };
+        if self.gathered.submissions.ask(prepared, round).await? {
+            return Ok(Submitted::New(id, answer));
         }
-        match self.insert_dsr(&new, &render).await {
-            // Somebody else with the same key was faster: theirs is the first answer.
-            Err(error) if error.is_duplicate() => match &new.idempotency {
-                Some((key_hash, body_hash)) => self.replay(&new.controller_id, key_hash, body_hash).await?.ok_or(error),
-                None => Err(error),
-            },
-            other => other,
-        }
+        // Somebody with the same key was faster: theirs is the first answer.
+        let (key_hash, body_hash) = key.ok_or(Error::Inconsistent { table: "dsrs", column: "id" })?;
+        let answer = self.replay(&controller_id, &key_hash, &body_hash).await?;
+        answer.ok_or(Error::Inconsistent { table: "idempotency", column: "key_hash" })
     }
 
     async fn replay(
@@ -62,93 +102,229 @@ impl Store {
         Ok(Some(Submitted::Replayed(answer)))
     }
 
-    async fn insert_dsr(&self, new: &NewDsr, render: &impl Fn(&DsrDetail) -> Value) -> Result<Submitted, Error> {
+    /// Makes the rows of a submission, and its answer.
+    async fn prepare(
+        &self,
+        new: NewDsr,
+        render: impl Fn(&DsrDetail) -> Value,
+    ) -> Result<(DsrId, Prepared, Value), Error> {
+        let controller_key = self.controller_key(&new.controller_id).await?;
         let now = self.now_ms();
         let (ms, bytes) = self.id_parts()?;
         let id = DsrId::from_parts(ms, bytes);
-        let controller_key = self.controller_key(&new.controller_id).await?;
         let (key, wrapped) = controller_key.generate(&key_place(&new.controller_id, &id))?;
         let sealed = seal_personal(&key, &new.controller_id, &id, &new.submission)?;
-        let systems = self.systems(&new.controller_id).await?;
-        let s = &new.submission;
         let columns = ClockColumns::of(&new.deadlines);
-        let due_before = columns.due_before;
-        let row = DsrRow {
-            id: id.clone(),
-            controller_id: new.controller_id.clone(),
-            kind: s.kind,
-            regulation: new.regulation.clone(),
-            jurisdiction: s.jurisdiction.clone(),
-            stage: Stage::Received,
-            status: Stage::Received.as_str().into(),
-            attention: None,
-            instruction_received_at: now,
-            data_subject_received_at: s.data_subject_received_at.map(jiff::Timestamp::as_millisecond),
-            deadlines: json!(new.deadlines),
-            due_before: columns.due_before,
-            clock: Some(new.clock.clone()),
-            clock_state: columns.clock_state.to_owned(),
-            forecast: None,
-            out_of_scope: new.plan.out_of_scope.iter().map(|o| (o.system.clone(), o.reason.to_owned())).collect(),
-            identifier_types: s.subject.identifiers.iter().map(Identifier::kind).collect(),
-            closed_at: None,
-            purged_at: None,
-            reference: s.reference.clone(),
-        };
-        let steps = self.planned_steps(&new.plan, &systems)?;
-        let detail = DsrDetail { row, steps };
-        let answer = render(&detail);
-        let kinds: Vec<&str> = detail.row.identifier_types.iter().map(|k| k.as_str()).collect();
-        let policy = json!([new.policy.approval, new.policy.cooling_off_ms, new.policy.review]).to_string();
+        let deadlines = json!(new.deadlines);
+        let deadlines_text = deadlines.to_string();
+        let clock = json!(new.clock).to_string();
+        let planned = self.planned_steps(&new.plan, &new.systems)?;
 
-        let mut tx = self.db.begin("submit").await?;
-        tx.exec(
-            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, wake_at, has_callback, wrapped_key, sealed, clock, clock_state, statutory_due_before, watch_at) VALUES ($1, $2, $3, $4, $5, 'received', 'received', $6, $7, $8, $9, $10, $11, $12, $6, $13, $14, $15, $16, $17, $18, $19)",
-            args![
-                id.as_str(), new.controller_id.as_str(), s.kind.as_str(), new.regulation.clone(), s.jurisdiction.clone(), now,
-                detail.row.data_subject_received_at, detail.row.deadlines.to_string(), due_before, policy, out_of_scope_json(&new.plan.out_of_scope).to_string(),
-                json!(kinds).to_string(), s.callback_url.is_some(), wrapped, sealed, json!(new.clock).to_string(), columns.clock_state, columns.statutory_due_before, first_look(&new.deadlines, now)
-            ],
-        )
-        .await?;
-        self.insert_steps(&mut tx, &new.controller_id, &id, due_before, &detail.steps).await?;
-        if let Some((key_hash, body_hash)) = &new.idempotency {
-            let text = serde_json::to_vec(&answer)
-                .map_err(|_| Error::Inconsistent { table: "idempotency", column: "response" })?;
-            let response = key.seal(&response_place(&new.controller_id, &id), &text)?;
-            tx.exec(
-                "-- idempotency_kept\nINSERT INTO idempotency (controller_id, key_hash, body_hash, dsr_id, response, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-                args![new.controller_id.as_str(), key_hash, body_hash, id.as_str(), response, now],
-            )
-            .await?;
+        let first = first_move(&new, &id, &planned, columns.due_before, now)?;
+        let (dsr, next) = (&first.0, &first.1);
+        let mut steps = StepRows::default();
+        for (step, days) in &planned {
+            let due_at = columns.due_before - days * DAY_MS;
+            steps.planned(&new.controller_id, &id, due_at, step, next.releases);
         }
-        let mut events = Events::default();
-        events.push(&new.controller_id, NewEvent::new(Some(&id), "received", json!({
-            "type": s.kind, "regulation": new.regulation, "identifiers": kinds, "systems": detail.steps.len(), "due_before": due_before,
-        })));
-        if s.callback_url.is_some() {
-            self.insert_notice(&mut tx, &new.controller_id, &id, due_before, "received").await?;
+        if next.answers {
+            steps.answer(self, &new.controller_id, &id, columns.due_before)?;
         }
-        self.append_all(&mut tx, &new.actor, events).await?;
-        tx.wakes.push("advance".into());
-        crash_point("submit.before_commit");
-        self.commit(tx).await?;
-        self.figures.submitted.add(1);
-        self.figures.submit_groups.add(1);
-        crash_point("submit.after_commit");
-        Ok(Submitted::New(id, answer))
+        if dsr.has_callback {
+            for status in std::iter::once(Stage::Received.as_str()).chain(next.told.iter().map(String::as_str)) {
+                steps.notice(self, &new.controller_id, &id, columns.due_before, status)?;
+            }
+        }
+
+        let identifier_types: Vec<_> = new.submission.subject.identifiers.iter().map(Identifier::kind).collect();
+        let kinds: Vec<&str> = identifier_types.iter().map(|k| k.as_str()).collect();
+        let received = NewEvent::new(
+            Some(&id),
+            "received",
+            json!({
+                "type": new.submission.kind, "regulation": new.regulation, "identifiers": kinds, "systems": planned.len(), "due_before": columns.due_before,
+            }),
+        );
+        let mut events = vec![received.by(&new.actor)];
+        events.extend(next.events(dsr));
+
+        let policy = json!([new.policy.approval, new.policy.cooling_off_ms, new.policy.review]).to_string();
+        let s = new.submission;
+        let received_at = s.data_subject_received_at.map(jiff::Timestamp::as_millisecond);
+        // A wait for somebody or a need for attention is for the watch to see at once.
+        let waits = next.stage.waits_for_somebody();
+        let watch_at = if waits || next.attention.is_some() { now } else { first_look(&new.deadlines, now) };
+        let dsr_row = row![
+            id.as_str(),
+            new.controller_id.as_str(),
+            s.kind.as_str(),
+            new.regulation.clone(),
+            s.jurisdiction.clone(),
+            next.stage.as_str(),
+            next.status.as_str(),
+            next.attention.clone(),
+            now,
+            received_at,
+            deadlines_text,
+            columns.due_before,
+            policy,
+            out_of_scope_json(&new.plan.out_of_scope).to_string(),
+            json!(kinds).to_string(),
+            next.cooling_off_until,
+            next.wake_at,
+            s.callback_url.is_some(),
+            Some(wrapped),
+            Some(sealed),
+            clock,
+            columns.clock_state,
+            columns.statutory_due_before,
+            watch_at,
+            waits.then_some(now),
+            next.attention.is_some().then_some(now)
+        ];
+        let detail = DsrDetail {
+            row: DsrRow {
+                id: id.clone(),
+                controller_id: new.controller_id.clone(),
+                kind: s.kind,
+                regulation: new.regulation,
+                jurisdiction: s.jurisdiction,
+                stage: Stage::Received,
+                status: Stage::Received.as_str().into(),
+                attention: None,
+                instruction_received_at: now,
+                data_subject_received_at: received_at,
+                deadlines,
+                due_before: columns.due_before,
+                clock: Some(new.clock),
+                clock_state: columns.clock_state.to_owned(),
+                forecast: None,
+                out_of_scope: new.plan.out_of_scope.into_iter().map(|o| (o.system, o.reason.to_owned())).collect(),
+                identifier_types,
+                closed_at: None,
+                purged_at: None,
+                reference: s.reference,
+            },
+            steps: planned.into_iter().map(|(step, _)| step).collect(),
+        };
+        let answer = render(&detail);
+        let idempotency = new.idempotency.map(|hashes| keep_answer(hashes, &new.controller_id, &id, &key, &answer));
+        let idempotency = idempotency.transpose()?;
+        Ok((id, Prepared { controller_id: new.controller_id, dsr: dsr_row, steps, idempotency, events }, answer))
     }
 
-    /// The steps of a plan as they are before anything happened, by system.
-    pub(crate) fn planned_steps(&self, plan: &FanOut, systems: &[SystemRow]) -> Result<Vec<StepRow>, Error> {
-        let mut steps = Vec::new();
+    /// Writes submissions in one transaction. False for each whose idempotency key was there already: of it there is nothing.
+    async fn submit_all(&self, all: &[Prepared]) -> Vec<Result<bool, Error>> {
+        let mut keys = HashSet::new();
+        // The first of those with one key; the others find its answer.
+        let mut chosen: Vec<bool> = all
+            .iter()
+            .map(|p| {
+                p.idempotency.as_ref().is_none_or(|i| keys.insert((p.controller_id.as_str(), i.key_hash.as_str())))
+            })
+            .collect();
+        loop {
+            let now_written: Vec<&Prepared> = all.iter().zip(&chosen).filter(|(_, c)| **c).map(|(p, _)| p).collect();
+            if now_written.is_empty() {
+                break;
+            }
+            match self.write_submissions(&now_written).await {
+                Ok(known) if known.is_empty() => break,
+                // Of the whole transaction nothing is there; the others are written without them.
+                Ok(known) => {
+                    for (prepared, chosen) in all.iter().zip(&mut chosen) {
+                        *chosen &= prepared.idempotency.as_ref().is_none_or(|i| !known.contains(&i.dsr_id));
+                    }
+                }
+                // What is wrong with one of them does not concern its neighbours.
+                Err(Failed::BeforeCommit(error)) if now_written.len() > 1 && !error.is_transient() => {
+                    let mut each = Vec::with_capacity(all.len());
+                    for prepared in all {
+                        each.push(self.submit_one(prepared).await);
+                    }
+                    return each;
+                }
+                Err(Failed::BeforeCommit(error) | Failed::AtCommit(error)) => return for_all(all.len(), error),
+            }
+        }
+        chosen.into_iter().map(Ok).collect()
+    }
+
+    async fn submit_one(&self, prepared: &Prepared) -> Result<bool, Error> {
+        match self.write_submissions(&[prepared]).await {
+            Ok(known) => Ok(known.is_empty()),
+            Err(Failed::BeforeCommit(error) | Failed::AtCommit(error)) => Err(error),
+        }
+    }
+
+    /// Writes submissions if each idempotency key is new; else nothing is written, and it returns whose is not.
+    async fn write_submissions(&self, all: &[&Prepared]) -> Result<HashSet<String>, Failed> {
+        let (mut dsrs, mut steps, mut events) = (RowSet::default(), StepRows::default(), Events::default());
+        for prepared in all {
+            dsrs.push(prepared.dsr.clone());
+            steps.extend(&prepared.steps);
+            for event in &prepared.events {
+                events.push(&prepared.controller_id, event.clone());
+            }
+        }
+        let mut tx = self.db.begin("submit").await?;
+        tx.exec(
+            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, attention, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, cooling_off_until, wake_at, has_callback, wrapped_key, sealed, clock, clock_state, statutory_due_before, watch_at, waiting_since, attention_since, version) SELECT v.id, v.controller_id, v.kind, v.regulation, v.jurisdiction, v.stage, v.status, v.attention, v.instruction_received_at, v.data_subject_received_at, v.deadlines, v.due_before, v.policy, v.out_of_scope, v.identifier_types, v.cooling_off_until, v.wake_at, v.has_callback, v.wrapped_key, v.sealed, v.clock, v.clock_state, v.statutory_due_before, v.watch_at, v.waiting_since, v.attention_since, 1 FROM {rows $1 AS v(id text, controller_id text, kind text, regulation text, jurisdiction text, stage text, status text, attention text, instruction_received_at int, data_subject_received_at int, deadlines text, due_before int, policy text, out_of_scope text, identifier_types text, cooling_off_until int, wake_at int, has_callback int, wrapped_key bytes, sealed bytes, clock text, clock_state text, statutory_due_before int, watch_at int, waiting_since int, attention_since int)}",
+            args![dsrs],
+        )
+        .await?;
+        let known = self.keep_keys(&mut tx, all).await?;
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        self.insert_steps(&mut tx, steps).await?;
+        self.append_all(&mut tx, "engine", events).await?;
+        crash_point("submit.before_commit");
+        self.commit(tx).await.map_err(Failed::AtCommit)?;
+        self.figures.submitted.add(all.len() as u64);
+        self.figures.submit_groups.add(1);
+        crash_point("submit.after_commit");
+        Ok(known)
+    }
+
+    /// Keeps the idempotency keys; returns the requests whose key is there already.
+    async fn keep_keys(&self, tx: &mut Tx, all: &[&Prepared]) -> Result<HashSet<String>, Error> {
+        let mut of_keys: Vec<(&ControllerId, &Idempotency)> =
+            all.iter().filter_map(|p| Some((&p.controller_id, p.idempotency.as_ref()?))).collect();
+        if of_keys.is_empty() {
+            return Ok(HashSet::new());
+        }
+        // In one order, so that nobody waits for somebody who waits for them.
+        of_keys.sort_by(|a, b| (a.0, &a.1.key_hash).cmp(&(b.0, &b.1.key_hash)));
+        let mut rows = RowSet::default();
+        for (controller_id, i) in &of_keys {
+            let (key_hash, body_hash) = (i.key_hash.as_str(), i.body_hash.as_str());
+            rows.push(row![controller_id.as_str(), key_hash, body_hash, i.dsr_id.as_str(), i.response.as_slice()]);
+        }
+        let kept = tx
+            .rows(
+                "-- idempotency_kept\nINSERT INTO idempotency (controller_id, key_hash, body_hash, dsr_id, response, created_at) SELECT v.controller_id, v.key_hash, v.body_hash, v.dsr_id, v.response, CAST($1 AS BIGINT) FROM {rows $2 AS v(controller_id text, key_hash text, body_hash text, dsr_id text, response bytes)} WHERE 1 = 1 ON CONFLICT (controller_id, key_hash) DO NOTHING RETURNING dsr_id",
+                args![self.now_ms(), rows],
+            )
+            .await?;
+        let mut known: HashSet<String> = of_keys.iter().map(|(_, i)| i.dsr_id.clone()).collect();
+        for row in &kept {
+            known.remove(&row.text("dsr_id")?);
+        }
+        Ok(known)
+    }
+
+    /// The steps of a plan as they are before anything happened, by system, each with the days that its system takes by itself: it
+    /// is due that much earlier, so that it is asked first.
+    pub(crate) fn planned_steps(&self, plan: &FanOut, systems: &[SystemOutline]) -> Result<Vec<(StepRow, i64)>, Error> {
+        let mut steps = Vec::with_capacity(plan.steps.len());
         for planned in &plan.steps {
-            let system = systems.iter().find(|s| s.id == planned.system_id).ok_or(Error::NotFound)?;
+            let system = systems.iter().find(|s| s.facts.id == planned.system_id).ok_or(Error::NotFound)?;
             let (ms, bytes) = self.id_parts()?;
-            steps.push(StepRow {
+            let step = StepRow {
                 id: StepId::from_parts(ms, bytes),
-                system_id: system.id.clone(),
-                system: system.name.clone(),
+                system_id: system.facts.id.clone(),
+                system: system.facts.name.clone(),
                 family: system.family.clone(),
                 connector: system.connector.clone(),
                 verb: planned.verb,
@@ -163,56 +339,61 @@ impl Store {
                 acted_at: None,
                 verified_at: None,
                 error: None,
-            });
+            };
+            steps.push((step, system.completes_within_days));
         }
-        steps.sort_by(|a, b| a.system.cmp(&b.system));
+        steps.sort_by(|a, b| a.0.system.cmp(&b.0.system));
         Ok(steps)
     }
+}
 
-    /// Inserts the steps of a plan; they are released when the work begins. A system that takes days by itself is due that
-    /// much earlier, so that it is asked first.
-    pub(crate) async fn insert_steps(
-        &self,
-        tx: &mut crate::Tx,
-        controller_id: &ControllerId,
-        dsr_id: &DsrId,
-        due_at: i64,
-        steps: &[StepRow],
-    ) -> Result<(), Error> {
-        if steps.is_empty() {
-            return Ok(());
-        }
-        let now = self.now_ms();
-        let (mut values, mut arguments) = (Vec::new(), Vec::new());
-        for step in steps {
-            let n = arguments.len();
-            let asked_by =
-                format!("${} - 86400000 * (SELECT completes_within_days FROM systems WHERE id = ${})", n + 9, n + 4);
-            values.push(format!("({}, {asked_by}, {})", places(n + 1, 8), places(n + 10, 4)));
-            arguments.extend(args![
-                step.id.as_str(),
-                controller_id.as_str(),
-                dsr_id.as_str(),
-                step.system_id.as_str(),
-                step.system_id.as_str(),
-                step.verb.as_str(),
-                "act",
-                step.status.as_str(),
-                due_at,
-                now,
-                step.result.as_ref().map(Value::to_string),
-                format!("{dsr_id}:{}", step.system_id),
-                now
-            ]);
-        }
-        tx.exec(
-            &format!(
-                "-- insert_steps\nINSERT INTO steps (id, controller_id, dsr_id, system_id, lane, verb, phase, state, due_at, not_before, result, idem, created_at) VALUES {}",
-                values.join(", ")
-            ),
-            arguments,
-        )
-        .await
-        .map(drop)
-    }
+/// What the first advance makes of a new request.
+fn first_move(
+    new: &NewDsr,
+    id: &DsrId,
+    planned: &[(StepRow, i64)],
+    due_before: i64,
+    now: i64,
+) -> Result<(Locked, crate::moves::Move), Error> {
+    let dsr = Locked {
+        id: id.clone(),
+        controller_id: new.controller_id.clone(),
+        stage: Stage::Received,
+        status: Stage::Received.as_str().to_owned(),
+        attention: None,
+        policy: new.policy,
+        approved: false,
+        cooling_off_until: None,
+        wake_at: None,
+        reviewed: false,
+        answered: false,
+        due_before,
+        has_callback: new.submission.callback_url.is_some(),
+        wrapped_key: None,
+    };
+    let facts: Vec<StepFacts> = planned
+        .iter()
+        .map(|(step, _)| StepFacts {
+            state: step.status,
+            verb: step.verb,
+            attention: false,
+            code: String::new(),
+            system: String::new(),
+        })
+        .collect();
+    let next = decide(&dsr, &facts, false, now)?;
+    Ok((dsr, next))
+}
+
+fn keep_answer(
+    (key_hash, body_hash): (String, String),
+    controller_id: &ControllerId,
+    id: &DsrId,
+    key: &Key,
+    answer: &Value,
+) -> Result<Idempotency, Error> {
+    let text =
+        serde_json::to_vec(answer).map_err(|_| Error::Inconsistent { table: "idempotency", column: "response" })?;
+    let response = key.seal(&response_place(controller_id, id), &text)?;
+    Ok(Idempotency { key_hash, body_hash, dsr_id: id.as_str().to_owned(), response })
 }

@@ -2,12 +2,15 @@
 
 use crate::db::{Row, args};
 use crate::events::NewEvent;
+use crate::gather::for_all;
 use crate::sealed::place;
 use crate::{Error, Store};
+use futures::FutureExt as _;
 use redress_domain::plan::SystemFacts;
 use redress_domain::{ControllerId, IdentifierType, Personal, RequestType, SystemId, Verb};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// A connected system as it is stored; its secrets stay sealed until [`Store::system_secrets`].
 #[derive(Debug, Clone)]
@@ -60,6 +63,21 @@ impl SystemRow {
             fields: self.fields.clone(),
         }
     }
+}
+
+pub(crate) const DAY_MS: i64 = 86_400_000;
+
+/// What a new request must know of a connected system: what the plan needs, and what is shown of its step.
+#[derive(Debug, Clone)]
+pub struct SystemOutline {
+    /// What the plan must know.
+    pub facts: SystemFacts,
+    /// See [`SystemRow::family`].
+    pub family: String,
+    /// See [`SystemRow::connector`].
+    pub connector: String,
+    /// See [`SystemRow::completes_within_days`].
+    pub completes_within_days: i64,
 }
 
 /// A connected system to be created or replaced.
@@ -134,7 +152,57 @@ fn read(row: &Row) -> Result<SystemRow, Error> {
     })
 }
 
+fn read_facts(row: &Row) -> Result<SystemFacts, Error> {
+    Ok(SystemFacts {
+        id: SystemId::parse(&row.text("id")?).map_err(|_| Error::Inconsistent { table: "systems", column: "id" })?,
+        name: row.text("name")?,
+        allow: read_words(row, "allow", RequestType::parse)?,
+        verbs: read_words(row, "verbs", Verb::parse)?,
+        identifiers: read_words(row, "identifiers", IdentifierType::parse)?,
+        fields: read_words(row, "fields", |t| Some(t.to_owned()))?,
+    })
+}
+
+fn read_outline(row: &Row) -> Result<SystemOutline, Error> {
+    Ok(SystemOutline {
+        facts: read_facts(row)?,
+        family: row.text("family")?,
+        connector: row.text("connector")?,
+        completes_within_days: row.int("completes_within_days")?,
+    })
+}
+
 impl Store {
+    /// The outlines of a controller's systems, by name, as they are now. Callers at the same time share one read, which begins
+    /// after the last of them came.
+    ///
+    /// # Errors
+    /// The database is away, or a row is damaged.
+    pub async fn outlines(&self, controller_id: &ControllerId) -> Result<Arc<Vec<SystemOutline>>, Error> {
+        let db = self.db.clone();
+        let read = move |ids: Vec<String>| {
+            let db = db.clone();
+            let read = async move {
+                let sql = "-- outlines\nSELECT controller_id, id, name, family, connector, allow, verbs, identifiers, fields, completes_within_days FROM systems WHERE controller_id {in $1} AND deleted_at IS NULL ORDER BY name";
+                let rows = match db.rows(sql, args![ids.clone()]).await {
+                    Ok(rows) => rows,
+                    Err(error) => return for_all(ids.len(), error),
+                };
+                let mut read: HashMap<String, Result<Arc<Vec<SystemOutline>>, Arc<Error>>> = HashMap::new();
+                for id in &ids {
+                    if !read.contains_key(id) {
+                        let own = rows.iter().filter(|row| row.text("controller_id").is_ok_and(|own| own == *id));
+                        let outlines = own.map(read_outline).collect::<Result<Vec<_>, _>>();
+                        read.insert(id.clone(), outlines.map(Arc::new).map_err(Arc::new));
+                    }
+                }
+                ids.iter().map(|id| read[id].clone().map_err(Error::Shared)).collect()
+            };
+            read.boxed()
+        };
+        self.gathered.outlines.ask(controller_id.as_str().to_owned(), read).await
+    }
+
     /// Creates a system or replaces the one of this name; false if it was the same already. Steps of this system that
     /// wait for a person or for a later try are due again at once: the change may be what they waited for.
     ///

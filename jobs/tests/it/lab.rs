@@ -203,6 +203,7 @@ impl Lab {
             clock,
             policy: Policy::default(),
             plan: fan_out(kind, &[IdentifierType::Email], &[], &facts, None),
+            systems: self.store().outlines(&self.ctl).await.expect("read"),
             idempotency: None,
             actor: "key_test".into(),
         };

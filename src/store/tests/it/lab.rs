@@ -230,6 +230,7 @@ impl Lab {
             clock,
             policy: wish.policy,
             plan: self.plan(controller, wish.kind).await,
+            systems: self.store.outlines(controller).await.expect("read"),
             idempotency: wish.key.clone(),
             actor: "key_test".into(),
         }

@@ -1,0 +1,137 @@
+//! New rows of the queue: steps of a plan, answers and notices, of many requests in one statement.
+
+use crate::db::{Tx, args};
+use crate::sql::{RowSet, row};
+use crate::work::StepRow;
+use crate::{Error, Store};
+use redress_domain::step::StepState;
+use redress_domain::{ControllerId, DsrId, StepId};
+use serde_json::{Value, json};
+
+/// Rows of `steps` about to be inserted, and the lanes that they wake.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StepRows {
+    rows: RowSet,
+    wakes: Vec<String>,
+}
+
+impl StepRows {
+    /// A step of a plan; `released` if its request's work begins with it.
+    pub(crate) fn planned(
+        &mut self,
+        controller_id: &ControllerId,
+        dsr_id: &DsrId,
+        due_at: i64,
+        step: &StepRow,
+        released: bool,
+    ) {
+        let system = step.system_id.as_str();
+        let ready = released && step.status == StepState::Queued;
+        if ready {
+            self.wake(system);
+        }
+        self.rows.push(row![
+            step.id.as_str(),
+            controller_id.as_str(),
+            dsr_id.as_str(),
+            Some(system),
+            system,
+            step.verb.as_str(),
+            step.status.as_str(),
+            ready.then_some("ready"),
+            due_at,
+            step.result.as_ref().map(Value::to_string),
+            None::<String>,
+            format!("{dsr_id}:{system}")
+        ]);
+    }
+
+    /// The making of a request's answer; there is one at most.
+    pub(crate) fn answer(
+        &mut self,
+        store: &Store,
+        controller_id: &ControllerId,
+        dsr_id: &DsrId,
+        due_at: i64,
+    ) -> Result<(), Error> {
+        let (ms, bytes) = store.id_parts()?;
+        let id = StepId::from_parts(ms, bytes);
+        self.push_of_request(&id, controller_id, dsr_id, "answer", due_at, None, format!("{dsr_id}:answer"));
+        Ok(())
+    }
+
+    /// Word for the controller that the request has this status now.
+    pub(crate) fn notice(
+        &mut self,
+        store: &Store,
+        controller_id: &ControllerId,
+        dsr_id: &DsrId,
+        due_at: i64,
+        status: &str,
+    ) -> Result<(), Error> {
+        let (ms, bytes) = store.id_parts()?;
+        let id = StepId::from_parts(ms, bytes);
+        let payload = json!({ "status": status, "at": store.now_ms() }).to_string();
+        let idem = id.as_str().to_owned();
+        self.push_of_request(&id, controller_id, dsr_id, "notify", due_at, Some(payload), idem);
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one for each column that differs")]
+    fn push_of_request(
+        &mut self,
+        id: &StepId,
+        controller_id: &ControllerId,
+        dsr_id: &DsrId,
+        verb: &str,
+        due_at: i64,
+        payload: Option<String>,
+        idem: String,
+    ) {
+        self.wake(verb);
+        self.rows.push(row![
+            id.as_str(),
+            controller_id.as_str(),
+            dsr_id.as_str(),
+            None::<String>,
+            verb,
+            verb,
+            "queued",
+            Some("ready"),
+            due_at,
+            None::<String>,
+            payload,
+            idem
+        ]);
+    }
+
+    /// Adds the rows of another one.
+    pub(crate) fn extend(&mut self, other: &StepRows) {
+        self.rows.extend(&other.rows);
+        for lane in &other.wakes {
+            self.wake(lane);
+        }
+    }
+
+    fn wake(&mut self, lane: &str) {
+        if !self.wakes.iter().any(|known| known == lane) {
+            self.wakes.push(lane.to_owned());
+        }
+    }
+}
+
+impl Store {
+    /// Inserts rows of the queue; one that is there already stays as it is.
+    pub(crate) async fn insert_steps(&self, tx: &mut Tx, new: StepRows) -> Result<(), Error> {
+        if new.rows.is_empty() {
+            return Ok(());
+        }
+        tx.exec(
+            "-- insert_steps\nINSERT INTO steps (id, controller_id, dsr_id, system_id, lane, verb, phase, state, q, due_at, not_before, result, payload, idem, created_at) SELECT v.id, v.controller_id, v.dsr_id, v.system_id, v.lane, v.verb, 'act', v.state, v.q, v.due_at, CAST($1 AS BIGINT), v.result, v.payload, v.idem, CAST($1 AS BIGINT) FROM {rows $2 AS v(id text, controller_id text, dsr_id text, system_id text, lane text, verb text, state text, q text, due_at int, result text, payload text, idem text)} WHERE 1 = 1 ON CONFLICT (idem) DO NOTHING",
+            args![self.now_ms(), new.rows],
+        )
+        .await?;
+        tx.wakes.extend(new.wakes);
+        Ok(())
+    }
+}
