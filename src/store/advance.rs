@@ -122,7 +122,7 @@ impl Store {
                 log(event.as_str(), data);
                 // What runs right now may still finish and is recorded; what has not begun never will.
                 tx.exec(
-                    "-- cancel_steps\nUPDATE steps SET q = NULL, token = token + 1, attention = 0 WHERE dsr_id = $1 AND verb <> 'notify' AND (q IN ('ready', 'wait', 'held') OR q IS NULL)",
+                    "-- cancel_steps\nUPDATE steps SET q = CASE WHEN q = 'run' THEN q ELSE NULL END, token = token + CASE WHEN q = 'run' THEN 0 ELSE 1 END, attention = 0 WHERE id IN (SELECT id FROM steps WHERE dsr_id = $1 AND verb <> 'notify' AND (q IN ('ready', 'wait', 'held') OR q IS NULL OR attention = 1) ORDER BY id {for_update})",
                     args![id.as_str()],
                 )
                 .await?;

@@ -28,7 +28,7 @@ const SENT: MessageOutcome = MessageOutcome::Sent { in_part: false };
 
 impl Lab {
     async fn routed(&self, routes: &[NewRoute]) -> ControllerId {
-        let controller = self.controller("acme").await;
+        let controller = self.with_systems(&["crm"]).await;
         self.store.apply_routes(Some(&controller), routes, false, "operator").await.expect("applied");
         controller
     }
@@ -133,7 +133,8 @@ async fn a_message_that_was_sent_gets_no_more_notices(lab: Lab) {
 }
 
 async fn a_route_hears_what_it_names_of_the_controllers_it_names(lab: Lab) {
-    let (acme, other) = (lab.controller("acme").await, lab.controller("other").await);
+    let (acme, other) = (lab.with_systems(&["crm"]).await, lab.controller("other").await);
+    lab.system(&other, "crm").await;
     let of = |name: &str, kinds: Option<Vec<NoticeKind>>, controllers: Option<Vec<String>>| NewRoute {
         kinds,
         controllers,

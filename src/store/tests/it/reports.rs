@@ -181,7 +181,7 @@ async fn the_band_is_that_of_this_moment_and_old_rows_have_the_one_that_was_seen
     assert_eq!((dsr.band, dsr.due_before, dsr.received_at), (milestones.band(now), lab.now() + DAY, lab.now()));
     assert_eq!(
         (dsr.kind.as_str(), dsr.regulation.as_deref(), dsr.stage),
-        ("deletion", Some("EU-GDPR"), Stage::Received)
+        ("deletion", Some("EU-GDPR"), Stage::InProgress)
     );
     lab.travel(DAY);
     assert_eq!(open(&lab, &ctl).await[0].band, Band::Overdue);

@@ -124,7 +124,8 @@ async fn another_master_key_opens_nothing(lab: Lab) {
 
 async fn a_sealed_value_moved_to_another_row_does_not_open(lab: Lab) {
     let ctl = lab.with_systems(&["crm", "shop"]).await;
-    let (one, two) = (lab.begun(&ctl, Wish::access()).await, lab.submit(&ctl, Wish::access()).await);
+    let waiting = Wish::access().policy(true, 0, false);
+    let (one, two) = (lab.begun(&ctl, Wish::access()).await, lab.submit(&ctl, waiting).await);
     let moved = format!("(SELECT sealed FROM dsrs WHERE id = '{one}')");
     lab.sql(&format!("UPDATE dsrs SET sealed = {moved} WHERE id = '{two}'")).await.expect("moved");
     assert!(matches!(lab.store.identifiers(&ctl, &two).await, Err(Error::Sealing)));

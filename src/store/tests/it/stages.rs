@@ -38,9 +38,7 @@ async fn kinds(lab: &Lab, ctl: &ControllerId, id: &DsrId) -> Vec<String> {
 async fn a_deletion_goes_through_every_stage_in_order(lab: Lab) {
     let ctl = lab.with_systems(&["crm", "shop"]).await;
     let id = lab.submit(&ctl, Wish::deletion()).await;
-    assert!(lab.claim().await.is_empty(), "nothing runs before it is advanced");
-    assert_eq!(lab.advance().await, 1);
-    assert_eq!(lab.advance().await, 0, "once is enough");
+    assert_eq!(lab.advance().await, 0, "it was advanced when it was accepted");
     let mut seen = vec![lab.status(&ctl, &id).await];
     while let Some(lease) = lab.claim().await.into_iter().next() {
         lab.obey(&lease).await;

@@ -23,7 +23,7 @@ async fn an_accepted_request_is_there_with_steps_event_and_person_after_a_restar
     let id = lab.submit(&ctl, Wish::deletion().told()).await;
     let store = lab.another().await;
     let detail = store.dsr(&ctl, &id).await.expect("there");
-    assert_eq!((detail.row.status.as_str(), detail.row.due_before), ("received", 2_000_000_000_000));
+    assert_eq!((detail.row.status.as_str(), detail.row.due_before), ("in_progress", 2_000_000_000_000));
     let steps: Vec<_> = detail.steps.iter().map(|s| (s.system.as_str(), s.verb.as_str(), s.status)).collect();
     assert_eq!(steps, [("crm", "erase", StepState::Queued), ("shop", "erase", StepState::Queued)]);
     assert_eq!(detail.row.reference.expect("kept").expose(), "TICKET-canary");
@@ -33,9 +33,9 @@ async fn an_accepted_request_is_there_with_steps_event_and_person_after_a_restar
     let events = store.events_of(&ctl, &id).await.expect("read");
     assert_eq!(
         events.iter().map(|e| (e.kind.as_str(), e.actor.as_str())).collect::<Vec<_>>(),
-        [("received", "key_test")]
+        [("received", "key_test"), ("work_began", "engine")]
     );
-    assert_eq!(lab.count("steps WHERE verb = 'notify'").await, 1);
+    assert_eq!(lab.count("steps WHERE verb = 'notify'").await, 2);
 }
 
 async fn a_system_that_cannot_be_searched_is_itemised_from_the_start(lab: Lab) {

@@ -43,7 +43,7 @@ impl Lab {
 
 /// Saturday, 21 November 2026: the law's month ends on 21 December, which less five business days binds.
 async fn an_access(lab: &Lab) -> (ControllerId, DsrId) {
-    let controller = lab.controller("acme").await;
+    let controller = lab.with_systems(&["crm"]).await;
     lab.system(&controller, "crm").await;
     let id = lab.submit(&controller, Wish::access().due(lab.now() + 20 * DAY)).await;
     (controller, id)
