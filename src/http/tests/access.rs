@@ -77,7 +77,7 @@ async fn another_controllers_ids_are_not_found_on_every_route() {
     }
     assert_eq!(
         edge.call(&edge.other.user, "GET", &format!("/v1/requests/{dsr}"), None).await.json()["status"],
-        "received"
+        "in_progress"
     );
     assert_eq!(edge.call(&edge.acme.user, "GET", "/v1/requests", None).await.json()["requests"], json!([]));
 }
@@ -172,7 +172,7 @@ async fn the_service_says_how_it_is_without_a_key() {
     let ready = get("/readyz").await;
     assert_eq!((ready.status.as_u16(), ready.json()), (503, json!({ "ready": false, "reasons": ["silent"] })));
     let metrics = get("/metrics").await.text();
-    assert!(metrics.contains("redress_requests{status=\"received\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("redress_requests{status=\"needs_attention\"} 1\n"), "{metrics}");
     assert!(
         metrics.contains("redress_database_up 1\n") && metrics.contains("redress_build_info{version="),
         "{metrics}"

@@ -84,7 +84,8 @@ async fn a_request_is_accepted_with_the_members_of_the_contract() {
             "verified_at": null, "error": null, "retained": [], "acted_at": null })
     );
     let mut shown = edge.get(&format!("/v1/requests/{id}")).await.json();
-    shown["forecast"] = json!(null);
+    assert_eq!(shown["status"], "in_progress", "its steps wait for nobody");
+    (shown["forecast"], shown["status"]) = (json!(null), json!("received"));
     assert_eq!(shown, view, "but for what was not foreseen yet");
 }
 

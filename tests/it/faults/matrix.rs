@@ -32,6 +32,8 @@ pub(super) enum Mix {
     Large,
     /// Four that nobody works on have missed their dates, which is told.
     Watched,
+    /// The batched ones, whose time to be advanced has come.
+    Woken,
     /// The mixed ones end, and the time after which their personal data are destroyed is over.
     Purged,
 }
@@ -62,10 +64,8 @@ pub(super) const ENGINE: &[Cell] = &[
     ("submit.before_commit:3", Mix::Mixed, FILES),
     ("submit.after_commit", Mix::Mixed, FILES),
     ("submit.after_commit:4", Mix::Mixed, FILES),
-    ("advance.before_commit", Mix::Mixed, FILES),
-    ("advance.before_commit:2", Mix::Mixed, FILES),
-    ("advance.after_commit", Mix::Mixed, FILES),
-    ("advance.after_commit:2", Mix::Mixed, FILES),
+    ("advance.before_commit", Mix::Woken, FILES),
+    ("advance.after_commit", Mix::Woken, FILES),
     ("queue.before_claim_commit", Mix::Mixed, FILES),
     ("queue.before_claim_commit:4", Mix::Mixed, FILES),
     ("queue.after_claim", Mix::Mixed, FILES),
@@ -160,7 +160,7 @@ const SERVERS: &[Cell] = &[
 const FLEET: &[Cell] = &[
     ("submit.before_commit", Mix::Mixed, FILES),
     ("submit.after_commit", Mix::Mixed, FILES),
-    ("advance.before_commit", Mix::Mixed, FILES),
+    ("advance.before_commit", Mix::Woken, FILES),
     ("queue.after_intend", Mix::Mixed, FILES),
     ("maildir.after_effect", Mix::Mixed, FILES),
     ("queue.before_finish_commit:3", Mix::Mixed, FILES),
@@ -301,13 +301,13 @@ async fn installed(nth: usize, servers: Option<&Servers>) -> (TestApp, Rows) {
 
 pub(super) async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell, manner: Manner) {
     let (at, mix, kinds) = cell;
-    let told = !matches!(mix, Mix::Batched | Mix::Watched);
+    let told = !matches!(mix, Mix::Batched | Mix::Watched | Mix::Woken);
     let case = |right, local| {
         let case = Case::new(right, local);
         if told { case } else { case.untold() }
     };
     let cases = match mix {
-        Mix::Mixed | Mix::Batched | Mix::Watched | Mix::Purged => vec![
+        Mix::Mixed | Mix::Batched | Mix::Watched | Mix::Woken | Mix::Purged => vec![
             case(Right::Deletion, "ann"),
             case(Right::Access, "bob"),
             case(Right::Correction, "carol"),
@@ -318,7 +318,7 @@ pub(super) async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell, manner
         Mix::Large => vec![case(Right::Access, "bob").large(), case(Right::Deletion, "ann")],
     };
     let hold = |toml: &str| {
-        if matches!(mix, Mix::Batched | Mix::Watched) {
+        if matches!(mix, Mix::Batched | Mix::Watched | Mix::Woken) {
             toml.replace("\nallow =", "\npaused = true\nallow =")
         } else {
             toml.to_owned()
@@ -337,6 +337,7 @@ pub(super) async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell, manner
     match mix {
         Mix::Purged => return purge_dies(&scene, at, manner).await,
         Mix::Watched => return super::watched::dies(&scene, at, manner).await,
+        Mix::Woken => return woken_dies(&scene, at, manner).await,
         _ => {}
     }
     app.set_env("REDRESS_CRASH_AT", at);
@@ -396,6 +397,22 @@ pub(super) fn send(signal: &str, pid: u32) {
 pub(super) fn is_stopped(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+}
+
+/// What is accepted needs no advance; these are woken all the same, and the process dies over them before their work began.
+async fn woken_dies(scene: &Scene, at: &str, manner: Manner) {
+    let app = &scene.app;
+    app.start().await;
+    let ids = scene.submit_all(Duration::ZERO).await;
+    app.kill9();
+    scene.rows.query("UPDATE dsrs SET wake_at = 1 RETURNING id").await;
+    app.set_env("REDRESS_CRASH_AT", at);
+    app.start_unready();
+    end_at(scene, at, manner).await;
+    app.start().await;
+    app.apply(&scene.systems.toml("acme").replace("\nallow =", "\npaused = false\nallow =")).await;
+    scene.judge(&ids).await;
+    assert!(app.is_running(), "{at}: it died once more\n{}", app.logs());
 }
 
 /// Everything ends; then the day of the purge has come, and the purge dies in the middle.

@@ -9,7 +9,7 @@ async fn dated(rows: &Rows, id: &str, received: &str, [at_risk, critical, overdu
     let milestones = json!({ "milestones": { "at_risk_at": at_risk, "critical_at": critical, "overdue_at": overdue } });
     let (received, due) = (ms(received), ms(overdue));
     let what = format!(
-        "instruction_received_at = {received}, due_before = {due}, deadlines = '{milestones}', statutory_due_before = NULL"
+        "instruction_received_at = {received}, due_before = {due}, deadlines = '{milestones}', statutory_due_before = NULL, stage = 'in_progress', status = 'in_progress', attention = NULL"
     );
     rows.set(id, &what).await;
 }
