@@ -281,7 +281,7 @@ impl Store {
         self.append_all(&mut tx, "engine", events).await?;
         crash_point("submit.before_commit");
         self.commit(tx).await.map_err(Failed::AtCommit)?;
-        self.figures.submitted.add(all.len() as u64);
+        self.figures.submitted.add(all.len() as i64);
         self.figures.submit_groups.add(1);
         crash_point("submit.after_commit");
         Ok(known)
