@@ -275,6 +275,7 @@ async fn send_one(store: &Store, ctl: &ControllerId, person: usize, p: &Person) 
         clock,
         policy: p.policy,
         plan: fan_out(p.kind, &[IdentifierType::Email], &[], &facts, None),
+        systems: store.outlines(ctl).await?,
         idempotency: p.key.as_ref().map(|key| (key.clone(), format!("body-{person}"))),
         actor: "key_test".into(),
     };
