@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// What the registry tells.
+/// What it is, for whoever reads it; the registry does not list it.
 pub const ENTRY: Entry = Entry {
     name: "bench",
     about: "for measuring Redress against its own limited local server (`redress bench limits`)",

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use redress_store::{Error, Finish, Lease, StepResult, Tellable, crash_point, mutant};
 use serde::Deserialize;
 use serde_json::Map;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a notice row holds.
@@ -24,7 +25,11 @@ pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
             return;
         }
     };
-    let told = leases.into_iter().zip(read).map(|(lease, read)| tell(engine, lease, read));
+    let mut by_request: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (lease, read) in leases.into_iter().zip(read) {
+        by_request.entry(lease.dsr_id.clone()).or_default().push((lease, read));
+    }
+    let told = by_request.into_values().map(|of_one| in_order(engine, of_one));
     let finishes: Vec<Finish> = futures::future::join_all(told).await.into_iter().flatten().collect();
     if finishes.is_empty() {
         return;
@@ -32,6 +37,25 @@ pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
     if let Err(error) = engine.store.finish(finishes).await {
         tracing::warn!(%error, "what was told could not be recorded; it may be told once more");
     }
+}
+
+/// Tells what happened to one request as it happened, one after the other. An address that is gone is not asked again.
+async fn in_order(engine: &Engine, mut of_one: Vec<(Lease, Result<Tellable, Error>)>) -> Vec<Finish> {
+    // Ids grow with time.
+    of_one.sort_by(|a, b| a.0.step_id.cmp(&b.0.step_id));
+    let mut finishes = Vec::with_capacity(of_one.len());
+    let mut gone = false;
+    for (lease, read) in of_one {
+        if gone {
+            let result = StepResult::Dismissed { achieved: false, code: "gone".into() };
+            finishes.push(Finish { lease, result });
+            continue;
+        }
+        let Some(told) = tell(engine, lease, read).await else { continue };
+        gone = matches!(&told.result, StepResult::Dismissed { achieved: false, code } if code == "gone");
+        finishes.push(told);
+    }
+    finishes
 }
 
 async fn tell(engine: &Engine, lease: Lease, read: Result<Tellable, Error>) -> Option<Finish> {

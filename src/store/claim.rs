@@ -182,11 +182,13 @@ impl Store {
         for (n, want) in wanted.iter().enumerate() {
             let (mut rows, mut suspect) = (want.rows, false);
             if want.queue.suspect {
-                let held = match held {
-                    Some(held) => held,
-                    None => *held.insert(self.holds_suspect(owner).await?),
+                let at_one = match held {
+                    Some(at_one) => at_one,
+                    None => self.holds_suspect(owner).await?,
                 };
-                suspect = !held;
+                // Of those that are wanted here too only the first.
+                held = Some(true);
+                suspect = !at_one;
                 // Who is at a suspect already goes on with what stands behind this one.
                 rows = if suspect { rows.min(1) } else { rows };
             }

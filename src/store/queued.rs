@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 pub(crate) struct StepRows {
     rows: RowSet,
     wakes: Vec<String>,
+    /// Whom the last notice was about, and the time in its id (Unix ms).
+    noticed: Option<(DsrId, u64)>,
 }
 
 impl StepRows {
@@ -70,6 +72,12 @@ impl StepRows {
         status: &str,
     ) -> Result<(), Error> {
         let (ms, bytes) = store.id_parts()?;
+        // What is left about one request at the same moment is told in the order in which it was left: by the ids.
+        let ms = match &self.noticed {
+            Some((of, last)) if of == dsr_id => ms.max(last + 1),
+            _ => ms,
+        };
+        self.noticed = Some((dsr_id.clone(), ms));
         let id = StepId::from_parts(ms, bytes);
         let payload = json!({ "status": status, "at": store.now_ms() }).to_string();
         let idem = id.as_str().to_owned();
