@@ -4,6 +4,7 @@
 use crate::db::{Tx, args};
 use crate::events::{Events, NewEvent};
 use crate::migrate::hex;
+use crate::queued::StepRows;
 use crate::sealed::place;
 use crate::{Error, Store};
 use jiff::Timestamp;
@@ -269,7 +270,7 @@ impl Store {
         let mut tx = self.db.begin("change clock").await?;
         let row = tx
             .row(
-                "-- lock_clock\nSELECT clock, clock_notes, stage, status, due_before, wrapped_key FROM dsrs WHERE controller_id = $1 AND id = $2 {for_update}",
+                "-- lock_clock\nSELECT clock, clock_notes, stage, status, due_before, has_callback, wrapped_key FROM dsrs WHERE controller_id = $1 AND id = $2 {for_update}",
                 args![controller_id.as_str(), id.as_str()],
             )
             .await?
@@ -325,6 +326,12 @@ impl Store {
                 args![id.as_str(), stage.as_str()],
             )
             .await?;
+            // A need for attention hides the stage, so that the advance sees no new status; who listens is told all the same.
+            if row.int("has_callback")? != 0 && row.text("status")? == "needs_attention" {
+                let mut notice = StepRows::default();
+                notice.notice(self, controller_id, id, columns.due_before, stage.as_str())?;
+                self.insert_steps(&mut tx, notice).await?;
+            }
         }
         self.advance_all(&mut tx, vec![id.clone()], &mut events).await?;
         self.append_all(&mut tx, actor, events).await?;

@@ -10,7 +10,7 @@ use redress_store::{ClockChange, ClockNow, Dialect, Error, StepResult};
 use serde_json::json;
 use sqlx::Connection as _;
 
-on_both!(what_came_of_a_running_step_goes_on_after_the_pause,);
+on_both!(what_came_of_a_running_step_goes_on_after_the_pause, a_pause_is_told_though_a_need_for_attention_hides_it,);
 
 impl Lab {
     async fn waits(&self, controller: &ControllerId, id: &DsrId, waits: bool) {
@@ -64,6 +64,16 @@ async fn what_came_of_a_running_step_goes_on_after_the_pause(lab: Lab) {
         assert_eq!(lab.count(&moves).await, 1, "{result:?}: goes on");
         lab.sql(&format!("UPDATE steps SET q = NULL WHERE dsr_id = '{id}'")).await.expect("out of the way");
     }
+}
+
+async fn a_pause_is_told_though_a_need_for_attention_hides_it(lab: Lab) {
+    let ctl = lab.with_systems(&["crm"]).await;
+    let id = lab.begun(&ctl, Wish::deletion().told()).await;
+    lab.finish(&lab.claim_step().await, attention()).await;
+    lab.waits(&ctl, &id, true).await;
+    assert_eq!(lab.status(&ctl, &id).await, "needs_attention");
+    let told = format!("steps WHERE dsr_id = '{id}' AND verb = 'notify' AND payload LIKE '%awaiting_controller%'");
+    assert_eq!(lab.count(&told).await, 1);
 }
 
 /// SQLite has one writer, so there is nothing between the look at the stage and the commit.
