@@ -407,15 +407,12 @@ impl Claimer {
             let n = open[turn];
             let queue = &look.queues[n];
             held.take(&queue.lane, &queue.controller_id);
-            let times = match picks.iter_mut().find(|(picked, _)| *picked == n) {
-                Some((_, times)) => {
-                    *times += 1;
-                    *times
-                }
-                None => {
-                    picks.push((n, 1));
-                    1
-                }
+            let times = if let Some((_, times)) = picks.iter_mut().find(|(picked, _)| *picked == n) {
+                *times += 1;
+                *times
+            } else {
+                picks.push((n, 1));
+                1
             };
             if times >= each || queue.is_single() {
                 open.remove(turn);

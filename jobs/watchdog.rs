@@ -206,9 +206,10 @@ pub fn watch(pulse: Arc<Pulse>, patience: Patience, end: impl FnOnce(&[String]) 
             last = Instant::now();
             let (reasons, ends) = judge(&pulse.seen(excused_until), &patience);
             if reasons.is_empty() != said.is_empty() {
-                match reasons.first() {
-                    Some(reason) => tracing::error!(reason, "this process does not work as it should: {reason}"),
-                    None => tracing::info!("this process works as it should again"),
+                if let Some(reason) = reasons.first() {
+                    tracing::error!(reason, "this process does not work as it should: {reason}");
+                } else {
+                    tracing::info!("this process works as it should again");
                 }
                 said.clone_from(&reasons);
             }

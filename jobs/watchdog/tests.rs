@@ -2,7 +2,7 @@ use super::*;
 use std::sync::mpsc;
 
 const PATIENCE: Patience =
-    Patience { silence: Duration::from_secs(60), poll: Duration::from_secs(1), renew: Duration::from_secs(3) };
+    Patience { silence: Duration::from_mins(1), poll: Duration::from_secs(1), renew: Duration::from_secs(3) };
 
 fn seen(now: u64) -> Seen {
     Seen { now, beats: [now; 4], away_since: None, held_since: None, excused_until: 0 }

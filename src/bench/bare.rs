@@ -26,7 +26,7 @@ enum Cell {
 struct Rows {
     table: &'static str,
     columns: Vec<String>,
-    rows: Vec<Vec<Cell>>,
+    all: Vec<Vec<Cell>>,
 }
 
 /// Everything that one submission wrote.
@@ -95,7 +95,7 @@ impl Database {
     /// Rows of a table in the order of their keys; with `from` those of requests from this one on.
     async fn read(&self, table: &'static str, of: &str, from: &str) -> Result<Rows> {
         let sql = format!("{OURS} SELECT * FROM {table} WHERE {of} >= $1 ORDER BY {of}");
-        let mut all = Rows { table, columns: Vec::new(), rows: Vec::new() };
+        let mut all = Rows { table, columns: Vec::new(), all: Vec::new() };
         match self {
             Self::Sqlite(pool) => {
                 for row in sqlx::query(AssertSqlSafe(sql)).bind(from).fetch_all(pool).await? {
@@ -110,7 +110,7 @@ impl Database {
                             _ => Cell::Text(row.try_get_unchecked(i)?),
                         })
                     });
-                    all.rows.push(cells.collect::<Result<_, sqlx::Error>>()?);
+                    all.all.push(cells.collect::<Result<_, sqlx::Error>>()?);
                 }
             }
             Self::Postgres(pool) => {
@@ -123,7 +123,7 @@ impl Database {
                             _ => Cell::Text(row.try_get(i)?),
                         })
                     });
-                    all.rows.push(cells.collect::<Result<_, sqlx::Error>>()?);
+                    all.all.push(cells.collect::<Result<_, sqlx::Error>>()?);
                 }
             }
         }
@@ -136,12 +136,12 @@ impl Database {
         for (table, of) in [("dsrs", "id"), ("steps", "dsr_id"), ("events", "dsr_id"), ("idempotency", "dsr_id")] {
             let all = self.read(table, of, from).await?;
             let Some(at) = all.columns.iter().position(|c| c == of) else { continue };
-            for row in all.rows {
+            for row in all.all {
                 let Cell::Text(Some(id)) = &row[at] else { continue };
                 let written = by_request.entry(id.clone()).or_default();
                 match written.last_mut() {
-                    Some(last) if last.table == table => last.rows.push(row),
-                    _ => written.push(Rows { table, columns: all.columns.clone(), rows: vec![row] }),
+                    Some(last) if last.table == table => last.all.push(row),
+                    _ => written.push(Rows { table, columns: all.columns.clone(), all: vec![row] }),
                 }
             }
         }
@@ -176,7 +176,7 @@ macro_rules! binder {
             mut query: sqlx::query::Query<'q, $database, $arguments>,
             rows: &Rows,
         ) -> sqlx::query::Query<'q, $database, $arguments> {
-            for cell in rows.rows.iter().flatten() {
+            for cell in rows.all.iter().flatten() {
                 query = match cell.clone() {
                     Cell::Int(value) => query.bind(value),
                     Cell::Text(value) => query.bind(value),
@@ -192,7 +192,7 @@ binder!(bound_pg, sqlx::Postgres, sqlx::postgres::PgArguments);
 
 fn insert(rows: &Rows) -> String {
     let width = rows.columns.len();
-    let values: Vec<String> = (0..rows.rows.len())
+    let values: Vec<String> = (0..rows.all.len())
         .map(|r| format!("({})", (1..=width).map(|c| format!("${}", r * width + c)).collect::<Vec<_>>().join(", ")))
         .collect();
     format!("{OURS} INSERT INTO {} ({}) VALUES {}", rows.table, rows.columns.join(", "), values.join(", "))
@@ -257,7 +257,7 @@ pub(super) async fn customers(pool: &PgPool, erase: bool, people: &Range<u32>, b
         let lock = if erase { " FOR UPDATE" } else { "" };
         let mut tx = pool.begin().await?;
         for read in READS {
-            let sql = format!("{OURS} {} AND $1::text[] IS NOT NULL AND $2::bigint[] IS NOT NULL{lock}", read);
+            let sql = format!("{OURS} {read} AND $1::text[] IS NOT NULL AND $2::bigint[] IS NOT NULL{lock}");
             sqlx::query(AssertSqlSafe(sql)).bind(&emails).bind(&ids).fetch_all(&mut *tx).await?;
         }
         if erase {

@@ -5,7 +5,7 @@ use super::customers;
 use super::service::{Caller, Service};
 use anyhow::{Context as _, Result};
 use redress_domain::{Clock as _, SystemClock};
-use sqlx::{AssertSqlSafe, Column as _, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 use std::fmt::Write as _;
 use url::Url;
 
@@ -34,7 +34,7 @@ impl Crowd {
         for n in 0..systems {
             // Paused, so that no worker reaches for what is not there.
             let named = system.replacen("name = \"shop\"", &format!("name = \"shop{n:02}\"\npaused = true"), 1);
-            let _ = write!(all, "[[system]]{named}\n");
+            let _ = writeln!(all, "[[system]]{named}");
         }
         let key = service.provision(CONTROLLER, &all).await?;
         let mut api = service.start("api").await?;
@@ -119,11 +119,11 @@ impl Database {
         Ok(match self {
             Self::Sqlite(pool) => {
                 let row = sqlx::query(sql).fetch_one(pool).await?;
-                names(row.columns().iter().map(|c| c.name()).collect())
+                names(row.columns().iter().map(sqlx::Column::name).collect())
             }
             Self::Postgres(pool) => {
                 let row = sqlx::query(sql).fetch_one(pool).await?;
-                names(row.columns().iter().map(|c| c.name()).collect())
+                names(row.columns().iter().map(sqlx::Column::name).collect())
             }
         })
     }

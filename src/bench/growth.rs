@@ -78,7 +78,7 @@ pub(crate) async fn run(common: &Common, asked: &Growth) -> Result<Report> {
         let server = if on_postgres { Some(common.postgres("growth").await?) } else { None };
         let url = server.as_ref().map(|server| server.url.as_str());
         let mut service = Service::new(&common.lab, &format!("growth-{on_postgres}"), url, None)?;
-        service.set("REDRESS_WORKER__FORECAST_INTERVAL_SECONDS", 10);
+        service.set("REDRESS_WORKER__FORECAST_INTERVAL_SECONDS", &10);
         service.run(&["migrate"]).await?;
         let database = service.database().await?;
         let mut crowd = Crowd::begin(&mut service, &database, 1).await?;

@@ -46,7 +46,7 @@ pub(crate) async fn run(common: &Common, asked: &Limits) -> Result<Report> {
     let url = own.beside("rate").await?;
     let mut service = Service::new(&common.lab, "rate", Some(url.as_str()), Some(&redis.url))?;
     // A call each: what is watched here is the rate.
-    service.set("REDRESS_WORKER__BATCH", 1);
+    service.set("REDRESS_WORKER__BATCH", &1);
     let allowed = asked.calls as f64 / asked.window as f64;
     // Each deletion is two calls; a quarter more than can be made, so that there is a backlog to the end.
     let people = (allowed * asked.seconds as f64 * 1.25 / 2.0) as u32 + asked.calls as u32;
@@ -55,7 +55,7 @@ pub(crate) async fn run(common: &Common, asked: &Limits) -> Result<Report> {
     let began = Instant::now();
     while server.seen().calls.is_empty() {
         ensure!(
-            began.elapsed() < Duration::from_secs(60),
+            began.elapsed() < Duration::from_mins(1),
             "no call was made within a minute:\n{}",
             workers[0].running.log()
         );
@@ -68,7 +68,7 @@ pub(crate) async fn run(common: &Common, asked: &Limits) -> Result<Report> {
     let from = *first + Duration::from_secs(asked.window);
     let until = *first + Duration::from_secs(asked.seconds);
     let used = seen.calls.iter().filter(|at| **at >= from && **at < until).count() as f64;
-    let share = used / ((until - from).as_secs_f64() * allowed) * 100.0;
+    let share = used / (until.saturating_sub(from).as_secs_f64() * allowed) * 100.0;
     let busy = *last + Duration::from_secs(asked.window) >= until;
     ensure!(busy, "the vendor was not called any more before the time was over:\n{}", workers[0].running.log());
     let database = service.database().await?;

@@ -3,6 +3,8 @@
 //! It starts what it needs (PostgreSQL, Redis, the service's own processes) in a temporary folder and ends all of it whatever
 //! happens. Before a figure is printed, the bench has looked whether what was asked really happened.
 
+#![expect(clippy::cast_precision_loss, reason = "figures are not that exact")]
+
 mod bare;
 mod crowd;
 mod customers;

@@ -243,7 +243,8 @@ mod tests {
     #[test]
     fn a_percentile_is_one_of_the_values() {
         let values = [1.0, 2.0, 3.0, 4.0];
-        assert_eq!([0.5, 0.75, 0.99].map(|share| percentile(&values, share)), [2.0, 3.0, 4.0]);
+        let shown = [0.5, 0.75, 0.99].map(|share| percentile(&values, share).to_string());
+        assert_eq!(shown, ["2", "3", "4"]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) struct Requests {
 }
 
 /// Nothing that was submitted ended for so long: something hangs.
-const HANGS: Duration = Duration::from_secs(60);
+const HANGS: Duration = Duration::from_mins(1);
 /// People whose requests warm the processes up before anything is measured.
 const WARM: u32 = 8;
 /// How many people one statement of the bare loop is about, how many the loop is about, and the first of them.
@@ -144,7 +144,7 @@ impl Scene {
         let mut service = Service::new(&common.lab, "service", Some(own.url.as_str()), Some(&redis.url))?;
         service.set("BENCH_PASSWORD", customers.url.password().unwrap_or_default());
         if let Some(batch) = asked.batch {
-            service.set("REDRESS_WORKER__BATCH", batch);
+            service.set("REDRESS_WORKER__BATCH", &batch);
         }
         service.run(&["migrate"]).await?;
         let key = service.provision("shop", &customers::controller("shop", &customers.url)).await?;

@@ -33,7 +33,7 @@ impl Service {
     }
 
     /// Sets a variable for every process started from now on.
-    pub(super) fn set(&mut self, name: &str, value: impl ToString) {
+    pub(super) fn set(&mut self, name: &str, value: &(impl ToString + ?Sized)) {
         self.environment.retain(|(n, _)| n != name);
         self.environment.push((name.to_owned(), value.to_string()));
     }

@@ -20,7 +20,7 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
     let mut cpu = Vec::new();
     for n in 0..TIMES {
         let mut service = Service::new(&common.lab, &format!("start-{n}"), None, None)?;
-        service.set("REDRESS_WORKER__FORECAST_INTERVAL_SECONDS", 10);
+        service.set("REDRESS_WORKER__FORECAST_INTERVAL_SECONDS", &10);
         for times in [&mut first, &mut later] {
             let mut process = service.start("all").await?;
             times.push(process.ready_after.as_secs_f64() * 1e3);
@@ -29,7 +29,7 @@ pub(crate) async fn run(common: &Common) -> Result<Report> {
         }
     }
     let mut service = Service::new(&common.lab, "idle", None, None)?;
-    service.set("REDRESS_WORKER__FORECAST_INTERVAL_SECONDS", 10);
+    service.set("REDRESS_WORKER__FORECAST_INTERVAL_SECONDS", &10);
     let mut process = service.start("all").await?;
     tokio::time::sleep(IDLE).await;
     let before = process.cpu();

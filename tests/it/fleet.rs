@@ -104,7 +104,7 @@ async fn a_worker_that_stands_still_is_not_ready_and_then_ends_for_its_superviso
     app.allow_errors();
     let worker = app.base_of(1);
     let lock = lock_queue(&app).await;
-    let reason = poll("it is not ready", Duration::from_secs(60), || async {
+    let reason = poll("it is not ready", Duration::from_mins(1), || async {
         let ready = reqwest::get(format!("{worker}/readyz")).await.ok()?;
         let status = ready.status();
         let text = ready.text().await.ok()?;
@@ -112,7 +112,7 @@ async fn a_worker_that_stands_still_is_not_ready_and_then_ends_for_its_superviso
     })
     .await;
     assert!(reason.contains("the claimer has not looked for work for"), "{reason}");
-    let (nth, status) = app.wait_for_death(Duration::from_secs(60)).await;
+    let (nth, status) = app.wait_for_death(Duration::from_mins(1)).await;
     assert_eq!((nth, status.code()), (1, Some(70)), "{}", app.logs());
     lock.close().await.expect("closed");
     app.restart().await;
