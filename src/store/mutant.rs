@@ -57,7 +57,13 @@ const BENDS: &[(&str, &str, &str, &str)] = &[
     ("events.one_dropped", "append_events", "hash text)}", "hash text)} WHERE v.kind <> 'work_began'"),
     ("events.chain_broken", "audit_heads_moved", "event_hash = v.hash", "event_hash = event_hash"),
     ("tenant.ignored_in_reads", "dsr", "controller_id = $1 AND id = $2", "$1 <> '' AND id = $2"),
-    ("tenant.ignored_in_plans", "systems", "controller_id = $1 AND deleted_at", "$1 <> '' AND deleted_at"),
+    ("tenant.ignored_in_plans", "outlines", "SELECT controller_id, id,", "SELECT asked.owner AS controller_id, id,"),
+    (
+        "tenant.ignored_in_plans",
+        "outlines",
+        "FROM systems WHERE controller_id {in $1}",
+        "FROM systems CROSS JOIN (SELECT c.id AS owner FROM controllers c WHERE c.id {in $1}) AS asked WHERE asked.owner = asked.owner",
+    ),
 ];
 
 /// The process's own clock (Unix ms), which leases must not go by.

@@ -38,8 +38,8 @@ mod is {
     /// What is broken on purpose, to see that the simulation finds it.
     #[derive(Debug, Clone, Copy)]
     pub enum Mutant {
-        /// In the statement of this name this text is replaced by that one.
-        Text(&'static str, &'static str, &'static str),
+        /// In the statement of each first name the second text is replaced by the third.
+        Texts(&'static [(&'static str, &'static str, &'static str)]),
         /// A transaction of this name says that it is committed and is not.
         Uncommitted(&'static str),
     }
@@ -105,15 +105,17 @@ mod is {
                 return Err(died());
             }
             let mut text = sql;
-            if let Some(Mutant::Text(name, from, to)) = it.mutant
-                && text.strip_prefix("-- ").is_some_and(|rest| rest.lines().next() == Some(name))
-            {
-                if text.contains(from) {
-                    it.mutated += 1;
-                    text = text.replace(from, to).into();
-                } else {
-                    it.stale = Some(text.to_string());
+            if let Some(Mutant::Texts(all)) = it.mutant {
+                let name = text.strip_prefix("-- ").and_then(|rest| rest.lines().next()).unwrap_or_default().to_owned();
+                let own: Vec<_> = all.iter().filter(|(statement, ..)| *statement == name).collect();
+                for (_, from, to) in &own {
+                    if text.contains(from) {
+                        text = text.replace(from, to).into();
+                    } else {
+                        it.stale = Some(text.to_string());
+                    }
                 }
+                it.mutated += u64::from(!own.is_empty());
             }
             match it.now_ms {
                 Some(now) if text.contains(dialect.now_expr()) => {

@@ -2,6 +2,8 @@
 
 use redress_proof::simulate::{BROKEN, Lab};
 use redress_store::Dialect;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Seeds of a normal test run; the nightly command takes ten thousand.
 const SEEDS: u64 = 500;
@@ -57,14 +59,17 @@ fn the_same_seed_is_the_same_run() {
 
 #[test]
 fn what_is_broken_on_purpose_is_found() {
-    let threads: Vec<_> = (0..THREADS as usize)
-        .map(|thread| {
+    let next = Arc::new(AtomicUsize::new(0));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let next = next.clone();
             on_a_thread(async move || {
                 let lab = Lab::open(Dialect::Sqlite).await.expect("a lab");
                 let mut unseen = Vec::new();
-                for broken in BROKEN.iter().skip(thread).step_by(THREADS as usize) {
+                while let Some(broken) = BROKEN.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let mut found = None;
-                    for seed in 0..SEEDS {
+                    // The one that found it before, then all of them.
+                    for seed in std::iter::once(broken.seed).chain(0..SEEDS) {
                         if let Err(failure) = lab.run(seed, Some(*broken)).await {
                             found = Some((seed, failure.promise));
                             break;
