@@ -44,7 +44,6 @@ const BENDS: &[(&str, &str, &str, &str)] = &[
     ("finish.fence_not_checked", "lock_held", "SELECT s.id, s.token", "SELECT s.id, v.token"),
     ("finish.fence_not_checked", "lock_held", " WHERE s.token = v.token AND s.q = 'run'", ""),
     ("finish.fence_not_checked", "finish_", " AND steps.token = v.token AND steps.q = 'run'", ""),
-    ("finish.fence_not_checked", "finish_", "token = $2 AND q = 'run'", "$2 >= 0"),
     ("intend.forgotten", "intend", "SET receipt = held.sealed", "SET receipt = steps.receipt"),
     ("intend.withdrawal_ignored", "intend", " AND d.stage IN ('in_progress', 'verifying')", ""),
     ("lease.not_renewed", "renew", "lease_until = {now} + $1", "lease_until = lease_until + 0 * $1"),
@@ -88,12 +87,11 @@ mod tests {
                 sources += &std::fs::read_to_string(file.path()).unwrap().replace("{{", "{").replace("}}", "}");
             }
         }
-        for (mutant, ..) in BENDS {
-            let mut own = BENDS.iter().filter(|(name, ..)| name == mutant);
-            let is_there = |(_, statement, from, _): &(&str, &str, &str, &str)| {
-                sources.contains(&format!("-- {statement}")) && sources.contains(from)
-            };
-            assert!(own.any(is_there), "{mutant}: no statement says what it changes");
+        for (mutant, statement, from, _) in BENDS {
+            assert!(
+                sources.contains(&format!("-- {statement}")) && sources.contains(from),
+                "{mutant}: no {statement} says what it changes"
+            );
         }
     }
 }
