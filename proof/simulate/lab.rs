@@ -5,6 +5,7 @@ use redress_domain::calendar::CalendarSet;
 use redress_domain::regulation::RuleTable;
 use redress_domain::rules::Rules;
 use redress_domain::{ControllerId, IdentifierType, ManualClock, RequestType, Verb};
+use redress_store::simulation::Mutant;
 use redress_store::{ControllerPolicy, Dialect, Error, NewController, Options, Store, SystemUpsert, Wake, simulation};
 use redress_testkit::Postgres;
 use serde_json::json;
@@ -90,12 +91,13 @@ impl Lab {
         Ok(Self { folder, furniture, postgres })
     }
 
-    pub(super) async fn place(&self, seed: u64) -> Side {
+    pub(super) async fn place(&self, seed: u64, mutant: Option<Mutant>) -> Side {
         let clock = noon();
         if let Some(postgres) = &self.postgres {
             let url = postgres.database(&format!("seed{seed}")).await;
             let Furniture { ctl, systems } = furnish(&url).await.expect("a fresh database");
-            simulation::begin(seed, None);
+            // To furnish it began a simulation of its own.
+            simulation::begin(seed, mutant);
             let raw = Raw::Postgres(PgPool::connect_lazy(&url).expect("a URL"));
             return Side { url, clock, ctl, systems, file: None, raw };
         }

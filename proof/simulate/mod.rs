@@ -94,7 +94,7 @@ impl Lab {
         let mutant = broken.and_then(|b| b.mutant);
         simulation::begin(seed, mutant);
         let mut dice = Dice::new(seed);
-        let place = self.place(seed).await;
+        let place = self.place(seed, mutant).await;
         let fleet =
             Fleet::start(place.url.clone(), place.clock.clone(), &mut dice).await.expect("the database is there");
         fleet.travel(0);
