@@ -35,7 +35,7 @@ impl Told for Heard {
 
 #[tokio::test]
 async fn three_hundred_deletions_are_one_call_and_a_repeated_one_deletes_nothing_again() {
-    let server = LimitedServer::start(&[(3, Duration::from_secs(60))], Duration::ZERO).await.expect("started");
+    let server = LimitedServer::start(&[(3, Duration::from_mins(1))], Duration::ZERO).await.expect("started");
     let connector = connector(server.port());
     connector.check().await.expect("it answers");
     let people: Vec<_> = (0..300).map(|n| subject(&[(IdentifierType::Email, &format!("p{n}@example.com"))])).collect();
@@ -54,7 +54,7 @@ async fn three_hundred_deletions_are_one_call_and_a_repeated_one_deletes_nothing
 
 #[tokio::test]
 async fn too_many_calls_are_told_and_wait_as_long_as_the_server_says() {
-    let server = LimitedServer::start(&[(1, Duration::from_secs(60))], Duration::ZERO).await.expect("started");
+    let server = LimitedServer::start(&[(1, Duration::from_mins(1))], Duration::ZERO).await.expect("started");
     let connector = connector(server.port());
     let heard = Arc::new(Heard::default());
     connector.listen(heard.clone());
@@ -65,7 +65,7 @@ async fn too_many_calls_are_told_and_wait_as_long_as_the_server_says() {
     let [Outcome::Trouble(Trouble::Throttled(wait))] = &connector.export(&batch, &sink).await[..] else {
         panic!("throttled")
     };
-    assert!(*wait > Duration::from_secs(50) && *wait <= Duration::from_secs(60));
+    assert!(*wait > Duration::from_secs(50) && *wait <= Duration::from_mins(1));
     assert_eq!(heard.0.lock().expect("not poisoned").len(), 1);
     assert_eq!(server.seen().excess, 1);
 }
