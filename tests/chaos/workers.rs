@@ -320,7 +320,7 @@ async fn withdrawn(backend: Backend) -> Ended {
     let lost = crate::checker::lost(&scene, &ids).await;
     println!("TALLY accepted={} lost={lost} duplicates={}", ids.len(), duplicates(&journal));
     assert_eq!((lost, duplicates(&journal)), (0, 0));
-    assert!(!spared.is_empty(), "nobody was withdrawn in time, so this shows nothing");
+    assert!(spared.len() >= 3, "hardly anybody was withdrawn in time, so this shows little");
     for (nth, id) in ids.iter().enumerate() {
         let happened = wanted[nth].iter().filter(|entry| journal.contains(&format!("sqlite {entry}"))).count();
         let status = status_of(&scene.api.get(id).await).to_owned();
