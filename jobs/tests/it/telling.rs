@@ -95,6 +95,28 @@ async fn an_endpoint_that_is_gone_is_left_alone() {
     assert_eq!(receiver.requests().len(), 1, "not once more");
 }
 
+/// Both statuses of each are left in the same moment, and told in one batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statuses_of_one_request_are_told_in_the_order_in_which_they_came_about() {
+    let lab = Lab::new().await;
+    lab.system("crm").await;
+    let receiver = Receiver::start().await;
+    let mut ids = Vec::new();
+    for nth in 0..12 {
+        let email = format!("jane{nth}@example.com");
+        ids.push(lab.submit(RequestType::Deletion, &email, Some(&receiver.url_of("/dsr"))).await);
+    }
+    let notices = lab.store().claim("one", &[], 50, 60_000).await.expect("claimed");
+    assert_eq!(notices.len(), 24);
+    redress_jobs::notify::run(&lab.engine, notices).await;
+    let told: Vec<String> = receiver.requests().iter().map(Received::text).collect();
+    for id in &ids {
+        let of_one: Vec<&String> = told.iter().filter(|text| text.contains(id.as_str())).collect();
+        assert_eq!(of_one.len(), 2);
+        assert!(of_one[0].contains("received") && of_one[1].contains("in_progress"), "{of_one:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_is_not_allowed_is_never_called_and_the_request_goes_on() {
     let lab = Lab::new().await;

@@ -12,6 +12,7 @@ on_both!(
     weights_share_the_turns,
     a_look_shows_every_queue_by_its_most_urgent_row,
     several_queues_are_claimed_at_once_each_in_its_order,
+    of_the_suspects_of_several_queues_one_is_claimed,
     a_queue_that_somebody_emptied_since_the_look_gives_nothing,
     no_more_than_a_systems_batch_is_claimed,
     of_many_rows_that_are_due_at_once_every_controllers_first_are_promoted,
@@ -211,4 +212,16 @@ async fn of_many_requests_that_are_due_at_once_every_controllers_first_are_advan
     lab.sql(&format!("UPDATE dsrs SET wake_at = {} WHERE controller_id = '{quiet}'", lab.now())).await.expect("woken");
     assert!((6..=8).contains(&lab.store.advance_due(5).await.expect("advanced")));
     assert_eq!(lab.count(&format!("dsrs WHERE wake_at IS NOT NULL AND controller_id = '{quiet}'")).await, 0);
+}
+
+/// Who dies over two suspects at once would leave the innocent one to a person too.
+async fn of_the_suspects_of_several_queues_one_is_claimed(lab: Lab) {
+    let ctl = lab.with_systems(&["crm", "mail"]).await;
+    lab.begun(&ctl, Wish::deletion()).await;
+    lab.sql("UPDATE steps SET deaths = 2 WHERE q = 'ready'").await.expect("both are suspects");
+    let look = lab.store.look().await.expect("looked");
+    let wanted: Vec<Wanted<'_>> = look.queues.iter().map(|queue| Wanted { queue, rows: 9 }).collect();
+    assert_eq!(wanted.len(), 2);
+    let given = lab.store.claim_queues("one", &wanted, 60_000).await.expect("claimed");
+    assert_eq!(given.iter().map(Vec::len).sum::<usize>(), 1, "one at a time in a process");
 }
