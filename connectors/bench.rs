@@ -20,6 +20,7 @@ use client::{Answered, Client, Row};
 use redress_domain::limits::feedback;
 use redress_domain::{Clock as _, IdentifierType, SystemClock, Verb};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -47,8 +48,8 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         return Err(faults);
     }
     let manifest = Manifest {
-        connector: ENTRY.name,
-        verbs: &[Verb::Export, Verb::Erase, Verb::Verify],
+        connector: ENTRY.name.into(),
+        verbs: Cow::Borrowed(&[Verb::Export, Verb::Erase, Verb::Verify]),
         identifiers: vec![IdentifierType::Email],
         fields: Vec::new(),
         batch: BATCH,

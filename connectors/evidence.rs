@@ -23,3 +23,25 @@ pub struct Evidence {
     /// One entry per collection that was looked at.
     pub collections: Vec<CollectionEvidence>,
 }
+
+/// What an effect is worth: whether it lasts, and what remains of the data for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Effect {
+    /// The records are gone at the vendor; nothing brings them back.
+    Permanent,
+    /// The records are gone from use but can be restored (a recycle bin, an archive) for so many days from now.
+    Soft {
+        /// How many; none if the vendor keeps them for ever.
+        residual_days: Option<u32>,
+    },
+    /// The vendor took the order for good and removes what it keeps (backups, backends) within so many days from now.
+    Scheduled {
+        /// How many.
+        within_days: u32,
+    },
+    /// The records stay, without personal values.
+    Anonymised,
+    /// The person is kept on a list so that they are never contacted or imported again.
+    Suppressed,
+}

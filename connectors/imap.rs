@@ -32,6 +32,7 @@ use async_trait::async_trait;
 use mailbox::Selection;
 use redress_domain::{IdentifierType, Verb};
 use session::{Address, Session, Tls};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -99,8 +100,8 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         return Err(faults);
     }
     let manifest = Manifest {
-        connector: ENTRY.name,
-        verbs: &[Verb::Discover, Verb::Export, Verb::Erase, Verb::Verify],
+        connector: ENTRY.name.into(),
+        verbs: Cow::Borrowed(&[Verb::Discover, Verb::Export, Verb::Erase, Verb::Verify]),
         identifiers: vec![IdentifierType::Email],
         fields: Vec::new(),
         batch: 20,

@@ -8,6 +8,9 @@
 
 pub mod bench;
 pub mod evidence;
+pub mod gate;
+pub mod http;
+pub mod manifest;
 pub mod registry;
 pub mod spec;
 
@@ -22,22 +25,24 @@ mod settings;
 pub mod sql;
 
 use async_trait::async_trait;
-use redress_domain::{Correction, IdentifierType, Subject, Verb};
+use redress_domain::{Correction, Identifier, IdentifierType, Subject, Verb};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use crash::crash_point;
-pub use evidence::{CollectionEvidence, Evidence};
+pub use evidence::{CollectionEvidence, Effect, Evidence};
+pub use gate::{Gate, Pass};
 pub use redress_domain::limits::{Feedback, Limits};
-pub use spec::{Secret, SpecFault, SystemSpec, TableSpec};
+pub use spec::{Admits, Network, Secret, SpecFault, SystemSpec, TableSpec};
 
 /// What a connector can do, so that the plan asks for nothing else.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     /// The name in `connector = "…"`.
-    pub connector: &'static str,
+    pub connector: Cow<'static, str>,
     /// Verbs it performs. `verify` is always among them.
-    pub verbs: &'static [Verb],
+    pub verbs: Cow<'static, [Verb]>,
     /// Identifier types by which this configured system can be searched, strongest first.
     pub identifiers: Vec<IdentifierType>,
     /// Names of the fields that a correction may change in this configured system.
@@ -122,12 +127,15 @@ pub enum Outcome {
     Done(Done),
     /// The system holds nothing about the person, seen by a complete search.
     NothingFound(Evidence),
-    /// The system took the order and will carry it out itself; ask again at the earliest after `check_after`.
+    /// The system took the order and will carry it out itself; ask again at the earliest after `check_after`: the same verb
+    /// is then called with the receipt as [`Work::prior`].
     Accepted {
         /// What to ask for.
         receipt: Receipt,
         /// When.
         check_after: Duration,
+        /// Within what time from now the vendor says it will be done, where it says so.
+        completes_within: Option<Duration>,
     },
     /// It was not done.
     Trouble(Trouble),
@@ -146,7 +154,15 @@ pub struct Done {
     pub evidence: Evidence,
     /// What was touched, for the verification.
     pub receipt: Option<Receipt>,
+    /// Whether the effect lasts, and how long something of it can still be brought back.
+    pub effect: Option<Effect>,
+    /// Identifiers of the same person that this system's own exactly matched records hold (a CRM's id), for systems that
+    /// are declared to accept them. Never from a match that was not exact. At most [`YIELD_MAX`] are taken.
+    pub yielded: Vec<Identifier>,
 }
+
+/// So many identifiers of one step are passed on; a record that names more is not one person's.
+pub const YIELD_MAX: usize = 20;
 
 /// Records that stay although the request covers them.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -247,6 +263,12 @@ pub trait Connector: Send + Sync {
 
     /// Whom to tell what the vendor says about its limits. A call that is answered [`Trouble::Throttled`] need not be told.
     fn listen(&self, _told: Arc<dyn Told>) {}
+
+    /// Whom to ask before each call to the vendor. A connector that makes several calls for one batch keeps this and says
+    /// `true`; it is then not limited as a whole. One that makes a single call says `false`.
+    fn ask_before_calls(&self, _gate: Arc<dyn Gate>) -> bool {
+        false
+    }
 
     /// Signs in and compares what is declared with what is there; changes nothing.
     async fn check(&self) -> Result<CheckReport, Problem>;

@@ -25,6 +25,7 @@ use crate::{
 use async_trait::async_trait;
 use redress_domain::{IdentifierType, Verb};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,8 +54,8 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         return Err(faults);
     }
     let manifest = Manifest {
-        connector: ENTRY.name,
-        verbs: &[Verb::Discover, Verb::Export, Verb::Erase, Verb::Verify],
+        connector: ENTRY.name.into(),
+        verbs: Cow::Borrowed(&[Verb::Discover, Verb::Export, Verb::Erase, Verb::Verify]),
         identifiers: vec![IdentifierType::Email],
         fields: Vec::new(),
         batch: 100,
@@ -180,7 +181,7 @@ impl Maildir {
             return Outcome::NothingFound(evidence);
         }
         let receipt = Some(announced.receipt());
-        Outcome::Done(Done { found, changed: found - remaining.len(), retained: Vec::new(), evidence, receipt })
+        Outcome::Done(Done { found, changed: found - remaining.len(), evidence, receipt, ..Done::default() })
     }
 
     /// Hands over the person's messages; those that were really there.

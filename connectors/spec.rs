@@ -4,7 +4,10 @@ use redress_domain::Personal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A secret in clear, in memory only.
 pub type Secret = Personal<String>;
@@ -26,6 +29,42 @@ pub struct SystemSpec {
     pub max_matches: u64,
     /// What relative paths in the settings are relative to.
     pub base_dir: Option<PathBuf>,
+    /// Where the connector may connect to.
+    pub network: Network,
+}
+
+/// Says whether an address may be connected to. It is asked with what a name resolved to, at every new connection.
+pub trait Admits: Send + Sync {
+    /// Whether all of these addresses of `host` may be connected to at this port.
+    fn admits(&self, host: &str, addresses: &[IpAddr], port: Option<u16>) -> bool;
+}
+
+/// Where a connector may connect to: anywhere if the operator wrote the system down, only to public addresses (and what the
+/// deployment lists) if it came through the API.
+#[derive(Clone, Default)]
+pub struct Network(Option<Arc<dyn Admits>>);
+
+impl Network {
+    /// Only where this allows it.
+    pub fn guarded(by: Arc<dyn Admits>) -> Self {
+        Self(Some(by))
+    }
+
+    /// Whether all of these addresses of `host` may be connected to at this port.
+    pub fn admits(&self, host: &str, addresses: &[IpAddr], port: Option<u16>) -> bool {
+        self.0.as_ref().is_none_or(|guard| guard.admits(host, addresses, port))
+    }
+
+    /// Whether nothing is refused: then connections need no TLS either.
+    pub const fn is_anywhere(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_anywhere() { "Network(anywhere)" } else { "Network(guarded)" })
+    }
 }
 
 /// What happens to a person's rows of a table when they are to be deleted.

@@ -33,7 +33,7 @@ pub fn acted(verb: Verb, outcome: Outcome, at: Moment) -> StepResult {
             receipt: None,
             verify_at: None,
         },
-        Outcome::Accepted { receipt, check_after } => {
+        Outcome::Accepted { receipt, check_after, .. } => {
             StepResult::External { receipt: receipt.0, check_at: at.now.saturating_add(millis(check_after).max(1_000)) }
         }
         Outcome::Trouble(trouble) => troubled(trouble, at),

@@ -122,6 +122,7 @@ impl Reach {
             tables: definition.tables,
             max_matches: definition.max_matches,
             base_dir: definition.base_dir,
+            network: redress_connectors::Network::default(),
         };
         let connector = registry::connect(&spec).map_err(OutOfReach::Faulty)?;
         let limits = Limits::of_definition(&system.definition).or_else(|| connector.limits());

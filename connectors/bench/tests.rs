@@ -20,6 +20,7 @@ fn connector(port: u16) -> Arc<dyn Connector> {
         tables: Vec::new(),
         max_matches: 25,
         base_dir: None,
+        network: crate::Network::default(),
     };
     registry::connect(&spec).unwrap_or_else(|faults| panic!("{faults:?}"))
 }

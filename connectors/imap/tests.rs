@@ -16,6 +16,7 @@ fn spec(settings: &Value) -> SystemSpec {
         tables: Vec::new(),
         max_matches: 25,
         base_dir: None,
+        network: crate::Network::default(),
     }
 }
 

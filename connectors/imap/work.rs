@@ -233,6 +233,7 @@ fn erased(mut tally: Tally, mailboxes: &[Mailbox], announced: &Messages, left: &
             retained: Vec::new(),
             evidence,
             receipt: Some(announced.receipt()),
+            ..Done::default()
         }),
     }
 }

@@ -50,6 +50,7 @@ impl Folder {
             tables: Vec::new(),
             max_matches: 25,
             base_dir: None,
+            network: crate::Network::default(),
         }
     }
 

@@ -43,6 +43,7 @@ use dialect::Dialect;
 use redress_domain::{IdentifierType, Verb};
 use schema::Schema;
 use session::{Mode, Pool};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,8 +117,8 @@ fn engine(spec: &SystemSpec, dialect: Dialect, name: &'static str) -> Result<Eng
     match pool {
         Some(pool) if faults.is_empty() => {
             let manifest = Manifest {
-                connector: name,
-                verbs: &[Verb::Discover, Verb::Export, Verb::Rectify, Verb::Erase, Verb::Verify],
+                connector: name.into(),
+                verbs: Cow::Borrowed(&[Verb::Discover, Verb::Export, Verb::Rectify, Verb::Erase, Verb::Verify]),
                 identifiers: declared.identifiers(),
                 fields: declared.fields(),
                 batch: BATCH,

@@ -177,6 +177,7 @@ async fn work_off(limiter: &Limiter, credential: &Credential, port: u16, tasks: 
         tables: Vec::new(),
         max_matches: 25,
         base_dir: None,
+        network: redress_connectors::Network::default(),
     };
     let connector = registry::connect(&spec).expect("sound");
     let until = Instant::now() + time;

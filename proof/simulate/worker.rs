@@ -261,7 +261,7 @@ impl Simulation {
                         process,
                         verb,
                         &o.lease,
-                        Outcome::Accepted { receipt, check_after: CHECK_AFTER },
+                        Outcome::Accepted { receipt, check_after: CHECK_AFTER, completes_within: None },
                     )));
                 }
                 _ => {}
@@ -337,7 +337,7 @@ impl Simulation {
             }
             self.tell(format!("{process} orders {key}"));
             self.world.at(place, person).orders.entry(key.clone()).or_insert(false);
-            let accepted = Outcome::Accepted { receipt: Receipt(format!("order:{key}")), check_after: CHECK_AFTER };
+            let accepted = Outcome::Accepted { receipt: Receipt(format!("order:{key}")), check_after: CHECK_AFTER, completes_within: None };
             return Ok(Some(self.came(process, verb, &o.lease, accepted)));
         }
         if self.world.at(place, person).locked_by != Some(me) {

@@ -105,6 +105,7 @@ pub fn to_spec(system: &SystemDef) -> SystemSpec {
         max_matches: u64::from(system.max_matches),
         // The paths in the settings are absolute.
         base_dir: None,
+        network: redress_connectors::Network::default(),
     }
 }
 
@@ -151,6 +152,7 @@ pub(super) fn read(
             tables: tables.clone().unwrap_or_default(),
             max_matches: u64::from(max_matches),
             base_dir: None,
+            network: redress_connectors::Network::default(),
         };
         // A connector says `settings.port` or `tables.1.columns`; about tables only if it was shown all of them.
         let more = registry::connect(&spec).err().unwrap_or_default();

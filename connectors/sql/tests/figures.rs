@@ -80,6 +80,7 @@ fn connector(server: &Postgres, customers: &str, others: &str) -> Arc<dyn Connec
         tables: toml::from_str::<Tables>(&tables).expect("valid TOML").tables,
         max_matches: 25,
         base_dir: None,
+        network: crate::Network::default(),
     })
 }
 

@@ -122,6 +122,7 @@ impl Lab {
             tables: toml::from_str::<Tables>(tables).expect("the test's tables are valid TOML").tables,
             max_matches: 25,
             base_dir: Some(self.folder.clone()),
+            network: crate::Network::default(),
         }
     }
 

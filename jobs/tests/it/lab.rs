@@ -162,6 +162,7 @@ impl Lab {
             tables: serde_json::from_value(definition["tables"].clone()).expect("tables"),
             max_matches: 25,
             base_dir: None,
+            network: redress_connectors::Network::default(),
         };
         let reached = registry::connect(&spec).expect("a sound definition");
         let manifest = reached.manifest();

@@ -1,0 +1,3 @@
+//! Connectors that are data: one TOML file per vendor, and the engine that runs it.
+
+pub mod format;
