@@ -45,9 +45,9 @@ impl Person {
     /// If a fixture is not a valid identifier.
     pub fn subject_by(&self, kind: IdentifierType) -> Subject {
         let value = match kind {
-            IdentifierType::CustomerId => &self.customer_id,
+            kind if kind.is_opaque() => &self.customer_id,
             IdentifierType::Email => &self.email,
-            IdentifierType::Phone => &self.phone,
+            _ => &self.phone,
         };
         subject(&[(kind, value)])
     }

@@ -115,7 +115,10 @@ impl Answer {
             )),
             300..=399 => Trouble::Denied(Problem::new(
                 "redirected",
-                format!("the vendor answered {} and points elsewhere, which is not followed; mend the address", self.status),
+                format!(
+                    "the vendor answered {} and points elsewhere, which is not followed; mend the address",
+                    self.status
+                ),
             )),
             _ => Trouble::Denied(Problem::new(
                 "refused",
@@ -147,7 +150,10 @@ pub(super) fn unreachable(error: &reqwest::Error) -> Trouble {
         return timeout();
     }
     if error.is_builder() {
-        return Trouble::Denied(Problem::new("call_not_possible", "the call could not be built; check the system's settings"));
+        return Trouble::Denied(Problem::new(
+            "call_not_possible",
+            "the call could not be built; check the system's settings",
+        ));
     }
     Trouble::Retry(Problem::new("unreachable", "the vendor cannot be reached; it is tried again by itself"))
 }

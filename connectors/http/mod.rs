@@ -5,9 +5,9 @@
 
 mod answer;
 mod jwt;
-mod token;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use answer::Answer;
 pub(crate) use jwt::{SigningKey, rs256};
@@ -116,7 +116,12 @@ impl std::fmt::Debug for Line {
 }
 
 fn place(url: &Url) -> String {
-    format!("{}://{}:{}", url.scheme(), url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default())
+    format!(
+        "{}://{}:{}",
+        url.scheme(),
+        url.host_str().unwrap_or_default(),
+        url.port_or_known_default().unwrap_or_default()
+    )
 }
 
 impl Line {
@@ -233,11 +238,8 @@ impl Line {
             .iter()
             .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
             .collect();
-        let said = feedback(
-            status,
-            headers.iter().map(|(name, value)| (name.as_str(), value.as_str())),
-            SystemClock.now_ms(),
-        );
+        let said =
+            feedback(status, headers.iter().map(|(name, value)| (name.as_str(), value.as_str())), SystemClock.now_ms());
         if let Some(told) = self.told.get().filter(|_| !said.is_empty()) {
             told.told(said);
         }

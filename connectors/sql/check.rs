@@ -72,9 +72,9 @@ fn has_index(dialect: Dialect, live: &LiveTable, kind: IdentifierType, column: &
     };
     match kind {
         IdentifierType::Phone => true,
-        IdentifierType::CustomerId => live.indexes.iter().any(plain),
+        kind if kind.is_opaque() => live.indexes.iter().any(plain),
         IdentifierType::Email if dialect == Dialect::Mysql => live.indexes.iter().any(plain),
-        IdentifierType::Email => live.indexes.iter().any(lower),
+        _ => live.indexes.iter().any(lower),
     }
 }
 

@@ -241,7 +241,7 @@ pub(super) async fn candidates(
 
 fn lookup(context: &Context<'_>, table: usize, column: usize, identifier: &Identifier) -> Option<Lookup> {
     match identifier.kind() {
-        IdentifierType::CustomerId => {
+        IdentifierType::CustomerId | IdentifierType::CrmId | IdentifierType::LeadId | IdentifierType::UserId => {
             let value = identifier.normal().expose();
             let kind = context.schema.tables[table].wanted[column].kind;
             let mut forms = Vec::new();

@@ -337,7 +337,11 @@ impl Simulation {
             }
             self.tell(format!("{process} orders {key}"));
             self.world.at(place, person).orders.entry(key.clone()).or_insert(false);
-            let accepted = Outcome::Accepted { receipt: Receipt(format!("order:{key}")), check_after: CHECK_AFTER, completes_within: None };
+            let accepted = Outcome::Accepted {
+                receipt: Receipt(format!("order:{key}")),
+                check_after: CHECK_AFTER,
+                completes_within: None,
+            };
             return Ok(Some(self.came(process, verb, &o.lease, accepted)));
         }
         if self.world.at(place, person).locked_by != Some(me) {

@@ -15,6 +15,12 @@ spelled! {
     IdentifierType {
         /// The controller's own key for the person: opaque, compared byte by byte.
         CustomerId = "customer_id",
+        /// The person's key in a CRM: opaque.
+        CrmId = "crm_id",
+        /// The person's key in a marketing system: opaque.
+        LeadId = "lead_id",
+        /// The person's key in a product or an analytics system: opaque.
+        UserId = "user_id",
         /// An e-mail address.
         Email = "email",
         /// A telephone number.
@@ -22,7 +28,14 @@ spelled! {
     }
 }
 
-/// The longest customer id that is taken, in bytes.
+impl IdentifierType {
+    /// Whether it is somebody's own key for the person, compared byte by byte.
+    pub const fn is_opaque(self) -> bool {
+        !matches!(self, IdentifierType::Email | IdentifierType::Phone)
+    }
+}
+
+/// The longest customer id (or other opaque key) that is taken, in bytes.
 pub const CUSTOMER_ID_MAX: usize = 255;
 /// The longest e-mail address, in bytes (RFC 5321 section 4.5.3.1.3, less the angle brackets).
 pub const EMAIL_MAX: usize = 254;
@@ -69,10 +82,12 @@ impl Identifier {
             IdentifierType::Email if given.len() > EMAIL_MAX => return Err(BadIdentifier::TooLong(EMAIL_MAX)),
             IdentifierType::Email => normal_email(given).ok_or(BadIdentifier::NotAnEmail)?,
             IdentifierType::Phone => normal_phone(given, region).ok_or(BadIdentifier::NotAPhone)?,
-            IdentifierType::CustomerId if given.len() > CUSTOMER_ID_MAX => {
+            kind if kind.is_opaque() && given.len() > CUSTOMER_ID_MAX => {
                 return Err(BadIdentifier::TooLong(CUSTOMER_ID_MAX));
             }
-            IdentifierType::CustomerId => given.to_owned(),
+            IdentifierType::CustomerId | IdentifierType::CrmId | IdentifierType::LeadId | IdentifierType::UserId => {
+                given.to_owned()
+            }
         };
         Ok(Self { kind, given: given.into(), normal: normal.into() })
     }
