@@ -88,7 +88,7 @@ async fn requests_are_sixty_people_s_and_none_is_a_twin() {
                 let stored = match kind {
                     IdentifierType::Email => &person.email,
                     IdentifierType::Phone => &person.phone,
-                    IdentifierType::CustomerId => &person.customer_id,
+                    _ => &person.customer_id,
                 };
                 given.is_same_as(stored, Some("DE"))
             });
