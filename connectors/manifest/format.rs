@@ -32,6 +32,9 @@ pub struct ManifestFile {
     pub content_type: Option<String>,
     /// How to sign in.
     pub auth: Auth,
+    /// How to sign in at one of `hosts`, where it is another way than `auth` (Customer.io: a bearer here, Basic there).
+    #[serde(default)]
+    pub host_auth: BTreeMap<String, Auth>,
     /// What the vendor allows, in the words of a system's `limits` (docs/limits.md): `rates`, `concurrency`, `share`, `timezone` …
     #[serde(default)]
     pub limits: Option<Value>,
@@ -158,7 +161,7 @@ pub enum Auth {
     },
     /// RFC 6749 section 4.4, and vendors' dialects of it.
     Oauth2ClientCredentials {
-        /// Where the token is fetched.
+        /// Where the token is fetched. May begin with `${base_url}` or `${hosts.NAME}`, so that the operator's own address holds here too.
         token_url: String,
         /// Client id.
         client_id: String,
@@ -176,7 +179,7 @@ pub enum Auth {
     },
     /// RFC 6749 section 6 with a refresh token that does not change.
     Oauth2Refresh {
-        /// Where the token is fetched.
+        /// Where the token is fetched; as above.
         token_url: String,
         /// Client id.
         client_id: String,
@@ -276,6 +279,9 @@ pub struct Find {
     /// The request. None where nothing has to be asked because the key follows from the identifier (`key_is`).
     #[serde(default)]
     pub request: Option<Step>,
+    /// Where an identifier type is searched by a request of its own: type → request. `request` is for the others.
+    #[serde(default)]
+    pub requests: BTreeMap<String, Step>,
     /// The key without a search: a template such as `${subject.email|md5_lower}`; the vendor has no search and takes any identifier.
     /// Allowed only for deletions that the vendor itself matches exactly; the records then count as unknown (`found` is what it says was done).
     #[serde(default)]
@@ -304,6 +310,10 @@ pub struct Find {
     /// Keep only records for which these hold (pointer → value); `{"/merged": false}`.
     #[serde(default)]
     pub only: BTreeMap<String, Value>,
+    /// A record that has something at one of these pointers is other people's too (a conversation with a second person,
+    /// `/contacts/contacts/1`): it is neither handed over nor deleted, but told as retained with reason `shared_with_others`.
+    #[serde(default)]
+    pub shared: Vec<String>,
     /// Identifier types that an exactly matched record yields for other systems: type → pointer (`crm_id = "/id"`).
     #[serde(default)]
     pub yields: BTreeMap<String, String>,
