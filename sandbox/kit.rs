@@ -81,6 +81,7 @@ pub struct World {
     recent: Mutex<VecDeque<Instant>>,
     under_way: AtomicUsize,
     spent: AtomicU64,
+    refused: AtomicU64,
     next: AtomicU64,
     travelled_ms: AtomicI64,
     revoked: Mutex<bool>,
@@ -96,6 +97,7 @@ impl Default for World {
             recent: Mutex::default(),
             under_way: AtomicUsize::new(0),
             spent: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             next: AtomicU64::new(1_000),
             travelled_ms: AtomicI64::new(0),
             revoked: Mutex::new(false),
@@ -181,6 +183,12 @@ impl World {
         *held(&self.allowance) = allowance;
         held(&self.recent).clear();
         self.spent.store(0, Ordering::Relaxed);
+        self.refused.store(0, Ordering::Relaxed);
+    }
+
+    /// Calls that were refused because they were over a limit.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Calls that counted against the budget.
@@ -274,6 +282,7 @@ async fn around(State(layer): State<Arc<Layer>>, request: Request, next: Next) -
     let over = if counted { world.over() } else { None };
     let answer = async {
         if let Some(over) = over {
+            world.refused.fetch_add(1, Ordering::Relaxed);
             return (layer.refusal)(over);
         }
         next.run(Request::from_parts(parts, Body::from(bytes))).await

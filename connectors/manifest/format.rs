@@ -270,6 +270,10 @@ pub struct Find {
     /// `${subject.value}` is the identifier at hand, `${subject.email}` the one of that type, `${subjects.value}` those of the whole batch.
     #[serde(default)]
     pub by: Vec<String>,
+    /// What the vendor calls each identifier type of `by`, for `${subject.field}`: one search then serves several types
+    /// (`email = "email"`, `lead_id = "id"`).
+    #[serde(default)]
+    pub fields: BTreeMap<String, String>,
     /// Instead of `by`: once for each record of that find (`${record.…}`; `${record.key}` its key).
     #[serde(default)]
     pub from: Option<String>,

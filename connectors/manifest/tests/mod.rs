@@ -1,0 +1,4 @@
+//! Each vendor's manifest against its simulator: the suite that every connector passes, and the vendor's own habits.
+
+#[allow(dead_code, reason = "not every vendor needs each of its tools")]
+pub(crate) mod harness;
