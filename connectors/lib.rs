@@ -6,12 +6,14 @@
 //! is about to change through [`Journal::intend`]; if the process dies between the effect and its record, the next run
 //! is given that [`Receipt`] back as [`Work::prior`] and says truthfully what was changed.
 
+pub mod awaited;
 pub mod bench;
 pub mod evidence;
 pub mod gate;
 pub mod http;
 pub mod manifest;
 pub mod registry;
+pub mod report;
 pub mod spec;
 
 #[cfg(any(test, feature = "conformance"))]
@@ -20,6 +22,7 @@ mod crash;
 pub mod imap;
 pub mod maildir;
 mod mailmatch;
+mod manual;
 mod mutant;
 mod settings;
 pub mod sql;
@@ -31,9 +34,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use crash::crash_point;
+pub use awaited::{Awaited, Task};
 pub use evidence::{CollectionEvidence, Effect, Evidence};
 pub use gate::{Gate, Pass};
 pub use redress_domain::limits::{Feedback, Limits};
+pub use report::Report;
 pub use spec::{Admits, Network, Secret, SpecFault, SystemSpec, TableSpec};
 
 /// What a connector can do, so that the plan asks for nothing else.

@@ -20,6 +20,7 @@ pub struct Entry {
 pub const ALL: &[Entry] = &[
     crate::imap::ENTRY,
     crate::maildir::ENTRY,
+    crate::manual::ENTRY,
     crate::sql::MYSQL_ENTRY,
     crate::sql::POSTGRES_ENTRY,
     crate::sql::SQLITE_ENTRY,
@@ -34,6 +35,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         "bench" => crate::bench::connect(spec),
         "imap" => crate::imap::connect(spec),
         "maildir" => crate::maildir::connect(spec),
+        "manual" => crate::manual::connect(spec),
         "mysql" => crate::sql::connect_mysql(spec),
         "postgres" => crate::sql::connect_postgres(spec),
         "sqlite" => crate::sql::connect_sqlite(spec),

@@ -64,6 +64,12 @@ impl<'a> Settings<'a> {
         texts
     }
 
+    /// A list of texts, or none if the setting is not there.
+    pub(crate) fn optional_texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+        self.asked.insert(key);
+        self.spec.settings.contains_key(key).then(|| self.texts(key).unwrap_or_default())
+    }
+
     /// An optional whole number.
     pub(crate) fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let number = self.value(key)?.as_u64().filter(|number| range.contains(number));
