@@ -33,8 +33,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use crash::crash_point;
 pub use awaited::{Awaited, Task};
+pub(crate) use crash::crash_point;
 pub use evidence::{CollectionEvidence, Effect, Evidence};
 pub use gate::{Gate, Pass};
 pub use redress_domain::limits::{Feedback, Limits};

@@ -175,7 +175,9 @@ impl Report {
                 if faults.is_empty() { Ok(report) } else { Err(faults) }
             }
             Ok(_) => Err(vec![SpecFault::new("", "must be a JSON object")]),
-            Err(error) => Err(vec![SpecFault::new("", format!("is no JSON (line {}, column {})", error.line(), error.column()))]),
+            Err(error) => {
+                Err(vec![SpecFault::new("", format!("is no JSON (line {}, column {})", error.line(), error.column()))])
+            }
         }
     }
 
@@ -265,7 +267,8 @@ impl Report {
 
     /// What was counted, with the hashes of evidence files; `action` says who tells it (`reported`, `attested`).
     pub fn evidence(&self, verb: Verb, action: &str) -> Evidence {
-        let after = |found: u64, changed: u64| if verb.must_be_verified() { found.saturating_sub(changed) } else { found };
+        let after =
+            |found: u64, changed: u64| if verb.must_be_verified() { found.saturating_sub(changed) } else { found };
         let entry = |collection: &str, before: u64, changed: u64| CollectionEvidence {
             collection: collection.to_owned(),
             action: action.to_owned(),
@@ -353,13 +356,27 @@ mod tests {
         assert_eq!(faults(Verb::Erase, r#"{"found":3,"changed":2}"#), ["found"]);
         assert_eq!(faults(Verb::Erase, r#"{"found":2,"changed":3}"#), ["found"]);
         assert_eq!(faults(Verb::Erase, r#"{"found":3}"#), ["changed", "found"]);
-        assert_eq!(faults(Verb::Erase, r#"{"found":1,"changed":0,"retained":[{"collection":"a","records":1,"reason":"Because!"}]}"#), ["retained.0.reason"]);
+        assert_eq!(
+            faults(
+                Verb::Erase,
+                r#"{"found":1,"changed":0,"retained":[{"collection":"a","records":1,"reason":"Because!"}]}"#
+            ),
+            ["retained.0.reason"]
+        );
         assert_eq!(faults(Verb::Discover, r#"{"found":3,"changed":3}"#), ["changed"]);
     }
 
     #[test]
     fn nonsense_is_refused_and_not_repeated() {
-        for text in ["", "[]", "null", "<html>", r#"{"found":-1,"changed":0}"#, r#"{"found":"1","changed":1}"#, r#"{"found":1e3,"changed":1}"#] {
+        for text in [
+            "",
+            "[]",
+            "null",
+            "<html>",
+            r#"{"found":-1,"changed":0}"#,
+            r#"{"found":"1","changed":1}"#,
+            r#"{"found":1e3,"changed":1}"#,
+        ] {
             assert!(Report::parse(Verb::Erase, text.as_bytes()).is_err(), "{text}");
         }
         let told = format!("{:?}", Report::parse(Verb::Erase, br#"{"found":0,"changed":0,"ann@shop.example":1}"#));
@@ -371,7 +388,10 @@ mod tests {
         let one = r#"{"found":1,"records":[{"collection":"people","record":{"a":1}}]}"#;
         assert_eq!(Report::parse(Verb::Export, one.as_bytes()).expect("one").records.len(), 1);
         assert_eq!(faults(Verb::Export, r#"{"found":1}"#), ["found"]);
-        assert_eq!(faults(Verb::Export, r#"{"found":0,"records":[{"collection":"people","record":{"a":1}}]}"#), ["found"]);
+        assert_eq!(
+            faults(Verb::Export, r#"{"found":0,"records":[{"collection":"people","record":{"a":1}}]}"#),
+            ["found"]
+        );
         let file = r#"{"found":12,"files":[{"collection":"people","name":"a.pdf","media_type":"application/pdf","content":"AAAA"}]}"#;
         assert_eq!(Report::parse(Verb::Export, file.as_bytes()).expect("a file").found, 12);
     }

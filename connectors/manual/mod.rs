@@ -10,8 +10,8 @@ mod tests;
 use crate::registry::Entry;
 use crate::settings::Settings;
 use crate::{
-    Awaited, CheckReport, CollectionEvidence, Connector, Evidence, ExportSink, Journal, Manifest, Outcome, Problem, SpecFault,
-    SystemSpec, Task, Trouble, Verdict, Work,
+    Awaited, CheckReport, CollectionEvidence, Connector, Evidence, ExportSink, Journal, Manifest, Outcome, Problem,
+    SpecFault, SystemSpec, Task, Trouble, Verdict, Work,
 };
 use async_trait::async_trait;
 use redress_domain::{Clock, IdentifierType, SystemClock, Verb};
@@ -106,7 +106,10 @@ impl Manual {
         if left.is_zero() {
             return Outcome::Trouble(Trouble::Denied(Problem::new(
                 "task_overdue",
-                format!("the task for system {} was not reported by its due date; do it and report it, or withdraw the request", self.system),
+                format!(
+                    "the task for system {} was not reported by its due date; do it and report it, or withdraw the request",
+                    self.system
+                ),
             )));
         }
         Outcome::Accepted { receipt: awaited.receipt(), check_after: left, completes_within: Some(left) }

@@ -59,7 +59,10 @@ async fn a_task_waits_for_a_person_and_its_report_is_the_outcome() {
     let item = Work { prior: erased.receipt.as_ref(), ..work("v", &subject) };
     confirmed(only(connector.verify(Verb::Erase, &[item]).await));
     let nothing = only(connector.verify(Verb::Erase, &[work("v", &subject)]).await);
-    assert!(matches!(nothing, Verdict::Trouble(Trouble::Denied(_))), "without a report nothing is confirmed: {nothing:?}");
+    assert!(
+        matches!(nothing, Verdict::Trouble(Trouble::Denied(_))),
+        "without a report nothing is confirmed: {nothing:?}"
+    );
 }
 
 #[tokio::test]
