@@ -324,6 +324,12 @@ pub struct Find {
     /// Statuses that mean "nobody" for this search besides an empty list (`[404]`).
     #[serde(default)]
     pub none: Vec<u16>,
+    /// An answer that means "nobody" although `items` is not there: `{ pointer = "/user", exists = false }`.
+    #[serde(default)]
+    pub none_if: Option<When>,
+    /// The vendor tells capitals apart in addresses: search as the controller wrote it too.
+    #[serde(default)]
+    pub as_given: bool,
     /// The record's fields are not handed over (it is only looked for, as a list of ids); `access` fetches them.
     #[serde(default)]
     pub bare: bool,
@@ -443,6 +449,9 @@ pub struct Access {
     /// Statuses that mean that there is nothing.
     #[serde(default)]
     pub none: Vec<u16>,
+    /// An answer that means that there is nothing although `items` is not there.
+    #[serde(default)]
+    pub none_if: Option<When>,
     /// Parts that are not handed over (pointers).
     #[serde(default)]
     pub omit: Vec<String>,
