@@ -360,7 +360,8 @@ pub struct Exact {
     /// Where the record holds it; several pointers if any of them may (second addresses). `/emails/*/value` goes through lists.
     /// `#handle` compares with the key that was asked for (a call by id).
     pub pointers: Vec<String>,
-    /// `identifier` (default: as [`redress_domain::Identifier::is_same_as`]), or `md5_lower`.
+    /// `identifier` (default: as [`redress_domain::Identifier::is_same_as`]), `md5_lower`, or `e164_digits` (a telephone number
+    /// that the vendor keeps with its country code and without `+`).
     #[serde(default)]
     pub normalise: Option<String>,
 }
@@ -440,6 +441,9 @@ pub struct Access {
     pub from: String,
     /// The request.
     pub request: Step,
+    /// Only for records that hold something at this pointer (a request that names a field that not every record has).
+    #[serde(default)]
+    pub if_has: Option<String>,
     /// Where the records are; `""` for the answer itself.
     #[serde(default)]
     pub items: String,
@@ -483,6 +487,9 @@ pub struct Delete {
     /// Days within which the vendor does what it accepted.
     #[serde(default)]
     pub completes_within_days: Option<u32>,
+    /// Only for records that hold something at this pointer.
+    #[serde(default)]
+    pub if_has: Option<String>,
     /// Delete steps of this manifest that come first.
     #[serde(default)]
     pub after: Vec<String>,

@@ -1,5 +1,10 @@
 //! One file per vendor. Each says in its head which of the vendor's habits it has, and where they are documented.
 
+pub mod asked;
+pub mod brevo;
+pub mod intercom;
+pub mod pipedrive;
+
 use crate::{Served, World};
 use std::sync::Arc;
 
@@ -32,7 +37,7 @@ pub struct Person {
 }
 
 /// Every simulated vendor, by name.
-pub const ALL: &[Vendor] = &[];
+pub const ALL: &[Vendor] = &[brevo::VENDOR, intercom::VENDOR, pipedrive::VENDOR];
 
 /// Serves a vendor on this port of the loopback address (0: a free one).
 ///
