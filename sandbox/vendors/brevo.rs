@@ -58,9 +58,9 @@ fn desk(world: &World, asked: &Asked) -> Response {
     match (method, parts.as_slice()) {
         ("GET", ["account"]) => json(200, &j!({ "email": "owner@shop.example", "plan": [] })),
         ("GET", ["contacts", id]) => match key(world, asked, id) {
-            Ok(Some(key)) => world
-                .get("contacts", &key)
-                .map_or_else(|| empty(404), |contact| json(200, &Value::Object(contact))),
+            Ok(Some(key)) => {
+                world.get("contacts", &key).map_or_else(|| empty(404), |contact| json(200, &Value::Object(contact)))
+            }
             Ok(None) => fault(404, "document_not_found", "Contact does not exist"),
             Err(refused) => refused,
         },

@@ -12,8 +12,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json as j};
 
 /// The vendor.
-pub const VENDOR: Vendor =
-    Vendor { name: "intercom", router: |world| router(world, desk, refusal, &[]), seed, count };
+pub const VENDOR: Vendor = Vendor { name: "intercom", router: |world| router(world, desk, refusal, &[]), seed, count };
 
 fn seed(world: &World, person: &Person) {
     let id = format!("65f0c0de{:016x}", world.next_id());

@@ -11,8 +11,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json as j};
 
 /// The vendor.
-pub const VENDOR: Vendor =
-    Vendor { name: "pipedrive", router: |world| router(world, desk, refusal, &[]), seed, count };
+pub const VENDOR: Vendor = Vendor { name: "pipedrive", router: |world| router(world, desk, refusal, &[]), seed, count };
 
 const THIRTY_DAYS_MS: i64 = 30 * 86_400_000;
 
@@ -59,9 +58,7 @@ fn purge(world: &World) {
     let now = world.now_ms();
     let mut tables = world.tables();
     for records in tables.values_mut() {
-        records.retain(|_, r| {
-            r.get("deleted_ms").and_then(Value::as_i64).is_none_or(|at| now - at < THIRTY_DAYS_MS)
-        });
+        records.retain(|_, r| r.get("deleted_ms").and_then(Value::as_i64).is_none_or(|at| now - at < THIRTY_DAYS_MS));
     }
 }
 
@@ -147,8 +144,7 @@ fn listed(world: &World, asked: &Asked, list: &str) -> Response {
     let Some(person) = asked.get("person_id") else { return fault(400, "this sandbox lists by person_id only") };
     let of = |record: &Map<String, Value>| record["person_id"].to_string() == person && !is_deleted(record);
     let all: Vec<Value> = world.all(list).into_iter().filter(|(_, r)| of(r)).map(|(_, r)| Value::Object(r)).collect();
-    let (part, next) =
-        page(&all, asked.number("cursor").unwrap_or(0), asked.number("limit").unwrap_or(100).min(500));
+    let (part, next) = page(&all, asked.number("cursor").unwrap_or(0), asked.number("limit").unwrap_or(100).min(500));
     let next = next.map(|next| next.to_string());
     json(200, &j!({ "success": true, "data": part, "additional_data": { "next_cursor": next } }))
 }
