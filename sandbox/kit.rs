@@ -191,6 +191,11 @@ impl World {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// The calls that are allowed in all, if they are counted.
+    pub fn budget(&self) -> Option<u64> {
+        held(&self.allowance).budget
+    }
+
     /// Calls that counted against the budget.
     pub fn spent(&self) -> u64 {
         self.spent.load(Ordering::Relaxed)

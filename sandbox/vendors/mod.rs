@@ -4,6 +4,7 @@ pub mod asked;
 pub mod brevo;
 pub mod intercom;
 pub mod pipedrive;
+pub mod salesforce;
 
 use crate::{Served, World};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub struct Person {
 }
 
 /// Every simulated vendor, by name.
-pub const ALL: &[Vendor] = &[brevo::VENDOR, intercom::VENDOR, pipedrive::VENDOR];
+pub const ALL: &[Vendor] = &[brevo::VENDOR, intercom::VENDOR, pipedrive::VENDOR, salesforce::VENDOR];
 
 /// Serves a vendor on this port of the loopback address (0: a free one).
 ///
