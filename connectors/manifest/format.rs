@@ -293,6 +293,9 @@ pub struct Find {
     /// Where the list of records is in the answer; `""` if the answer is one record or the list itself.
     #[serde(default)]
     pub items: String,
+    /// Where another type's request answers in another place than `items`: type → pointer.
+    #[serde(default)]
+    pub items_by: BTreeMap<String, String>,
     /// Each element holds the record at this pointer (`/item`).
     #[serde(default)]
     pub item: Option<String>,
@@ -469,6 +472,9 @@ pub struct Correct {
     pub from: String,
     /// Field of a correction → pointer of the field in a found record, where it can be read again (`first_name = "/properties/firstname"`).
     pub fields: BTreeMap<String, String>,
+    /// Where a found record does not hold the fields: the call that reads them; the pointers of `fields` are then within its answer.
+    #[serde(default)]
+    pub read: Option<Step>,
     /// The request, once for each record. `${changes}` is an object of vendor's field name → value (the last part of each pointer).
     pub request: Step,
 }
