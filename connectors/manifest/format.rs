@@ -223,7 +223,8 @@ pub struct Step {
     /// One of `hosts`; the base URL if it is not said.
     #[serde(default)]
     pub host: Option<String>,
-    /// Query parameters; values are percent-encoded. A value in a query language must name its escaper: `email:${subject.email|zendeskq}`.
+    /// Query parameters; values are percent-encoded. A value in a query language must name its escaper,
+    /// which writes the quotes itself: `email:${subject.email|zendeskq}`.
     #[serde(default)]
     pub query: BTreeMap<String, Text>,
     /// Headers of this call.

@@ -1,4 +1,7 @@
-//! Each vendor's manifest against its simulator: the suite that every connector passes, and the vendor's own habits.
+//! What manifests are made of, tried from outside; and each vendor's manifest against its simulator: the suite that every
+//! connector passes, and the vendor's own habits.
 
 #[allow(dead_code, reason = "not every vendor needs each of its tools")]
 pub(crate) mod harness;
+mod literals;
+mod templates;
