@@ -2,8 +2,10 @@
 
 pub mod asked;
 pub mod brevo;
+pub mod dynamics365;
 pub mod intercom;
 pub mod pipedrive;
+pub mod zoho;
 pub mod salesforce;
 
 use crate::{Served, World};
@@ -38,7 +40,7 @@ pub struct Person {
 }
 
 /// Every simulated vendor, by name.
-pub const ALL: &[Vendor] = &[brevo::VENDOR, intercom::VENDOR, pipedrive::VENDOR, salesforce::VENDOR];
+pub const ALL: &[Vendor] = &[brevo::VENDOR, dynamics365::VENDOR, intercom::VENDOR, pipedrive::VENDOR, zoho::VENDOR, salesforce::VENDOR];
 
 /// Serves a vendor on this port of the loopback address (0: a free one).
 ///
