@@ -43,8 +43,11 @@ fn seed(world: &World, person: &Person) {
 }
 
 fn count(world: &World, email: &str) -> u64 {
-    ["contacts", "leads"].iter().flat_map(|set| world.all(set)).filter(|(_, row)| text(row, "emailaddress1") == email).count()
-        as u64
+    ["contacts", "leads"]
+        .iter()
+        .flat_map(|set| world.all(set))
+        .filter(|(_, row)| text(row, "emailaddress1") == email)
+        .count() as u64
 }
 
 fn refusal(over: Over) -> Response {
@@ -87,7 +90,8 @@ fn row_of(part: &str) -> Option<(&str, &str)> {
 }
 
 fn is_guid(text: &str) -> bool {
-    text.len() == 36 && text.chars().enumerate().all(|(i, c)| c == '-' && [8, 13, 18, 23].contains(&i) || c.is_ascii_hexdigit())
+    text.len() == 36
+        && text.chars().enumerate().all(|(i, c)| c == '-' && [8, 13, 18, 23].contains(&i) || c.is_ascii_hexdigit())
 }
 
 fn desk(world: &World, asked: &Asked) -> Response {
@@ -154,7 +158,8 @@ fn list(world: &World, asked: &Asked, set: &str) -> Response {
     let (part, next) = page(&rows, asked.number("$skiptoken").unwrap_or(0), size);
     let mut answer = j!({ "@odata.context": format!("{}/api/data/v9.2/$metadata#{set}", asked.origin), "value": part });
     if let Some(next) = next {
-        let filter: String = url::form_urlencoded::byte_serialize(asked.get("$filter").unwrap_or_default().as_bytes()).collect();
+        let filter: String =
+            url::form_urlencoded::byte_serialize(asked.get("$filter").unwrap_or_default().as_bytes()).collect();
         let link = format!("{}/api/data/v9.2/{set}?$filter={filter}&$skiptoken={next}", asked.origin);
         answer["@odata.nextLink"] = link.into();
     }
@@ -163,7 +168,8 @@ fn list(world: &World, asked: &Asked, set: &str) -> Response {
 
 fn patch(world: &World, asked: &Asked, set: &str, id: &str) -> Response {
     let Some(Value::Object(changes)) = asked.json() else { return fault(400, "0x80048d19", "The body is not JSON") };
-    let known = ["firstname", "lastname", "emailaddress1", "emailaddress2", "emailaddress3", "mobilephone", "telephone1"];
+    let known =
+        ["firstname", "lastname", "emailaddress1", "emailaddress2", "emailaddress3", "mobilephone", "telephone1"];
     if let Some(key) = changes.keys().find(|key| !known.contains(&key.as_str())) {
         return fault(400, "0x80048d19", &format!("The property '{key}' does not exist"));
     }

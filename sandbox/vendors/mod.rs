@@ -5,8 +5,8 @@ pub mod brevo;
 pub mod dynamics365;
 pub mod intercom;
 pub mod pipedrive;
-pub mod zoho;
 pub mod salesforce;
+pub mod zoho;
 
 use crate::{Served, World};
 use std::sync::Arc;
@@ -40,7 +40,8 @@ pub struct Person {
 }
 
 /// Every simulated vendor, by name.
-pub const ALL: &[Vendor] = &[brevo::VENDOR, dynamics365::VENDOR, intercom::VENDOR, pipedrive::VENDOR, zoho::VENDOR, salesforce::VENDOR];
+pub const ALL: &[Vendor] =
+    &[brevo::VENDOR, dynamics365::VENDOR, intercom::VENDOR, pipedrive::VENDOR, zoho::VENDOR, salesforce::VENDOR];
 
 /// Serves a vendor on this port of the loopback address (0: a free one).
 ///

@@ -11,7 +11,8 @@ use axum::response::Response;
 use serde_json::{Map, Value, json as j};
 
 /// The vendor.
-pub const VENDOR: Vendor = Vendor { name: "zoho", router: |world| router(world, desk, refusal, &["/oauth"]), seed, count };
+pub const VENDOR: Vendor =
+    Vendor { name: "zoho", router: |world| router(world, desk, refusal, &["/oauth"]), seed, count };
 
 const HOUR_MS: i64 = 3_600_000;
 const BIN_MS: i64 = 60 * 24 * HOUR_MS;
@@ -50,7 +51,8 @@ fn fault(status: u16, code: &str, message: &str) -> Response {
 fn token(world: &World, asked: &Asked) -> Response {
     let form = asked.form();
     let said = |name: &str| {
-        let sent = asked.get(name).or_else(|| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()));
+        let sent =
+            asked.get(name).or_else(|| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()));
         sent.unwrap_or_default().to_owned()
     };
     if world.is_revoked() || said("refresh_token") != KEY || said("grant_type") != "refresh_token" {
