@@ -55,7 +55,8 @@ fn desk(world: &World, asked: &Asked) -> Response {
         return fault(401, "unauthorized", "Key not found");
     }
     let (method, parts) = asked.route();
-    match (method, parts.as_slice()) {
+    let ["v3", rest @ ..] = parts.as_slice() else { return fault(404, "not_found", "Route not found") };
+    match (method, rest) {
         ("GET", ["account"]) => json(200, &j!({ "email": "owner@shop.example", "plan": [] })),
         ("GET", ["contacts", id]) => match key(world, asked, id) {
             Ok(Some(key)) => {

@@ -105,16 +105,23 @@ fn desk(world: &World, asked: &Asked) -> Response {
     if asked.header("odata-version") != Some("4.0") {
         return fault(400, "0x80060888", "OData-Version is missing");
     }
-    let ["api", "data", "v9.2", what] = parts.as_slice() else { return fault(404, "0x8006088a", "Resource not found") };
+    let (what, relation) = match parts.as_slice() {
+        ["api", "data", "v9.2", what] => (what, None),
+        ["api", "data", "v9.2", what, relation] => (what, Some(*relation)),
+        _ => return fault(404, "0x8006088a", "Resource not found"),
+    };
     if method == "GET" && *what == "WhoAmI" {
         return json(200, &j!({ "UserId": guid(world), "OrganizationId": guid(world) }));
     }
     let (set, id) = row_of(what).map_or((*what, None), |(set, id)| (set, Some(id)));
-    if !matches!(set, "contacts" | "leads" | "annotations" | "activitypointers" | "activityparties") {
+    if !matches!(set, "contacts" | "leads") {
         return fault(404, "0x8006088a", "Resource not found for the segment");
     }
     if id.is_some_and(|id| !is_guid(id)) {
         return fault(400, "0x80060888", "Bad Request - Error in query syntax.");
+    }
+    if let (Some(relation), Some(id)) = (relation, id) {
+        return related(world, method, set, id, relation);
     }
     match (method, id) {
         ("GET", None) => list(world, asked, set),
@@ -134,6 +141,22 @@ fn desk(world: &World, asked: &Asked) -> Response {
         },
         _ => fault(405, "0x80060888", "Method not allowed"),
     }
+}
+
+fn related(world: &World, method: &str, set: &str, id: &str, relation: &str) -> Response {
+    let known = match set {
+        "contacts" => &["Contact_Annotation", "Contact_ActivityPointers", "contact_activity_parties"][..],
+        _ => &["Lead_Annotation", "Lead_ActivityPointers"][..],
+    };
+    if method != "GET" || !known.contains(&relation) {
+        return fault(404, "0x8006088a", "Resource not found for the segment");
+    }
+    if world.get(set, id).is_none() {
+        return missing(set, id);
+    }
+    let of = |row: &Map<String, Value>| text(row, "of") == id;
+    let rows: Vec<Value> = world.all(relation).into_iter().filter(|(_, r)| of(r)).map(|(_, r)| Value::Object(r)).collect();
+    json(200, &j!({ "value": rows }))
 }
 
 fn missing(set: &str, id: &str) -> Response {

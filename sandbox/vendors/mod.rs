@@ -1,7 +1,10 @@
 //! One file per vendor. Each says in its head which of the vendor's habits it has, and where they are documented.
 
+pub mod activecampaign;
+pub mod amplitude;
 pub mod asked;
 pub mod brevo;
+pub mod customerio;
 pub mod dynamics365;
 pub mod intercom;
 pub mod pipedrive;
@@ -41,7 +44,7 @@ pub struct Person {
 
 /// Every simulated vendor, by name.
 pub const ALL: &[Vendor] =
-    &[brevo::VENDOR, dynamics365::VENDOR, intercom::VENDOR, pipedrive::VENDOR, zoho::VENDOR, salesforce::VENDOR];
+    &[activecampaign::VENDOR, amplitude::VENDOR, brevo::VENDOR, customerio::VENDOR, dynamics365::VENDOR, intercom::VENDOR, pipedrive::VENDOR, zoho::VENDOR, salesforce::VENDOR];
 
 /// Serves a vendor on this port of the loopback address (0: a free one).
 ///
