@@ -10,10 +10,12 @@ use axum::response::Response;
 use serde_json::{Map, Value, json as j};
 
 /// The vendor.
-pub const VENDOR: Vendor = Vendor { name: "activecampaign", router: |world| router(world, desk, refusal, &[]), seed, count };
+pub const VENDOR: Vendor =
+    Vendor { name: "activecampaign", router: |world| router(world, desk, refusal, &[]), seed, count };
 
 /// What hangs on a contact: the path's last part is also the answer's key.
-const LISTS: [&str; 7] = ["fieldValues", "contactLists", "contactTags", "notes", "bounceLogs", "trackingLogs", "geoIps"];
+const LISTS: [&str; 7] =
+    ["fieldValues", "contactLists", "contactTags", "notes", "bounceLogs", "trackingLogs", "geoIps"];
 
 fn seed(world: &World, person: &Person) {
     let id = world.next_id().to_string();
@@ -89,7 +91,10 @@ fn list(world: &World, asked: &Asked) -> Response {
     let limit = asked.number("limit").unwrap_or(20).min(100);
     let (part, _) = page(&all, asked.number("offset").unwrap_or(0), limit);
     // The total is a text.
-    json(200, &j!({ "scoreValues": [], "contacts": part, "meta": { "total": all.len().to_string(), "sortable": true } }))
+    json(
+        200,
+        &j!({ "scoreValues": [], "contacts": part, "meta": { "total": all.len().to_string(), "sortable": true } }),
+    )
 }
 
 fn update(world: &World, asked: &Asked, id: &str) -> Response {

@@ -108,7 +108,8 @@ fn shown(job: &Map<String, Value>) -> Value {
 
 fn order(world: &World, asked: &Asked) -> Response {
     let Some(body) = asked.json() else { return fault(400, "the body is not JSON") };
-    let known = ["amplitude_ids", "user_ids", "requester", "ignore_invalid_id", "delete_from_org", "include_mapped_user_ids"];
+    let known =
+        ["amplitude_ids", "user_ids", "requester", "ignore_invalid_id", "delete_from_org", "include_mapped_user_ids"];
     if let Some(key) = unknown_key(&body, &known) {
         return fault(400, &format!("unknown key {key}"));
     }
@@ -131,7 +132,9 @@ fn order(world: &World, asked: &Asked) -> Response {
     });
     if let Some(Value::Array(all)) = job.get_mut("amplitude_ids") {
         let new = ids.iter().filter(|id| world.get("users", &id.to_string()).is_some());
-        all.extend(new.map(|id| j!({ "amplitude_id": id, "requested_on_day": day(now), "requester": body["requester"] })));
+        all.extend(
+            new.map(|id| j!({ "amplitude_id": id, "requested_on_day": day(now), "requester": body["requester"] })),
+        );
     }
     world.put("jobs", &name, Value::Object(job.clone()));
     json(200, &shown(&job))

@@ -11,7 +11,8 @@ use axum::response::Response;
 use serde_json::{Map, Value, json as j};
 
 /// The vendor.
-pub const VENDOR: Vendor = Vendor { name: "customerio", router: |world| router(world, desk, refusal, &[]), seed, count };
+pub const VENDOR: Vendor =
+    Vendor { name: "customerio", router: |world| router(world, desk, refusal, &[]), seed, count };
 
 fn seed(world: &World, person: &Person) {
     let cio = format!("a3{:08x}", world.next_id());

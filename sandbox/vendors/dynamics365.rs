@@ -155,7 +155,8 @@ fn related(world: &World, method: &str, set: &str, id: &str, relation: &str) -> 
         return missing(set, id);
     }
     let of = |row: &Map<String, Value>| text(row, "of") == id;
-    let rows: Vec<Value> = world.all(relation).into_iter().filter(|(_, r)| of(r)).map(|(_, r)| Value::Object(r)).collect();
+    let rows: Vec<Value> =
+        world.all(relation).into_iter().filter(|(_, r)| of(r)).map(|(_, r)| Value::Object(r)).collect();
     json(200, &j!({ "value": rows }))
 }
 

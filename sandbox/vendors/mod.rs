@@ -43,8 +43,17 @@ pub struct Person {
 }
 
 /// Every simulated vendor, by name.
-pub const ALL: &[Vendor] =
-    &[activecampaign::VENDOR, amplitude::VENDOR, brevo::VENDOR, customerio::VENDOR, dynamics365::VENDOR, intercom::VENDOR, pipedrive::VENDOR, zoho::VENDOR, salesforce::VENDOR];
+pub const ALL: &[Vendor] = &[
+    activecampaign::VENDOR,
+    amplitude::VENDOR,
+    brevo::VENDOR,
+    customerio::VENDOR,
+    dynamics365::VENDOR,
+    intercom::VENDOR,
+    pipedrive::VENDOR,
+    zoho::VENDOR,
+    salesforce::VENDOR,
+];
 
 /// Serves a vendor on this port of the loopback address (0: a free one).
 ///
