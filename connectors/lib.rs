@@ -24,6 +24,7 @@ pub mod maildir;
 mod mailmatch;
 mod manual;
 mod mutant;
+mod opendsr;
 mod settings;
 pub mod sql;
 

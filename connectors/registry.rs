@@ -22,6 +22,7 @@ pub const ALL: &[Entry] = &[
     crate::maildir::ENTRY,
     crate::manual::ENTRY,
     crate::sql::MYSQL_ENTRY,
+    crate::opendsr::ENTRY,
     crate::sql::POSTGRES_ENTRY,
     crate::sql::SQLITE_ENTRY,
 ];
@@ -37,6 +38,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         "maildir" => crate::maildir::connect(spec),
         "manual" => crate::manual::connect(spec),
         "mysql" => crate::sql::connect_mysql(spec),
+        "opendsr" => crate::opendsr::connect(spec),
         "postgres" => crate::sql::connect_postgres(spec),
         "sqlite" => crate::sql::connect_sqlite(spec),
         other => Err(vec![SpecFault::new(

@@ -24,7 +24,8 @@ impl<'a> Settings<'a> {
         self.faults.push(SpecFault::new(format!("settings.{key}"), detail));
     }
 
-    fn value(&mut self, key: &'static str) -> Option<&'a Value> {
+    /// Any value, or none if the setting is not there.
+    pub(crate) fn value(&mut self, key: &'static str) -> Option<&'a Value> {
         self.asked.insert(key);
         self.spec.settings.get(key)
     }
@@ -39,6 +40,15 @@ impl<'a> Settings<'a> {
                 None
             }
         }
+    }
+
+    /// A text of several lines (a certificate), or none if the setting is not there.
+    pub(crate) fn multiline(&mut self, key: &'static str) -> Option<String> {
+        let text = self.value(key)?.as_str().map(ToOwned::to_owned);
+        if text.is_none() {
+            self.fault(key, "must be a text");
+        }
+        text
     }
 
     /// A text that must be there; empty (and a fault) if it is not.
@@ -62,12 +72,6 @@ impl<'a> Settings<'a> {
             self.fault(key, "must be a list of texts, at least one");
         }
         texts
-    }
-
-    /// A list of texts, or none if the setting is not there.
-    pub(crate) fn optional_texts(&mut self, key: &'static str) -> Option<Vec<String>> {
-        self.asked.insert(key);
-        self.spec.settings.contains_key(key).then(|| self.texts(key).unwrap_or_default())
     }
 
     /// An optional whole number.

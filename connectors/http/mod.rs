@@ -10,6 +10,7 @@ mod tests;
 mod token;
 
 pub use answer::Answer;
+pub(crate) use answer::unreadable;
 pub(crate) use jwt::{SigningKey, rs256};
 pub(crate) use token::Token;
 

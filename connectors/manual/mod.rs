@@ -47,10 +47,10 @@ fn with_clock(spec: &SystemSpec, clock: Arc<dyn Clock>) -> Result<Arc<dyn Connec
     if !spec.settings.contains_key("instructions") {
         settings.fault("instructions", "is missing: say how the task is done, one sentence per step, naming no person");
     }
-    let instructions = settings.optional_texts("instructions").unwrap_or_default();
+    let instructions = settings.texts("instructions").unwrap_or_default();
     let due_days = settings.number("due_days", 1..=60).unwrap_or(10);
     let identifiers = identifiers(&mut settings);
-    let fields = settings.optional_texts("fields").unwrap_or_default();
+    let fields = settings.texts("fields").unwrap_or_default();
     let faults = settings.finish(&[]);
     if !faults.is_empty() {
         return Err(faults);
@@ -69,7 +69,7 @@ fn with_clock(spec: &SystemSpec, clock: Arc<dyn Clock>) -> Result<Arc<dyn Connec
 
 /// The setting `identifiers`: what the person who does it can look somebody up by. All, if it is not said.
 pub(crate) fn identifiers(settings: &mut Settings<'_>) -> Vec<IdentifierType> {
-    let Some(names) = settings.optional_texts("identifiers") else { return ALL_TYPES.to_vec() };
+    let Some(names) = settings.texts("identifiers") else { return ALL_TYPES.to_vec() };
     let known: Vec<IdentifierType> = names.iter().filter_map(|name| IdentifierType::parse(name)).collect();
     if known.len() != names.len() {
         settings.fault("identifiers", "must be of customer_id, crm_id, lead_id, user_id, email, phone");

@@ -7,6 +7,7 @@ pub mod brevo;
 pub mod customerio;
 pub mod dynamics365;
 pub mod intercom;
+pub mod opendsr;
 pub mod pipedrive;
 pub mod salesforce;
 pub mod zoho;
@@ -50,9 +51,10 @@ pub const ALL: &[Vendor] = &[
     customerio::VENDOR,
     dynamics365::VENDOR,
     intercom::VENDOR,
+    opendsr::VENDOR,
     pipedrive::VENDOR,
-    zoho::VENDOR,
     salesforce::VENDOR,
+    zoho::VENDOR,
 ];
 
 /// Serves a vendor on this port of the loopback address (0: a free one).
