@@ -196,7 +196,10 @@ impl Desk {
         };
         let domain = header("processor-domain");
         if domain.is_none_or(|domain| !domain.trim().eq_ignore_ascii_case(&self.config.domain)) {
-            return Err(disbelieved("signature_of_another", "the answer is signed for another domain than the processor's"));
+            return Err(disbelieved(
+                "signature_of_another",
+                "the answer is signed for another domain than the processor's",
+            ));
         }
         let wrong = || disbelieved("signature_wrong", "the signature does not belong to the answer");
         if let Some(pinned) = &self.config.certificate {
@@ -248,7 +251,10 @@ impl Desk {
                 "permission_missing",
                 "the processor does not permit this for this app; grant it, then check the system",
             )),
-            "e511" => Trouble::Retry(Problem::new("vendor_error", "the processor has a problem of its own; it is tried again by itself")),
+            "e511" => Trouble::Retry(Problem::new(
+                "vendor_error",
+                "the processor has a problem of its own; it is tried again by itself",
+            )),
             _ => answer.trouble(),
         }
     }

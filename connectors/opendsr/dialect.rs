@@ -80,10 +80,7 @@ impl Dialect {
     pub(super) const fn identities(self) -> &'static [(IdentifierType, &'static str)] {
         match self {
             Self::AppsFlyer => &[],
-            _ => &[
-                (IdentifierType::CustomerId, "controller_customer_id"),
-                (IdentifierType::Email, "email"),
-            ],
+            _ => &[(IdentifierType::CustomerId, "controller_customer_id"), (IdentifierType::Email, "email")],
         }
     }
 

@@ -16,8 +16,8 @@ pub(crate) use settings::url;
 use crate::http::Line;
 use crate::registry::Entry;
 use crate::{
-    CheckReport, CollectionEvidence, Connector, Done, Evidence, ExportSink, Gate, Journal, Manifest, Outcome, Problem, SpecFault,
-    SystemSpec, Told, Trouble, Verdict, Work,
+    CheckReport, CollectionEvidence, Connector, Done, Evidence, ExportSink, Gate, Journal, Manifest, Outcome, Problem,
+    SpecFault, SystemSpec, Told, Trouble, Verdict, Work,
 };
 use async_trait::async_trait;
 use desk::{Desk, Progress};
@@ -94,7 +94,13 @@ impl OpenDsr {
         Outcome::Accepted { receipt: order.receipt(), check_after: self.desk.config.every, completes_within: within }
     }
 
-    async fn act(&self, verb: Verb, work: &Work<'_>, journal: Option<&dyn Journal>, sink: Option<&dyn ExportSink>) -> Outcome {
+    async fn act(
+        &self,
+        verb: Verb,
+        work: &Work<'_>,
+        journal: Option<&dyn Journal>,
+        sink: Option<&dyn ExportSink>,
+    ) -> Outcome {
         match self.order(verb, work, journal, sink).await {
             Ok(outcome) => outcome,
             Err(trouble) => Outcome::Trouble(trouble),
@@ -163,7 +169,9 @@ impl OpenDsr {
         let kind = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match answer.status {
             // mParticle: nobody matched.
-            404 if count.is_none() && answer.json().is_ok() => Ok(Outcome::NothingFound(evidence(Verb::Export, &order, 0))),
+            404 if count.is_none() && answer.json().is_ok() => {
+                Ok(Outcome::NothingFound(evidence(Verb::Export, &order, 0)))
+            }
             // It was fetched too late: order it again.
             410 => {
                 let mut next = order.next(work, Verb::Export, &self.desk.config.domain, &Self::now());
@@ -251,8 +259,12 @@ impl Connector for OpenDsr {
                 report.warnings.push(format!("it does not say that it takes {kind}"));
             }
         }
-        let known: Vec<&str> =
-            told["supported_identities"].as_array().into_iter().flatten().filter_map(|i| i["identity_type"].as_str()).collect();
+        let known: Vec<&str> = told["supported_identities"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|i| i["identity_type"].as_str())
+            .collect();
         for (kind, name) in &config.identities {
             if known.contains(&name.as_str()) {
                 report.ok.push(format!("{} is its {name}", kind.as_str()));
@@ -314,9 +326,10 @@ impl OpenDsr {
         };
         match self.desk.ask(&mut order).await {
             Ok(Progress::Completed(..)) => Verdict::Confirmed(evidence(verb, &order, 0)),
-            Ok(Progress::Running(_)) => {
-                Verdict::Trouble(Trouble::Retry(Problem::new("not_completed", "the processor is still at it; it is asked again")))
-            }
+            Ok(Progress::Running(_)) => Verdict::Trouble(Trouble::Retry(Problem::new(
+                "not_completed",
+                "the processor is still at it; it is asked again",
+            ))),
             Ok(Progress::Unknown | Progress::Cancelled(_)) => Verdict::Trouble(Trouble::Denied(Problem::new(
                 "not_confirmed",
                 "the processor said that the request was completed and does not say so any more; ask it",

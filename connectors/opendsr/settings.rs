@@ -37,7 +37,13 @@ pub(super) struct Config {
 }
 
 /// One of `choices`, or the fallback.
-fn choice<T>(settings: &mut Settings<'_>, key: &'static str, named: fn(&str) -> Option<T>, words: &str, otherwise: T) -> T {
+fn choice<T>(
+    settings: &mut Settings<'_>,
+    key: &'static str,
+    named: fn(&str) -> Option<T>,
+    words: &str,
+    otherwise: T,
+) -> T {
     let Some(word) = settings.text(key) else { return otherwise };
     named(&word).unwrap_or_else(|| {
         settings.fault(key, format!("must be one of {words}"));
@@ -69,7 +75,10 @@ pub(super) fn read(spec: &SystemSpec) -> Result<Config, Vec<SpecFault>> {
         (Some(text), _) => url(s, spec, "base_url", &text),
         (None, Some(home)) => Url::parse(home).ok(),
         (None, None) => {
-            s.fault("base_url", "is missing: the processor's URL with its major version, such as https://opendsr.example.com/v2");
+            s.fault(
+                "base_url",
+                "is missing: the processor's URL with its major version, such as https://opendsr.example.com/v2",
+            );
             None
         }
     };
@@ -145,16 +154,22 @@ fn identities(settings: &mut Settings<'_>, dialect: Dialect) -> Vec<(IdentifierT
     let Some(map) = settings.value("identities") else {
         let usual: Vec<_> = dialect.identities().iter().map(|(kind, name)| (*kind, (*name).to_owned())).collect();
         if usual.is_empty() {
-            settings.fault("identities", "is missing: our identifier type -> the processor's, such as { user_id = \"…\" }");
+            settings
+                .fault("identities", "is missing: our identifier type -> the processor's, such as { user_id = \"…\" }");
         }
         return usual;
     };
     let mut all: Vec<(IdentifierType, String)> = Vec::new();
     for (kind, name) in map.as_object().into_iter().flatten() {
-        let name = name.as_str().filter(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+        let name = name
+            .as_str()
+            .filter(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
         match (IdentifierType::parse(kind), name) {
             (Some(kind), Some(name)) => all.push((kind, name.to_owned())),
-            _ => settings.fault("identities", "must map customer_id, crm_id, lead_id, user_id, email or phone to identity types"),
+            _ => settings.fault(
+                "identities",
+                "must map customer_id, crm_id, lead_id, user_id, email or phone to identity types",
+            ),
         }
     }
     if all.is_empty() {

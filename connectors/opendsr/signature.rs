@@ -83,8 +83,7 @@ impl Chain {
     pub(super) fn signed(&self, body: &[u8], signature: &str) -> bool {
         let text: String = signature.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         let Ok(signature) = STANDARD.decode(text) else { return false };
-        self.own().is_some_and(|own| {
-            own.verify_signature(algorithms::RSA_PKCS1_2048_8192_SHA256, body, &signature).is_ok()
-        })
+        self.own()
+            .is_some_and(|own| own.verify_signature(algorithms::RSA_PKCS1_2048_8192_SHA256, body, &signature).is_ok())
     }
 }

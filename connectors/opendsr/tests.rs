@@ -1,7 +1,7 @@
 use super::*;
 use crate::conformance::{
-    Answer, MemoryJournal, MemorySink, Person, Witness, ann, bea, confirmed, done, everybody, near_twins, nobody, nothing_found,
-    only, work,
+    Answer, MemoryJournal, MemorySink, Person, Witness, ann, bea, confirmed, done, everybody, near_twins, nobody,
+    nothing_found, only, work,
 };
 use crate::{Network, Receipt};
 use redress_sandbox::kit::Fault;
@@ -15,7 +15,13 @@ struct Lab {
 }
 
 /// Dialect, path and its secrets.
-const DIALECTS: &[(&str, &str)] = &[("spec", "/v2"), ("spec_v1", "/v1"), ("mparticle", "/v2"), ("mparticle_v3", "/v3"), ("appsflyer", "/api/gdpr/v1")];
+const DIALECTS: &[(&str, &str)] = &[
+    ("spec", "/v2"),
+    ("spec_v1", "/v1"),
+    ("mparticle", "/v2"),
+    ("mparticle_v3", "/v3"),
+    ("appsflyer", "/api/gdpr/v1"),
+];
 
 impl Lab {
     async fn new() -> Self {
@@ -267,7 +273,10 @@ async fn nonsense_is_never_done() {
         (json!({"subject_request_id": other, "request_status": "completed"}).to_string(), "answer_about_another"),
         (json!({"subject_request_id": ours, "request_status": "done"}).to_string(), "status_unknown"),
         (json!({"subject_request_id": ours, "request_status": "in-progress"}).to_string(), "status_unknown"),
-        (json!({"subject_request_id": ours, "request_status": "completed", "results_count": -1}).to_string(), "answer_unreadable"),
+        (
+            json!({"subject_request_id": ours, "request_status": "completed", "results_count": -1}).to_string(),
+            "answer_unreadable",
+        ),
         ("{\"request_status\":\"completed\"}".into(), "answer_unreadable"),
         ("[".repeat(100_000), "answer_unreadable"),
         (String::new(), "answer_unreadable"),

@@ -75,7 +75,10 @@ fn refuse((_, dialect): &Sim, status: u16, message: &str, code: &str) -> Respons
     let mut error = json!({"code": status, "message": message});
     match dialect {
         Dialect::AppsFlyer => error["af_gdpr_code"] = json!(code),
-        _ => error["errors"] = json!([{"domain": "Validation", "reason": "IllegalArgumentException", "message": message}]),
+        _ => {
+            error["errors"] =
+                json!([{"domain": "Validation", "reason": "IllegalArgumentException", "message": message}])
+        }
     }
     let body = if *dialect == Dialect::MParticle { error } else { json!({"error": error}) };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
@@ -125,15 +128,23 @@ fn identities(dialect: Dialect, told: &Value) -> Option<Vec<(String, String, Str
         keys.iter().map(|key| map.get(*key)?.as_str().map(ToOwned::to_owned)).collect::<Option<Vec<_>>>()
     };
     if dialect == Dialect::MParticle {
-        return told.as_object()?.iter().map(|(kind, identity)| {
-            let values = texts(identity.as_object()?, &["value", "encoding"])?;
-            Some((kind.clone(), values[0].clone(), values[1].clone()))
-        }).collect();
+        return told
+            .as_object()?
+            .iter()
+            .map(|(kind, identity)| {
+                let values = texts(identity.as_object()?, &["value", "encoding"])?;
+                Some((kind.clone(), values[0].clone(), values[1].clone()))
+            })
+            .collect();
     }
-    told.as_array()?.iter().map(|identity| {
-        let mut values = texts(identity.as_object()?, &["identity_type", "identity_value", "identity_format"])?.into_iter();
-        Some((values.next()?, values.next()?, values.next()?))
-    }).collect()
+    told.as_array()?
+        .iter()
+        .map(|identity| {
+            let mut values =
+                texts(identity.as_object()?, &["identity_type", "identity_value", "identity_format"])?.into_iter();
+            Some((values.next()?, values.next()?, values.next()?))
+        })
+        .collect()
 }
 
 async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Bytes) -> Response {
@@ -144,7 +155,13 @@ async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Bytes) -> Resp
     let Ok(Value::Object(request)) = serde_json::from_slice(&body) else {
         return refuse(&sim, 400, "the request is no JSON object", "e326");
     };
-    let mut known = vec!["subject_request_id", "subject_request_type", "submitted_time", "subject_identities", "status_callback_urls"];
+    let mut known = vec![
+        "subject_request_id",
+        "subject_request_type",
+        "submitted_time",
+        "subject_identities",
+        "status_callback_urls",
+    ];
     known.extend(match dialect {
         Dialect::Old => &["api_version", "extensions"][..],
         Dialect::AppsFlyer => &["api_version", "property_id", "platform", "requester"],
@@ -188,7 +205,9 @@ async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Bytes) -> Resp
     }
     let now = world.now_ms();
     let busy = world.all("requests").into_iter().any(|(_, other)| {
-        other["identities"] == json!(identities) && other["cancelled"] != true && now - other["at"].as_i64().unwrap_or(0) < 2 * MINUTE
+        other["identities"] == json!(identities)
+            && other["cancelled"] != true
+            && now - other["at"].as_i64().unwrap_or(0) < 2 * MINUTE
     });
     if busy {
         return refuse(&sim, 409, "a request for these identities is in progress", "e215");
@@ -214,10 +233,17 @@ fn named(world: &World, identities: &Value) -> Vec<String> {
         let held = person.get(kind).and_then(Value::as_str).unwrap_or_default();
         let held = if kind == "email" { held.to_lowercase() } else { held.to_owned() };
         let held = if identity[2] == "sha256" { sha256_hex(&held) } else { held };
-        identity[1].as_str().is_some_and(|given| if kind == "email" { given.to_lowercase() == held } else { given == held })
+        identity[1]
+            .as_str()
+            .is_some_and(|given| if kind == "email" { given.to_lowercase() == held } else { given == held })
     };
     let all = identities.as_array().cloned().unwrap_or_default();
-    world.all("people").into_iter().filter(|(_, person)| all.iter().any(|identity| is(person, identity))).map(|(key, _)| key).collect()
+    world
+        .all("people")
+        .into_iter()
+        .filter(|(_, person)| all.iter().any(|identity| is(person, identity)))
+        .map(|(key, _)| key)
+        .collect()
 }
 
 /// What became of a request by now; a deletion happens when it is first looked at after its time.
@@ -260,7 +286,13 @@ async fn status(State(sim): State<Sim>, Path(id): Path<String>, headers: HeaderM
         answer["results_count"] = request["done"].clone();
     }
     if word == "completed" && request["type"] == "access" && sim.1 != Dialect::AppsFlyer {
-        let base = if sim.1 == Dialect::Spec { "/v2" } else if sim.1 == Dialect::Old { "/v1" } else { "/v3" };
+        let base = if sim.1 == Dialect::Spec {
+            "/v2"
+        } else if sim.1 == Dialect::Old {
+            "/v1"
+        } else {
+            "/v3"
+        };
         answer["results_url"] = json!(format!("{base}/download/{id}"));
     }
     signed(&sim, 200, &answer)
@@ -292,7 +324,11 @@ async fn cancel(State(sim): State<Sim>, Path(id): Path<String>, headers: HeaderM
         Some((mut request, "pending")) => {
             request.insert("cancelled".into(), json!(true));
             sim.0.put("requests", &id, Value::Object(request));
-            signed(&sim, 202, &json!({"controller_id": "sandbox", "subject_request_id": id, "received_time": "2026-11-22T00:00:00Z"}))
+            signed(
+                &sim,
+                202,
+                &json!({"controller_id": "sandbox", "subject_request_id": id, "received_time": "2026-11-22T00:00:00Z"}),
+            )
         }
         Some(_) => refuse(&sim, 400, "the request cannot be cancelled any more", "e211"),
         None => refuse(&sim, 404, "Request not found", "e214"),
