@@ -19,9 +19,11 @@ pub mod spec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod crash;
+pub mod gmail;
 pub mod imap;
 pub mod maildir;
 mod mailmatch;
+mod mailservice;
 mod manual;
 mod mutant;
 mod opendsr;

@@ -18,6 +18,7 @@ pub struct Entry {
 
 /// Every connector, by name. `bench` is none of them: it measures, and reaches nobody's data.
 pub const ALL: &[Entry] = &[
+    crate::gmail::ENTRY,
     crate::imap::ENTRY,
     crate::maildir::ENTRY,
     crate::manual::ENTRY,
@@ -34,6 +35,7 @@ pub const ALL: &[Entry] = &[
 pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> {
     match spec.connector.as_str() {
         "bench" => crate::bench::connect(spec),
+        "gmail" => crate::gmail::connect(spec),
         "imap" => crate::imap::connect(spec),
         "maildir" => crate::maildir::connect(spec),
         "manual" => crate::manual::connect(spec),

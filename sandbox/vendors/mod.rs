@@ -6,6 +6,7 @@ pub mod asked;
 pub mod brevo;
 pub mod customerio;
 pub mod dynamics365;
+pub mod gmail;
 pub mod intercom;
 pub mod opendsr;
 pub mod pipedrive;
@@ -50,6 +51,7 @@ pub const ALL: &[Vendor] = &[
     brevo::VENDOR,
     customerio::VENDOR,
     dynamics365::VENDOR,
+    gmail::VENDOR,
     intercom::VENDOR,
     opendsr::VENDOR,
     pipedrive::VENDOR,
