@@ -9,8 +9,8 @@
 //! 25 days, and a hold or a retention rule of Vault keeps them longer.
 
 mod api;
-mod quota;
 mod query;
+mod quota;
 mod read;
 
 #[cfg(test)]

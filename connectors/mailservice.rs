@@ -10,12 +10,10 @@ pub(crate) mod tests;
 
 use crate::gate::Gate;
 use crate::http::Line;
-use crate::mailmatch::{
-    Addressee, Tally, header_end, message_unclear, not_corrected, summary, too_many, unsupported,
-};
+use crate::mailmatch::{Addressee, Tally, header_end, message_unclear, not_corrected, summary, too_many, unsupported};
 use crate::{
-    CheckReport, Connector, Done, Effect, ExportSink, Journal, Limits, Manifest, Outcome, Problem, Receipt,
-    Told, Trouble, Verdict, Work, crash_point,
+    CheckReport, Connector, Done, Effect, ExportSink, Journal, Limits, Manifest, Outcome, Problem, Receipt, Told,
+    Trouble, Verdict, Work, crash_point,
 };
 use async_trait::async_trait;
 use futures::future::BoxFuture;

@@ -184,7 +184,8 @@ impl Api {
         let call = Call { answer_max: RAW_MAX, patience: RAW_PATIENCE, ..Call::new(Method::GET, url) };
         let Some(answer) = self.call(mailbox, call, self.quota.get).await? else { return Ok(None) };
         let body = answer.json()?;
-        let raw = body.get("raw").and_then(Value::as_str).filter(|_| body.get("id").and_then(Value::as_str) == Some(id));
+        let raw =
+            body.get("raw").and_then(Value::as_str).filter(|_| body.get("id").and_then(Value::as_str) == Some(id));
         let raw = raw.ok_or_else(unreadable)?;
         let bytes = URL_SAFE.decode(raw).or_else(|_| URL_SAFE_NO_PAD.decode(raw));
         bytes.map(Some).map_err(|_| unreadable())
@@ -221,7 +222,9 @@ impl Api {
             Refusal::NotThere => Ok(None),
             Refusal::Limit(wait) => Err(self.pace.refused(mailbox, wait)),
             Refusal::DaySpent => Err(self.pace.refused(mailbox, Some(DAY_SPENT))),
-            Refusal::NoMailbox => Err(self.unavailable(mailbox, "its user has no Gmail (a licence or the service is off)")),
+            Refusal::NoMailbox => {
+                Err(self.unavailable(mailbox, "its user has no Gmail (a licence or the service is off)"))
+            }
             Refusal::Permission => Err(Trouble::Denied(Problem::new(
                 "permission_missing",
                 format!(
@@ -270,7 +273,8 @@ impl Api {
         }
         let body = answer.json()?;
         let token = body.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let life = body.get("expires_in").and_then(Value::as_u64).map(|seconds| Duration::from_secs(seconds.min(86_400)));
+        let life =
+            body.get("expires_in").and_then(Value::as_u64).map(|seconds| Duration::from_secs(seconds.min(86_400)));
         Ok((Secret::from(token.ok_or_else(unreadable)?.to_owned()), life))
     }
 

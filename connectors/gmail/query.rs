@@ -30,7 +30,8 @@ pub(super) fn queries(spellings: &[&str]) -> Result<Vec<String>, Trouble> {
 
 fn can_be_quoted(text: &str) -> bool {
     // Gmail takes typographic quotes for quotes.
-    let splits = |c: char| c.is_control() || matches!(c, '"' | '\\' | '\u{201c}'..='\u{201f}' | '\u{2033}' | '\u{ff02}');
+    let splits =
+        |c: char| c.is_control() || matches!(c, '"' | '\\' | '\u{201c}'..='\u{201f}' | '\u{2033}' | '\u{ff02}');
     !text.trim().is_empty() && text.contains('@') && !text.contains(splits)
 }
 

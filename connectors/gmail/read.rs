@@ -47,7 +47,8 @@ impl Seen {
     }
 
     pub(super) fn forget_mailbox(&self, mailbox: &str) {
-        let stays = |(of, _): &(String, String), relation: &mut Relation| of != mailbox || *relation == Relation::Nothing;
+        let stays =
+            |(of, _): &(String, String), relation: &mut Relation| of != mailbox || *relation == Relation::Nothing;
         self.with(|all| all.values_mut().for_each(|relations| relations.retain(stays)));
     }
 }
@@ -62,7 +63,9 @@ pub(super) async fn find(api: &Api, key: &str, mailbox: &str, who: &Addressee) -
     }
     let looks: Vec<BoxFuture<'_, Result<(&String, Relation), Trouble>>> = candidates
         .iter()
-        .map(|id| -> BoxFuture<'_, _> { Box::pin(async move { Ok((id, relation(api, key, mailbox, id, who).await?)) }) })
+        .map(|id| -> BoxFuture<'_, _> {
+            Box::pin(async move { Ok((id, relation(api, key, mailbox, id, who).await?)) })
+        })
         .collect();
     let relations: Vec<_> = stream::iter(looks).buffer_unordered(GETS_AT_ONCE).try_collect().await?;
     let mut hits = Hits::default();
@@ -84,7 +87,9 @@ async fn relation(api: &Api, key: &str, mailbox: &str, id: &str, who: &Addressee
     let Some(headers) = api.headers(mailbox, id).await? else { return Ok(Relation::Nothing) };
     let section: String = headers.iter().map(|(name, value)| format!("{name}: {}\r\n", on_one_line(value))).collect();
     let mut relation = who.relation(section.as_bytes());
-    if relation != Relation::Nothing && headers.iter().any(|(_, value)| !is_plain(value)) || relation == Relation::Unclear {
+    if relation != Relation::Nothing && headers.iter().any(|(_, value)| !is_plain(value))
+        || relation == Relation::Unclear
+    {
         // Gmail decodes the words of RFC 2047, and what was a name may then look like an address.
         let Some(message) = api.raw(mailbox, id).await? else { return Ok(Relation::Nothing) };
         let end = header_end(&message).unwrap_or(message.len());
@@ -127,11 +132,7 @@ async fn list(api: &Api, mailbox: &str, query: Option<&str>) -> Result<BTreeSet<
 }
 
 /// Those of these messages that are there.
-pub(super) async fn still_there(
-    api: &Api,
-    mailbox: &str,
-    ids: &BTreeSet<String>,
-) -> Result<BTreeSet<String>, Trouble> {
+pub(super) async fn still_there(api: &Api, mailbox: &str, ids: &BTreeSet<String>) -> Result<BTreeSet<String>, Trouble> {
     if ids.len() > ONE_BY_ONE {
         let all = list(api, mailbox, None).await?;
         return Ok(ids.intersection(&all).cloned().collect());
@@ -151,7 +152,9 @@ mod tests {
 
     #[test]
     fn a_value_that_may_have_been_decoded_is_not_plain() {
-        for plain in ["ann@shop.example", "Ann <ann@shop.example>", "a@x.example, b@x.example", "\"A, B\" <a@x.example>"] {
+        for plain in
+            ["ann@shop.example", "Ann <ann@shop.example>", "a@x.example, b@x.example", "\"A, B\" <a@x.example>"]
+        {
             assert!(is_plain(plain), "{plain}");
         }
         for other in ["ann@shop.example, <bob@x.example>", "J\u{f6}rg <j@x.example>", "=?utf-8?q?a?= <b@x.example>"] {

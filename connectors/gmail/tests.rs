@@ -186,7 +186,11 @@ async fn a_bad_mailbox_is_never_an_empty_one() {
 #[tokio::test]
 async fn a_missing_delegation_says_what_to_do() {
     let gmail = gmail().await;
-    gmail.world().put("settings", "delegation", json!({ "scopes": ["https://www.googleapis.com/auth/gmail.readonly"] }));
+    gmail.world().put(
+        "settings",
+        "delegation",
+        json!({ "scopes": ["https://www.googleapis.com/auth/gmail.readonly"] }),
+    );
     let answer = trouble(erase(&gmail.connector()).await);
     let Trouble::Denied(problem) = answer else { panic!("{answer:?}") };
     assert_eq!(problem.code, "delegation_missing");
@@ -289,7 +293,8 @@ async fn googles_own_client_agrees_with_the_simulator() {
     let key = std::env::temp_dir().join(format!("redress-gmail-{}.pem", std::process::id()));
     std::fs::write(&key, PRIVATE_KEY).expect("a temporary file");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/clients/gmail.py");
-    let arguments = [gmail.served.url().as_str(), SERVICE_ACCOUNT, key.to_str().expect("UTF-8"), ADMIN, SUPPORT].map(str::to_owned);
+    let arguments =
+        [gmail.served.url().as_str(), SERVICE_ACCOUNT, key.to_str().expect("UTF-8"), ADMIN, SUPPORT].map(str::to_owned);
     let run = move || std::process::Command::new(script).args(arguments).output();
     let output = tokio::task::spawn_blocking(run).await.expect("it ran").expect("there is Python");
     std::fs::remove_file(key).expect("ours");

@@ -12,13 +12,13 @@
 use super::{Person, Vendor};
 use crate::World;
 use crate::kit::{Over, wrap};
+use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::Json;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
@@ -39,7 +39,8 @@ pub const MAILBOXES: [&str; 2] = ["sales@corp.test", "support@corp.test"];
 pub const VENDOR: Vendor = Vendor { name: "gmail", router, seed, count };
 
 const MAIL: &str = "https://mail.google.com/";
-const READ: [&str; 3] = [MAIL, "https://www.googleapis.com/auth/gmail.readonly", "https://www.googleapis.com/auth/gmail.modify"];
+const READ: [&str; 3] =
+    [MAIL, "https://www.googleapis.com/auth/gmail.readonly", "https://www.googleapis.com/auth/gmail.modify"];
 const DIRECTORY: [&str; 2] = [
     "https://www.googleapis.com/auth/admin.directory.user.readonly",
     "https://www.googleapis.com/auth/admin.directory.user",
@@ -72,7 +73,13 @@ fn seed(world: &World, person: &Person) {
     }
     let Person { email, first_name, last_name, .. } = person;
     let [sales, support] = MAILBOXES;
-    deliver(world, support, &format!("From: \"{first_name} {last_name}\" <{email}>\r\nTo: {support}\r\nSubject: A question\r\n\r\nHello\r\n"));
+    deliver(
+        world,
+        support,
+        &format!(
+            "From: \"{first_name} {last_name}\" <{email}>\r\nTo: {support}\r\nSubject: A question\r\n\r\nHello\r\n"
+        ),
+    );
     deliver(world, support, &format!("From: {support}\r\nTo: {email}\r\nSubject: The answer\r\n\r\nHello\r\n"));
     deliver(world, sales, &format!("From: {sales}\r\nTo: {sales}\r\nCc: {email}\r\nSubject: Offer\r\n\r\nHello\r\n"));
 }
@@ -81,9 +88,9 @@ fn count(world: &World, email: &str) -> u64 {
     let tables = world.tables();
     let mailboxes = tables.iter().filter(|(name, _)| name.starts_with("mailbox:"));
     let is_theirs = |raw: &str| {
-        raw.lines().take_while(|line| !line.is_empty()).any(|line| {
-            line.ends_with(&format!(" {email}")) || line.ends_with(&format!("<{email}>"))
-        })
+        raw.lines()
+            .take_while(|line| !line.is_empty())
+            .any(|line| line.ends_with(&format!(" {email}")) || line.ends_with(&format!("<{email}>")))
     };
     let raw = |message: &Map<String, Value>| message.get("raw").and_then(Value::as_str).is_some_and(is_theirs);
     mailboxes.map(|(_, messages)| messages.values().filter(|message| raw(message)).count() as u64).sum()
@@ -108,7 +115,13 @@ fn router(world: &Arc<World>) -> Router {
         .route("/gmail/v1/users/{user}/messages", get(list))
         .route("/gmail/v1/users/{user}/messages/batchDelete", post(batch_delete))
         .route("/gmail/v1/users/{user}/messages/{id}", get(message))
-        .fallback(|| async { (StatusCode::NOT_FOUND, [("content-type", "text/html")], "<!DOCTYPE html><title>Error 404 (Not Found)</title>") })
+        .fallback(|| async {
+            (
+                StatusCode::NOT_FOUND,
+                [("content-type", "text/html")],
+                "<!DOCTYPE html><title>Error 404 (Not Found)</title>",
+            )
+        })
         .with_state(gmail);
     wrap(router, world, refused, &["/token"])
 }
@@ -142,9 +155,8 @@ async fn token(State(gmail): State<Arc<Gmail>>, body: Bytes) -> Response {
     };
     let parts: Vec<&str> = assertion.split('.').collect();
     let [head, claims, signature] = parts[..] else { return refuse("invalid_grant", "Invalid JWT: malformed") };
-    let json_of = |part: &str| {
-        URL_SAFE_NO_PAD.decode(part).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())
-    };
+    let json_of =
+        |part: &str| URL_SAFE_NO_PAD.decode(part).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     let (Some(header), Some(said)) = (json_of(head), json_of(claims)) else {
         return refuse("invalid_grant", "Invalid JWT: malformed");
     };
@@ -155,7 +167,9 @@ async fn token(State(gmail): State<Arc<Gmail>>, body: Bytes) -> Response {
     }
     let signed = format!("{head}.{claims}");
     let verified = URL_SAFE_NO_PAD.decode(signature).is_ok_and(|signature| {
-        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &gmail.public_key).verify(signed.as_bytes(), &signature).is_ok()
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &gmail.public_key)
+            .verify(signed.as_bytes(), &signature)
+            .is_ok()
     });
     if header.get("alg").and_then(Value::as_str) != Some("RS256") || !verified || gmail.world.is_revoked() {
         return refuse("invalid_grant", "Invalid JWT Signature.");
@@ -163,7 +177,10 @@ async fn token(State(gmail): State<Arc<Gmail>>, body: Bytes) -> Response {
     let now = gmail.world.now_ms() / 1_000;
     let (from, until) = (number("iat"), number("exp"));
     if from > now + 300 || until < now || until - from > 3_600 || !text("aud").ends_with("/token") {
-        return refuse("invalid_grant", "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.");
+        return refuse(
+            "invalid_grant",
+            "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.",
+        );
     }
     let scopes: Vec<&str> = text("scope").split_whitespace().collect();
     let granted = gmail.world.get("settings", "delegation").and_then(|record| record.get("scopes").cloned());
@@ -194,11 +211,13 @@ impl Gmail {
         };
         let token = headers.get("authorization").and_then(|value| value.to_str().ok());
         let token = token.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(unauthenticated)?;
-        let record = self.world.get("tokens", token).filter(|_| !self.world.is_revoked()).ok_or_else(unauthenticated)?;
+        let record =
+            self.world.get("tokens", token).filter(|_| !self.world.is_revoked()).ok_or_else(unauthenticated)?;
         if record.get("until").and_then(Value::as_i64).unwrap_or_default() < self.world.now_ms() / 1_000 {
             return Err(unauthenticated());
         }
-        let has = |scope: &&str| record["scopes"].as_array().into_iter().flatten().any(|one| one.as_str() == Some(scope));
+        let has =
+            |scope: &&str| record["scopes"].as_array().into_iter().flatten().any(|one| one.as_str() == Some(scope));
         if !scopes.iter().any(has) {
             let about = "Request had insufficient authentication scopes.";
             return Err(Box::new(fault(403, about, "insufficientPermissions", "PERMISSION_DENIED")));
@@ -241,7 +260,10 @@ type Pairs = Vec<(String, String)>;
 /// The query's pairs, if each is known.
 fn pairs(query: Option<&str>, known: &[&str]) -> Result<Pairs, Box<Response>> {
     let pairs: Pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
-    match pairs.iter().find(|(name, _)| !known.contains(&name.as_str()) && !["alt", "prettyPrint", "fields"].contains(&name.as_str())) {
+    match pairs
+        .iter()
+        .find(|(name, _)| !known.contains(&name.as_str()) && !["alt", "prettyPrint", "fields"].contains(&name.as_str()))
+    {
         None => Ok(pairs),
         Some((name, _)) => {
             let about = format!("Invalid JSON payload received. Unknown name \"{name}\": Cannot bind query parameter.");
@@ -262,11 +284,15 @@ fn bad(about: &str) -> Response {
 fn window(pairs: &Pairs, usual: usize, most: usize) -> Result<(usize, usize), Box<Response>> {
     let size = match one(pairs, "maxResults") {
         None => usual,
-        Some(text) => text.parse::<usize>().map_err(|_| Box::new(bad("Invalid value at 'max_results'")))?.clamp(1, most),
+        Some(text) => {
+            text.parse::<usize>().map_err(|_| Box::new(bad("Invalid value at 'max_results'")))?.clamp(1, most)
+        }
     };
     let from = match one(pairs, "pageToken") {
         None => 0,
-        Some(text) => text.strip_prefix("page").and_then(|n| n.parse().ok()).ok_or_else(|| Box::new(bad("Invalid pageToken")))?,
+        Some(text) => {
+            text.strip_prefix("page").and_then(|n| n.parse().ok()).ok_or_else(|| Box::new(bad("Invalid pageToken")))?
+        }
     };
     Ok((from, size))
 }
@@ -274,11 +300,20 @@ fn window(pairs: &Pairs, usual: usize, most: usize) -> Result<(usize, usize), Bo
 async fn users(State(gmail): State<Arc<Gmail>>, headers: HeaderMap, RawQuery(query): RawQuery) -> Response {
     let answer = || -> Result<Response, Box<Response>> {
         let caller = gmail.caller(&headers, &DIRECTORY)?;
-        let is_admin = gmail.world.get("users", &caller).is_some_and(|user| user.get("isAdmin") == Some(&Value::Bool(true)));
+        let is_admin =
+            gmail.world.get("users", &caller).is_some_and(|user| user.get("isAdmin") == Some(&Value::Bool(true)));
         if !is_admin {
-            return Err(Box::new(fault(403, "Not Authorized to access this resource/api", "forbidden", "PERMISSION_DENIED")));
+            return Err(Box::new(fault(
+                403,
+                "Not Authorized to access this resource/api",
+                "forbidden",
+                "PERMISSION_DENIED",
+            )));
         }
-        let pairs = pairs(query.as_deref(), &["customer", "domain", "maxResults", "pageToken", "orderBy", "query", "projection"])?;
+        let pairs = pairs(
+            query.as_deref(),
+            &["customer", "domain", "maxResults", "pageToken", "orderBy", "query", "projection"],
+        )?;
         if one(&pairs, "customer") != Some("my_customer") && one(&pairs, "domain").is_none() {
             return Err(Box::new(fault(400, "Bad Request", "badRequest", "INVALID_ARGUMENT")));
         }
@@ -321,8 +356,10 @@ async fn list(
         let mut ids: Vec<String> = messages
             .into_iter()
             .filter(|(_, message)| {
-                let hidden = message["labels"].as_array().into_iter().flatten().any(|label| label == "TRASH" || label == "SPAM");
-                (elsewhere || !hidden) && search.as_ref().is_none_or(|search| search.finds(message["raw"].as_str().unwrap_or_default()))
+                let hidden =
+                    message["labels"].as_array().into_iter().flatten().any(|label| label == "TRASH" || label == "SPAM");
+                (elsewhere || !hidden)
+                    && search.as_ref().is_none_or(|search| search.finds(message["raw"].as_str().unwrap_or_default()))
             })
             .map(|(id, _)| id)
             .collect();
@@ -368,8 +405,11 @@ async fn message(
             "minimal" => {}
             "raw" => body["raw"] = URL_SAFE.encode(raw).into(),
             format @ ("metadata" | "full") => {
-                let wanted: Vec<&str> =
-                    pairs.iter().filter(|(name, _)| name == "metadataHeaders").map(|(_, value)| value.as_str()).collect();
+                let wanted: Vec<&str> = pairs
+                    .iter()
+                    .filter(|(name, _)| name == "metadataHeaders")
+                    .map(|(_, value)| value.as_str())
+                    .collect();
                 let is_wanted = |name: &str| {
                     format == "full" || wanted.is_empty() || wanted.iter().any(|one| one.eq_ignore_ascii_case(name))
                 };

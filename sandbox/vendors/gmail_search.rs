@@ -8,13 +8,8 @@ pub(super) enum Search {
     Anything,
 }
 
-const HEADERS: [(&str, &[&str]); 5] = [
-    ("from", &["from"]),
-    ("to", &["to"]),
-    ("cc", &["cc"]),
-    ("bcc", &["bcc"]),
-    ("deliveredto", &["delivered-to"]),
-];
+const HEADERS: [(&str, &[&str]); 5] =
+    [("from", &["from"]), ("to", &["to"]), ("cc", &["cc"]), ("bcc", &["bcc"]), ("deliveredto", &["delivered-to"])];
 
 impl Search {
     /// Reads `{from:"x" to:"y"}`.
