@@ -66,3 +66,21 @@ pub fn object(body: &Bytes) -> Option<Map<String, Value>> {
 pub fn text<'r>(record: &'r Map<String, Value>, field: &str) -> &'r str {
     record.get(field).and_then(Value::as_str).unwrap_or_default()
 }
+
+/// A text as a forgiving collation sees it: lower case, without the accents of Latin letters. Vendors search like this;
+/// connectors must not believe it.
+pub fn fold(text: &str) -> String {
+    text.to_lowercase()
+        .chars()
+        .map(|c| match c {
+            'á' | 'à' | 'â' | 'ä' | 'ã' | 'å' => 'a',
+            'é' | 'è' | 'ê' | 'ë' => 'e',
+            'í' | 'ì' | 'î' | 'ï' => 'i',
+            'ó' | 'ò' | 'ô' | 'ö' | 'õ' => 'o',
+            'ú' | 'ù' | 'û' | 'ü' => 'u',
+            'ñ' => 'n',
+            'ç' => 'c',
+            other => other,
+        })
+        .collect()
+}
