@@ -6,7 +6,6 @@
 
 pub mod kit;
 pub mod vendors;
-pub mod wire;
 
 pub use kit::{Allowance, Fault, Hit, Served, World};
 pub use vendors::{ALL, Person, Vendor, serve};

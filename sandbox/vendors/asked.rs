@@ -28,6 +28,8 @@ pub struct Asked {
     pub body: Bytes,
     /// Scheme and host as they were called.
     pub origin: String,
+    /// How long path and query were, as they were sent (bytes).
+    pub uri_length: usize,
 }
 
 /// What answers for a vendor.
@@ -59,6 +61,22 @@ pub fn text<'r>(record: &'r Map<String, Value>, field: &str) -> &'r str {
 /// Equal without regard to case, as vendors compare addresses.
 pub fn same(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
+}
+
+/// A text as a forgiving collation sees it: lower case, without the accents of Latin letters. Some vendors search like this;
+/// connectors must not believe it.
+pub fn fold(text: &str) -> String {
+    let plain = |c| match c {
+        'á' | 'à' | 'â' | 'ä' | 'ã' | 'å' => 'a',
+        'é' | 'è' | 'ê' | 'ë' => 'e',
+        'í' | 'ì' | 'î' | 'ï' => 'i',
+        'ó' | 'ò' | 'ô' | 'ö' | 'õ' => 'o',
+        'ú' | 'ù' | 'û' | 'ü' => 'u',
+        'ñ' => 'n',
+        'ç' => 'c',
+        other => other,
+    };
+    text.to_lowercase().chars().map(plain).collect()
 }
 
 /// Only the digits, as vendors compare telephone numbers.
@@ -98,6 +116,7 @@ impl Asked {
             parts: parts.uri.path().trim_start_matches('/').split('/').map(decoded).collect(),
             query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
             origin: format!("http://{host}"),
+            uri_length: parts.uri.path_and_query().map_or(0, |uri| uri.as_str().len()),
             headers: parts.headers,
             body,
         }

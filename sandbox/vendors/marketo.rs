@@ -5,29 +5,30 @@
 //! refused with 414 unless it comes as POST with `_method=GET`, a deletion answers for each lead apart, several leads may share an
 //! address. Not documented: it compares without regard to case and (as MySQL does by default) accents.
 
+use super::asked::{Asked, KEY, empty, fold, json, router, text};
 use super::{Person, Vendor};
-use crate::kit::{Allowance, Over, wrap};
-use crate::wire::{authorization, empty, first, fold, json, object, pairs, query, text};
 use crate::World;
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri};
+use crate::kit::{Allowance, Over};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json as value};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The simulator.
-pub const VENDOR: Vendor = Vendor { name: "marketo", router, seed, count };
+pub const VENDOR: Vendor = Vendor {
+    name: "marketo",
+    router: |world| router(world, desk, refusal, &["/identity/"]),
+    seed,
+    count,
+};
 
 /// What an instance allows: 100 calls in 20 s, 10 at the same time, 50,000 a day, all applications together.
 pub fn allowance() -> Allowance {
     Allowance { windows: vec![(100, Duration::from_secs(20))], concurrent: Some(10), budget: Some(50_000) }
 }
 
+const FORM: &str = "application/x-www-form-urlencoded";
 /// A token lives this long.
 const TOKEN_MS: i64 = 3_600_000;
 /// Leads in one answer, in one deletion, values in one search.
@@ -54,10 +55,6 @@ const FIELDS: &[(&str, &str)] = &[
     ("createdAt", "datetime"),
     ("updatedAt", "datetime"),
 ];
-
-fn router(world: &Arc<World>) -> Router {
-    wrap(Router::new().fallback(answer).with_state(Arc::clone(world)), world, refusal, &["/identity/"])
-}
 
 fn seed(world: &World, person: &Person) {
     let id = world.next_id();
@@ -97,54 +94,51 @@ fn result(result: Vec<Value>) -> Response {
     json(200, &value!({"requestId": "e42b#14272d07d78", "result": result, "success": true}))
 }
 
-async fn answer(
-    State(world): State<Arc<World>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    if uri.path_and_query().is_some_and(|uri| uri.as_str().len() > 8_192) {
+fn desk(world: &World, asked: &Asked) -> Response {
+    if asked.uri_length > 8_192 {
         return empty(414);
     }
-    if body.len() > 1 << 20 {
+    if asked.body.len() > 1 << 20 {
         return empty(413);
     }
-    if uri.path() == "/identity/oauth/token" && matches!(method, Method::GET | Method::POST) {
-        return token(&world, &query(&uri));
+    let (mut method, mut parts) = asked.route();
+    if parts == ["identity", "oauth", "token"] && matches!(method, "GET" | "POST") {
+        return token(world, &asked.query);
     }
-    let Some(path) = uri.path().strip_prefix("/rest/v1/").and_then(|path| path.strip_suffix(".json")) else {
+    let last = parts.last().and_then(|last| last.strip_suffix(".json"));
+    let (["rest", "v1"], Some(last)) = (parts.get(..2).unwrap_or_default(), last) else {
         return fault("610", "Requested resource not found");
     };
-    if let Err(refused) = signed_in(&world, &headers) {
+    parts.pop();
+    parts.push(last);
+    if let Err(refused) = signed_in(world, asked) {
         return refused;
     }
-    let mut given = query(&uri);
-    let form = headers
-        .get("content-type")
-        .and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    let mut verb = method;
-    if verb == Method::POST && form {
-        given.extend(pairs(&String::from_utf8_lossy(&body)));
+    let mut given = asked.query.clone();
+    if method == "POST" && asked.header("content-type").is_some_and(|kind| kind.starts_with(FORM)) {
+        given.extend(asked.form());
     }
-    if verb == Method::POST && first(&given, "_method") == Some("GET") {
-        verb = Method::GET;
+    if method == "POST" && first(&given, "_method") == Some("GET") {
+        method = "GET";
     }
-    let parts: Vec<&str> = path.split('/').collect();
-    match (verb.as_str(), parts.as_slice()) {
-        ("GET", ["leads"]) => search(&world, &given),
-        ("GET", ["lead", id]) => one(&world, id, &given),
-        ("POST", ["leads"]) => sync(&world, &body),
-        ("POST", ["leads", "delete"]) | ("DELETE", ["leads"]) => delete(&world, &body),
+    match (method, &parts[2..]) {
+        ("GET", ["leads"]) => search(world, &given),
+        ("GET", ["lead", id]) => one(world, id, &given),
+        ("POST", ["leads"]) => sync(world, asked),
+        ("POST", ["leads", "delete"]) | ("DELETE", ["leads"]) => delete(world, asked),
         ("GET", ["leads", "describe"]) => describe(),
         ("GET", ["leads", "describe2"]) => describe2(),
-        ("GET", ["leads", id, kind @ ("listMembership" | "programMembership")]) => membership(&world, id, kind),
+        ("GET", ["leads", id, kind @ ("listMembership" | "programMembership")]) => membership(world, id, kind),
         ("GET", ["activities", "pagingtoken"]) => paging_token(&given),
-        ("GET", ["activities", "deletedleads"]) => deleted_leads(&world, &given),
+        ("GET", ["activities", "deletedleads"]) => deleted_leads(world, &given),
         (_, ["leads" | "lead", ..]) => fault("611", "System error"),
         _ => fault("610", "Requested resource not found"),
     }
+}
+
+/// The first value of this name.
+fn first<'p>(given: &'p [(String, String)], name: &str) -> Option<&'p str> {
+    given.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
 fn token(world: &World, given: &[(String, String)]) -> Response {
@@ -153,7 +147,7 @@ fn token(world: &World, given: &[(String, String)]) -> Response {
     else {
         return json(400, &value!({"error": "invalid_request", "error_description": "Missing grant type"}));
     };
-    if world.is_revoked() || client.is_empty() || secret.is_empty() {
+    if world.is_revoked() || client.is_empty() || secret != KEY {
         return json(401, &value!({"error": "invalid_client", "error_description": "Bad client credentials"}));
     }
     let now = world.now_ms();
@@ -173,8 +167,9 @@ fn token(world: &World, given: &[(String, String)]) -> Response {
     )
 }
 
-fn signed_in(world: &World, headers: &HeaderMap) -> Result<(), Response> {
-    let Some(given) = authorization(headers, "Bearer") else {
+fn signed_in(world: &World, asked: &Asked) -> Result<(), Response> {
+    let given = asked.header("authorization").and_then(|all| all.split_once(' '));
+    let Some(given) = given.filter(|(word, _)| word.eq_ignore_ascii_case("bearer")).map(|(_, token)| token) else {
         return Err(fault("600", "Access token not specified"));
     };
     let now = world.now_ms();
@@ -201,8 +196,8 @@ fn shown(lead: &Map<String, Value>, fields: Option<&str>) -> Result<Value, Respo
 }
 
 fn search(world: &World, given: &[(String, String)]) -> Response {
-    let known = ["filterType", "filterValues", "fields", "batchSize", "nextPageToken", "_method", "access_token"];
-    if crate::wire::unknown(given, &known).is_some() {
+    let known = ["filterType", "filterValues", "fields", "batchSize", "nextPageToken", "_method"];
+    if given.iter().any(|(name, _)| !known.contains(&name.as_str())) {
         return fault("1003", "Invalid parameter");
     }
     let Some(kind) = first(given, "filterType") else { return fault("1002", "Missing value for required parameter 'filterType'") };
@@ -274,8 +269,8 @@ fn one(world: &World, id: &str, given: &[(String, String)]) -> Response {
     }
 }
 
-fn input(body: &Bytes) -> Result<(Map<String, Value>, Vec<Value>), Response> {
-    let Some(whole) = object(body) else { return Err(fault("609", "Invalid JSON")) };
+fn input(asked: &Asked) -> Result<(Map<String, Value>, Vec<Value>), Response> {
+    let Some(Value::Object(whole)) = asked.json() else { return Err(fault("609", "Invalid JSON")) };
     match whole.get("input").and_then(Value::as_array).cloned() {
         None => Err(fault("1002", "Missing value for required parameter 'input'")),
         Some(input) if input.is_empty() => Err(fault("1003", "'input' must not be empty")),
@@ -288,8 +283,8 @@ fn skipped(code: &str, message: &str) -> Value {
     value!({"status": "skipped", "reasons": [{"code": code, "message": message}]})
 }
 
-fn sync(world: &World, body: &Bytes) -> Response {
-    let (whole, input) = match input(body) {
+fn sync(world: &World, asked: &Asked) -> Response {
+    let (whole, input) = match input(asked) {
         Ok(read) => read,
         Err(refused) => return refused,
     };
@@ -345,8 +340,8 @@ fn sync(world: &World, body: &Bytes) -> Response {
     result(answers)
 }
 
-fn delete(world: &World, body: &Bytes) -> Response {
-    let (whole, input) = match input(body) {
+fn delete(world: &World, asked: &Asked) -> Response {
+    let (whole, input) = match input(asked) {
         Ok(read) => read,
         Err(refused) => return refused,
     };
@@ -378,7 +373,7 @@ fn describe() -> Response {
             .map(|(i, (name, kind))| {
                 value!({
                     "id": i + 1, "displayName": name, "dataType": kind, "length": 255,
-                    "rest": {"name": name, "readOnly": ["id", "createdAt", "updatedAt"].contains(name)},
+                    "rest": {"name": name, "readOnly": (["id", "createdAt", "updatedAt"].contains(name))},
                 })
             })
             .collect(),
@@ -429,7 +424,7 @@ fn deleted_leads(world: &World, given: &[(String, String)]) -> Response {
         .into_iter()
         .map(|(_, row)| {
             value!({
-                "id": row.get("leadId"), "marketoGUID": format!("{}", text(&row, "leadId")), "leadId": row.get("leadId"),
+                "id": row.get("leadId"), "marketoGUID": "guid", "leadId": row.get("leadId"),
                 "activityDate": "2026-11-22T08:00:00Z", "activityTypeId": 37, "attributes": [],
             })
         })

@@ -3,14 +3,22 @@
 pub mod activecampaign;
 pub mod amplitude;
 pub mod asked;
+pub mod braze;
 pub mod brevo;
 pub mod customerio;
 pub mod dynamics365;
 pub mod gmail;
+pub mod hubspot;
 pub mod intercom;
+pub mod iterable;
+pub mod klaviyo;
+pub mod mailchimp;
+pub mod marketo;
 pub mod opendsr;
 pub mod pipedrive;
 pub mod salesforce;
+pub mod sendgrid;
+pub mod zendesk;
 pub mod zoho;
 
 use crate::{Served, World};
@@ -48,14 +56,22 @@ pub struct Person {
 pub const ALL: &[Vendor] = &[
     activecampaign::VENDOR,
     amplitude::VENDOR,
+    braze::VENDOR,
     brevo::VENDOR,
     customerio::VENDOR,
     dynamics365::VENDOR,
     gmail::VENDOR,
+    hubspot::VENDOR,
     intercom::VENDOR,
+    iterable::VENDOR,
+    klaviyo::VENDOR,
+    mailchimp::VENDOR,
+    marketo::VENDOR,
     opendsr::VENDOR,
     pipedrive::VENDOR,
     salesforce::VENDOR,
+    sendgrid::VENDOR,
+    zendesk::VENDOR,
     zoho::VENDOR,
 ];
 
