@@ -13,8 +13,7 @@ use serde_json::{Map, Value, json as value};
 use std::time::Duration;
 
 /// The simulator.
-pub const VENDOR: Vendor =
-    Vendor { name: "hubspot", router: |world| router(world, desk, refusal, &[]), seed, count };
+pub const VENDOR: Vendor = Vendor { name: "hubspot", router: |world| router(world, desk, refusal, &[]), seed, count };
 
 /// What a free or starter account allows.
 pub fn allowance() -> Allowance {
@@ -220,7 +219,11 @@ fn batch_read(world: &World, asked: &Asked) -> Response {
         };
         let before = results.len();
         results.extend(
-            world.all("contacts").iter().filter(|(_, contact)| same(contact)).map(|(_, contact)| shown(contact, &wanted)),
+            world
+                .all("contacts")
+                .iter()
+                .filter(|(_, contact)| same(contact))
+                .map(|(_, contact)| shown(contact, &wanted)),
         );
         if results.len() == before {
             missing.push(id.to_owned());
@@ -273,7 +276,8 @@ fn purge(world: &World, asked: &Asked) -> Response {
 
 fn list(world: &World, asked: &Asked) -> Response {
     let limit = asked.number("limit").unwrap_or(10).min(100);
-    let results: Vec<Value> = world.all("contacts").iter().take(limit).map(|(_, contact)| shown(contact, &[])).collect();
+    let results: Vec<Value> =
+        world.all("contacts").iter().take(limit).map(|(_, contact)| shown(contact, &[])).collect();
     json(200, &value!({"results": results}))
 }
 
@@ -296,8 +300,19 @@ fn update(world: &World, asked: &Asked, id: &str) -> Response {
 }
 
 const PROPERTIES: &[&str] = &[
-    "email", "firstname", "lastname", "phone", "mobilephone", "company", "jobtitle", "address", "city", "state", "zip",
-    "country", "date_of_birth",
+    "email",
+    "firstname",
+    "lastname",
+    "phone",
+    "mobilephone",
+    "company",
+    "jobtitle",
+    "address",
+    "city",
+    "state",
+    "zip",
+    "country",
+    "date_of_birth",
 ];
 
 fn statuses(world: &World, asked: &Asked, email: &str) -> Response {

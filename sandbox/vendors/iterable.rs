@@ -12,8 +12,7 @@ use serde_json::{Map, Value, json as value};
 use std::time::Duration;
 
 /// The simulator.
-pub const VENDOR: Vendor =
-    Vendor { name: "iterable", router: |world| router(world, desk, refusal, &[]), seed, count };
+pub const VENDOR: Vendor = Vendor { name: "iterable", router: |world| router(world, desk, refusal, &[]), seed, count };
 
 /// What is allowed for `forget`.
 pub fn allowance() -> Allowance {

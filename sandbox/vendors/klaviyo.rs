@@ -14,8 +14,7 @@ use serde_json::{Map, Value, json as value};
 use std::time::Duration;
 
 /// The simulator.
-pub const VENDOR: Vendor =
-    Vendor { name: "klaviyo", router: |world| router(world, desk, refusal, &[]), seed, count };
+pub const VENDOR: Vendor = Vendor { name: "klaviyo", router: |world| router(world, desk, refusal, &[]), seed, count };
 
 /// What is allowed for privacy deletions, the narrowest of its limits.
 pub fn allowance() -> Allowance {
@@ -117,7 +116,9 @@ fn expression(filter: &str) -> Option<(String, Vec<String>)> {
     };
     let values = match (operator, value) {
         ("equals", Value::String(text)) => vec![text],
-        ("any", Value::Array(list)) => list.into_iter().map(|v| v.as_str().map(str::to_owned)).collect::<Option<_>>()?,
+        ("any", Value::Array(list)) => {
+            list.into_iter().map(|v| v.as_str().map(str::to_owned)).collect::<Option<_>>()?
+        }
         _ => return None,
     };
     Some((field.to_owned(), values))
@@ -160,7 +161,10 @@ fn profiles(world: &World, asked: &Asked) -> Response {
         format!("{}/api/profiles?{query}", asked.origin)
     });
     let page: Vec<Value> = found.into_iter().skip(from).take(size).collect();
-    api(200, &value!({"data": page, "links": {"self": format!("{}/api/profiles", asked.origin), "next": next, "prev": null}}))
+    api(
+        200,
+        &value!({"data": page, "links": {"self": format!("{}/api/profiles", asked.origin), "next": next, "prev": null}}),
+    )
 }
 
 fn related(world: &World, kind: &str, by: &str, id: &str) -> Response {
@@ -183,7 +187,15 @@ fn update(world: &World, id: &str, body: &Value) -> Response {
         return fault(409, "conflict", "The id of the body is not that of the path.");
     }
     let known = [
-        "email", "phone_number", "external_id", "first_name", "last_name", "organization", "title", "location", "properties",
+        "email",
+        "phone_number",
+        "external_id",
+        "first_name",
+        "last_name",
+        "organization",
+        "title",
+        "location",
+        "properties",
     ];
     if let Some(name) = change.keys().find(|name| !known.contains(&name.as_str())) {
         return fault(400, "invalid", &format!("'{name}' is not a field of the resource 'profile'."));

@@ -11,8 +11,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json as value};
 
 /// The simulator.
-pub const VENDOR: Vendor =
-    Vendor { name: "mailchimp", router: |world| router(world, desk, refusal, &[]), seed, count };
+pub const VENDOR: Vendor = Vendor { name: "mailchimp", router: |world| router(world, desk, refusal, &[]), seed, count };
 
 /// What is allowed.
 pub fn allowance() -> Allowance {
@@ -56,7 +55,11 @@ fn refusal(_: Over) -> Response {
 
 fn desk(world: &World, asked: &Asked) -> Response {
     if asked.basic().is_none_or(|(_, key)| key != KEY) || world.is_revoked() {
-        return fault(401, "API Key Invalid", "Your API key may be invalid, or you've attempted to access the wrong datacenter.");
+        return fault(
+            401,
+            "API Key Invalid",
+            "Your API key may be invalid, or you've attempted to access the wrong datacenter.",
+        );
     }
     let (method, parts) = asked.route();
     let ["3.0", rest @ ..] = parts.as_slice() else {
@@ -104,7 +107,9 @@ fn member(world: &World, asked: &Asked, method: &str, (list, id, more): (&str, &
             json(200, &value!({name: [], "total_items": 0, "list_id": list, "email_id": id}))
         }
         ("PATCH", []) => {
-            let Some(body) = asked.json() else { return fault(400, "JSON Parse Error", "We encountered an unspecified JSON parsing error.") };
+            let Some(body) = asked.json() else {
+                return fault(400, "JSON Parse Error", "We encountered an unspecified JSON parsing error.");
+            };
             if let Some(key) = unknown_key(&body, &["email_address", "merge_fields", "status", "language"]) {
                 return fault(400, "Invalid Resource", &format!("{key} is not known"));
             }
@@ -156,8 +161,10 @@ pub fn md5_hex(text: &str) -> String {
     }
     bytes.extend(bits.to_le_bytes());
     for block in bytes.chunks_exact(64) {
-        let words: Vec<u32> =
-            block.chunks_exact(4).map(|word| word.iter().rev().fold(0, |all, byte| all << 8 | u32::from(*byte))).collect();
+        let words: Vec<u32> = block
+            .chunks_exact(4)
+            .map(|word| word.iter().rev().fold(0, |all, byte| all << 8 | u32::from(*byte)))
+            .collect();
         let [mut a, mut b, mut c, mut d] = state;
         for i in 0..64_usize {
             let (mixed, at) = match i / 16 {

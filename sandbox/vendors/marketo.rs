@@ -16,12 +16,8 @@ use serde_json::{Map, Value, json as value};
 use std::time::Duration;
 
 /// The simulator.
-pub const VENDOR: Vendor = Vendor {
-    name: "marketo",
-    router: |world| router(world, desk, refusal, &["/identity/"]),
-    seed,
-    count,
-};
+pub const VENDOR: Vendor =
+    Vendor { name: "marketo", router: |world| router(world, desk, refusal, &["/identity/"]), seed, count };
 
 /// What an instance allows: 100 calls in 20 s, 10 at the same time, 50,000 a day, all applications together.
 pub fn allowance() -> Allowance {
@@ -200,7 +196,9 @@ fn search(world: &World, given: &[(String, String)]) -> Response {
     if given.iter().any(|(name, _)| !known.contains(&name.as_str())) {
         return fault("1003", "Invalid parameter");
     }
-    let Some(kind) = first(given, "filterType") else { return fault("1002", "Missing value for required parameter 'filterType'") };
+    let Some(kind) = first(given, "filterType") else {
+        return fault("1002", "Missing value for required parameter 'filterType'");
+    };
     let values: Vec<String> = given
         .iter()
         .filter(|(name, _)| name == "filterValues")

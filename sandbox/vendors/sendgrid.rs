@@ -14,8 +14,7 @@ use serde_json::{Map, Value, json as value};
 use std::time::Duration;
 
 /// The simulator.
-pub const VENDOR: Vendor =
-    Vendor { name: "sendgrid", router: |world| router(world, desk, refusal, &[]), seed, count };
+pub const VENDOR: Vendor = Vendor { name: "sendgrid", router: |world| router(world, desk, refusal, &[]), seed, count };
 
 /// What is allowed for erasures.
 pub fn allowance() -> Allowance {

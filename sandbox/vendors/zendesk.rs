@@ -14,8 +14,7 @@ use serde_json::{Map, Value, json as value};
 use std::time::Duration;
 
 /// The simulator.
-pub const VENDOR: Vendor =
-    Vendor { name: "zendesk", router: |world| router(world, desk, refusal, &[]), seed, count };
+pub const VENDOR: Vendor = Vendor { name: "zendesk", router: |world| router(world, desk, refusal, &[]), seed, count };
 
 /// What a Growth or Professional account allows.
 pub fn allowance() -> Allowance {
@@ -66,7 +65,9 @@ fn desk(world: &World, asked: &Asked) -> Response {
     let (method, parts) = asked.route();
     let ["api", "v2", rest @ ..] = parts.as_slice() else { return empty(404) };
     match (method, rest) {
-        ("GET", ["users", "me"]) => json(200, &value!({"user": {"id": 1, "role": "admin", "email": "admin@shop.example"}})),
+        ("GET", ["users", "me"]) => {
+            json(200, &value!({"user": {"id": 1, "role": "admin", "email": "admin@shop.example"}}))
+        }
         ("GET", ["users", "search"]) => search(world, asked),
         ("GET", ["users", id]) => match world.get("users", id) {
             Some(user) => json(200, &value!({"user": user})),
@@ -77,10 +78,13 @@ fn desk(world: &World, asked: &Asked) -> Response {
         ("GET", ["users", id, "identities"]) => identities(world, id),
         ("GET", ["users", id, "tickets", "requested"]) => tickets(world, asked, id),
         ("GET", ["users", id, "compliance_deletion_statuses"]) => match world.get("deleted_users", id) {
-            Some(_) => json(200, &value!({"compliance_deletion_statuses": [
-                {"action": "complete", "application": "all", "account_subdomain": "shop", "executer_id": 1,
-                 "user_id": id.parse::<u64>().unwrap_or_default(), "created_at": "2026-11-22T08:00:00Z"},
-            ]})),
+            Some(_) => json(
+                200,
+                &value!({"compliance_deletion_statuses": [
+                    {"action": "complete", "application": "all", "account_subdomain": "shop", "executer_id": 1,
+                     "user_id": id.parse::<u64>().unwrap_or_default(), "created_at": "2026-11-22T08:00:00Z"},
+                ]}),
+            ),
             None => missing(),
         },
         ("GET", ["deleted_users", id]) => match world.get("deleted_users", id) {
@@ -104,7 +108,9 @@ fn desk(world: &World, asked: &Asked) -> Response {
             None => missing(),
         },
         ("DELETE", ["deleted_tickets", id]) => match world.take("deleted_tickets", id) {
-            Some(_) => json(200, &value!({"job_status": {"id": "82de0b044094f0c67893ac9fe64f1a99", "status": "queued"}})),
+            Some(_) => {
+                json(200, &value!({"job_status": {"id": "82de0b044094f0c67893ac9fe64f1a99", "status": "queued"}}))
+            }
             None => missing(),
         },
         _ => fault(404, "InvalidEndpoint", "Not found"),
@@ -129,8 +135,10 @@ fn search(world: &World, asked: &Asked) -> Response {
             ["email", "name", "phone"].iter().any(|field| text(user, field).to_lowercase().contains(&value))
         }
     };
-    let found: Vec<Value> = world.all("users").into_iter().filter(|(_, u)| is(u)).map(|(_, u)| Value::Object(u)).collect();
-    let (page, size) = (asked.number("page").unwrap_or(1).max(1), asked.number("per_page").unwrap_or(100).clamp(1, 100));
+    let found: Vec<Value> =
+        world.all("users").into_iter().filter(|(_, u)| is(u)).map(|(_, u)| Value::Object(u)).collect();
+    let (page, size) =
+        (asked.number("page").unwrap_or(1).max(1), asked.number("per_page").unwrap_or(100).clamp(1, 100));
     let next = (page * size < found.len()).then(|| {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         for (name, value) in asked.query.iter().filter(|(name, _)| name != "page") {
