@@ -16,12 +16,17 @@ pub const VENDOR: Vendor = Vendor { name: "amplitude", router: |world| router(wo
 const DAY_MS: i64 = 86_400_000;
 
 fn seed(world: &World, person: &Person) {
-    let id = world.next_id();
-    let user = j!({
-        "user_id": person.customer_id, "amplitude_id": id, "last_device_id": format!("device-{id}"), "platform": "Web",
-        "properties": { "email": person.email, "name": format!("{} {}", person.first_name, person.last_name) },
-    });
-    world.put("users", &id.to_string(), user);
+    // A project may know one person by several user ids: the shop's own, and the address.
+    for name in [&person.customer_id, &person.email] {
+        let id = world.next_id();
+        let user = j!({
+            "user_id": name, "amplitude_id": id, "last_device_id": format!("device-{id}"), "platform": "Web",
+            "properties": {
+                "email": person.email, "name": format!("{} {}", person.first_name, person.last_name),
+            },
+        });
+        world.put("users", &id.to_string(), user);
+    }
 }
 
 fn count(world: &World, email: &str) -> u64 {
