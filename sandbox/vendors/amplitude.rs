@@ -3,7 +3,7 @@
 //! From its reference: paths, `staging`, `submitted`, `done`, days. A job takes what is asked within three days of its first
 //! request, is frozen three days before it runs, and runs ten days after that.
 
-use super::asked::{Asked, KEY, json, router, text, unknown_key};
+use super::asked::{Asked, KEY, json, plain, router, text, unknown_key};
 use super::{Person, Vendor};
 use crate::World;
 use crate::kit::{Over, too_many};
@@ -84,7 +84,7 @@ fn search(world: &World, asked: &Asked) -> Response {
     };
     let begins = |user: &Map<String, Value>| {
         text(user, "user_id").to_lowercase().starts_with(&wanted.to_lowercase())
-            || user["amplitude_id"].to_string() == wanted
+            || plain(&user["amplitude_id"]) == wanted
     };
     let found: Vec<Value> = world
         .all("users")
@@ -98,7 +98,7 @@ fn search(world: &World, asked: &Asked) -> Response {
 fn activity(world: &World, asked: &Asked) -> Response {
     let id = asked.get("user").unwrap_or_default();
     let Some(user) = world.get("users", id) else { return fault(404, "User not found") };
-    let of = |event: &Map<String, Value>| event["amplitude_id"].to_string() == id;
+    let of = |event: &Map<String, Value>| plain(&event["amplitude_id"]) == id;
     let events: Vec<Value> =
         world.all("events").into_iter().filter(|(_, e)| of(e)).map(|(_, e)| Value::Object(e)).collect();
     let offset = asked.number("offset").unwrap_or(0).min(events.len());

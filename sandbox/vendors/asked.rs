@@ -79,6 +79,11 @@ pub fn fold(text: &str) -> String {
     text.to_lowercase().chars().map(plain).collect()
 }
 
+/// A number or text as text.
+pub fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), Into::into)
+}
+
 /// Only the digits, as vendors compare telephone numbers.
 pub fn digits(phone: &str) -> String {
     phone.chars().filter(char::is_ascii_digit).collect()

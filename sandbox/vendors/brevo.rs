@@ -2,7 +2,7 @@
 //!
 //! From its reference: paths, `identifierType`, 204 for changes, `x-sib-ratelimit-reset` in seconds. From memory: error codes.
 
-use super::asked::{Asked, KEY, digits, empty, json, page, router, same, text, unknown_key};
+use super::asked::{Asked, KEY, digits, empty, json, page, plain, router, same, text, unknown_key};
 use super::{Person, Vendor};
 use crate::World;
 use crate::kit::Over;
@@ -58,22 +58,10 @@ fn desk(world: &World, asked: &Asked) -> Response {
     let ["v3", rest @ ..] = parts.as_slice() else { return fault(404, "not_found", "Route not found") };
     match (method, rest) {
         ("GET", ["account"]) => json(200, &j!({ "email": "owner@shop.example", "plan": [] })),
-        ("GET", ["contacts", id]) => match key(world, asked, id) {
-            Ok(Some(key)) => {
-                world.get("contacts", &key).map_or_else(|| empty(404), |contact| json(200, &Value::Object(contact)))
-            }
-            Ok(None) => fault(404, "document_not_found", "Contact does not exist"),
-            Err(refused) => refused,
-        },
-        ("PUT", ["contacts", id]) => match key(world, asked, id) {
-            Ok(Some(key)) => update(world, asked, &key),
-            Ok(None) => fault(404, "document_not_found", "Contact does not exist"),
-            Err(refused) => refused,
-        },
-        ("DELETE", ["contacts", id]) => match key(world, asked, id) {
-            Ok(Some(key)) => world.take("contacts", &key).map_or_else(|| empty(404), |_| empty(204)),
-            Ok(None) => fault(404, "document_not_found", "Contact does not exist"),
-            Err(refused) => refused,
+        (_, ["contacts", id]) => match (strange(asked), key(world, asked, id)) {
+            (Some(refused), _) => refused,
+            (None, Some(key)) => contact(world, asked, &key),
+            (None, None) => fault(404, "document_not_found", "Contact does not exist"),
         },
         ("GET", ["smtp", "emails"]) => mails(world, asked),
         ("DELETE", ["smtp", "log", of]) => unlog(world, of),
@@ -81,26 +69,37 @@ fn desk(world: &World, asked: &Asked) -> Response {
     }
 }
 
-/// The key of the contact that an identifier of this type names.
-fn key(world: &World, asked: &Asked, id: &str) -> Result<Option<String>, Response> {
-    if let Some(key) = asked.unknown(&["identifierType", "startDate", "endDate"]) {
-        return Err(fault(400, "invalid_parameter", &format!("{key} is not allowed")));
+/// A refusal of parameters that do not exist.
+fn strange(asked: &Asked) -> Option<Response> {
+    let kinds = ["email_id", "contact_id", "ext_id", "phone_id"];
+    let kind = asked.get("identifierType").unwrap_or("email_id");
+    let unknown = asked.unknown(&["identifierType", "startDate", "endDate"]).is_some() || !kinds.contains(&kind);
+    unknown.then(|| fault(400, "invalid_parameter", "identifierType is not valid"))
+}
+
+fn contact(world: &World, asked: &Asked, key: &str) -> Response {
+    match asked.method.as_str() {
+        "GET" => world.get("contacts", key).map_or_else(|| empty(404), |contact| json(200, &Value::Object(contact))),
+        "PUT" => update(world, asked, key),
+        "DELETE" => world.take("contacts", key).map_or_else(|| empty(404), |_| empty(204)),
+        _ => fault(405, "method_not_allowed", "Method not allowed"),
     }
+}
+
+/// The key of the contact that an identifier of this type names.
+fn key(world: &World, asked: &Asked, id: &str) -> Option<String> {
     let kind = asked.get("identifierType").unwrap_or("email_id");
     let attribute = |record: &Map<String, Value>, name: &str| {
         record["attributes"].get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
     let is = |record: &Map<String, Value>| match kind {
         "email_id" => same(text(record, "email"), id),
-        "contact_id" => record["id"].to_string() == id,
+        "contact_id" => plain(&record["id"]) == id,
         "ext_id" => attribute(record, "EXT_ID") == id,
         // A number is stored without plus; zeros in front of the country code are taken off.
         _ => attribute(record, "SMS") == digits(id.trim_start_matches("00")),
     };
-    if !matches!(kind, "email_id" | "contact_id" | "ext_id" | "phone_id") {
-        return Err(fault(400, "invalid_parameter", "identifierType is not valid"));
-    }
-    Ok(world.all("contacts").into_iter().find(|(_, record)| is(record)).map(|(key, _)| key))
+    world.all("contacts").into_iter().find(|(_, record)| is(record)).map(|(key, _)| key)
 }
 
 fn update(world: &World, asked: &Asked, key: &str) -> Response {

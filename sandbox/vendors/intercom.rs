@@ -47,10 +47,10 @@ fn members(record: &Map<String, Value>) -> impl Iterator<Item = &str> {
 
 fn refusal(over: Over) -> Response {
     let seconds = if let Over::Window(wait) = over { wait.as_secs() + 1 } else { 10 };
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = World::default().now_ms() / 1_000;
     let mut response = fault(429, "rate_limit_exceeded", "Exceeded rate limit");
     response.headers_mut().insert("x-ratelimit-remaining", HeaderValue::from(0));
-    response.headers_mut().insert("x-ratelimit-reset", HeaderValue::from(now + seconds));
+    response.headers_mut().insert("x-ratelimit-reset", HeaderValue::from(now + seconds as i64));
     response
 }
 

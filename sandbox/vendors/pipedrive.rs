@@ -2,7 +2,7 @@
 //!
 //! From its reference: paths, `exact_match`, the 30 days, the error's shape. From memory: the search's answer, the limit headers.
 
-use super::asked::{Asked, KEY, digits, json, page, router, text, unknown_key};
+use super::asked::{Asked, KEY, digits, json, page, plain, router, text, unknown_key};
 use super::{Person, Vendor};
 use crate::World;
 use crate::kit::Over;
@@ -142,7 +142,7 @@ fn search(world: &World, asked: &Asked) -> Response {
 
 fn listed(world: &World, asked: &Asked, list: &str) -> Response {
     let Some(person) = asked.get("person_id") else { return fault(400, "this sandbox lists by person_id only") };
-    let of = |record: &Map<String, Value>| record["person_id"].to_string() == person && !is_deleted(record);
+    let of = |record: &Map<String, Value>| plain(&record["person_id"]) == person && !is_deleted(record);
     let all: Vec<Value> = world.all(list).into_iter().filter(|(_, r)| of(r)).map(|(_, r)| Value::Object(r)).collect();
     let (part, next) = page(&all, asked.number("cursor").unwrap_or(0), asked.number("limit").unwrap_or(100).min(500));
     let next = next.map(|next| next.to_string());
@@ -151,7 +151,7 @@ fn listed(world: &World, asked: &Asked, list: &str) -> Response {
 
 fn notes(world: &World, asked: &Asked) -> Response {
     let person = asked.get("person_id").unwrap_or_default();
-    let of = |record: &Map<String, Value>| record["person_id"].to_string() == person && !is_deleted(record);
+    let of = |record: &Map<String, Value>| plain(&record["person_id"]) == person && !is_deleted(record);
     let all: Vec<Value> =
         world.all("notes").into_iter().filter(|(_, r)| of(r)).map(|(_, r)| Value::Object(r)).collect();
     let (start, limit) = (asked.number("start").unwrap_or(0), asked.number("limit").unwrap_or(100));

@@ -87,7 +87,7 @@ fn desk(world: &World, asked: &Asked) -> Response {
     };
     match (method, rest) {
         ("GET", []) => match asked.get("fields") {
-            Some(_) => listed(world.all(module).into_iter().map(|(_, record)| record).collect(), asked),
+            Some(_) => listed(&rows(world, module, |_| true), asked),
             None => fault(400, "REQUIRED_PARAM_MISSING", "One of the expected parameter is missing"),
         },
         ("GET", ["search"]) => search(world, asked, module),
@@ -97,7 +97,7 @@ fn desk(world: &World, asked: &Asked) -> Response {
                 return fault(400, "REQUIRED_PARAM_MISSING", "One of the expected parameter is missing");
             }
             let of = |record: &Map<String, Value>| text(record, "parent") == *id;
-            listed(world.all(list).into_iter().map(|(_, r)| r).filter(of).collect(), asked)
+            listed(&rows(world, list, of), asked)
         }
         ("PUT", []) => update(world, asked, module, None),
         ("PUT", [id]) => update(world, asked, module, Some(id)),
@@ -115,7 +115,7 @@ fn purge(world: &World) {
     }
 }
 
-fn listed(all: Vec<Map<String, Value>>, asked: &Asked) -> Response {
+fn listed(all: &[Map<String, Value>], asked: &Asked) -> Response {
     if all.is_empty() {
         return empty(204);
     }
@@ -123,7 +123,7 @@ fn listed(all: Vec<Map<String, Value>>, asked: &Asked) -> Response {
     if !(1..=200).contains(&size) {
         return fault(400, "INVALID_DATA", "per_page must be at most 200");
     }
-    let (part, next) = page(&all, number.saturating_sub(1) * size, size);
+    let (part, next) = page(all, number.saturating_sub(1) * size, size);
     let info = j!({ "per_page": size, "count": part.len(), "page": number, "more_records": next.is_some() });
     json(200, &j!({ "data": part, "info": info }))
 }
@@ -134,18 +134,20 @@ fn search(world: &World, asked: &Asked, module: &str) -> Response {
     }
     let emails = ["Email", "Secondary_Email"];
     let phones = ["Phone", "Mobile", "Home_Phone", "Other_Phone", "Asst_Phone", "Fax"];
-    let matches: Box<dyn Fn(&Map<String, Value>) -> bool> = match (asked.get("email"), asked.get("phone")) {
-        (Some(email), None) => Box::new(|r| emails.iter().any(|field| same(text(r, field), email))),
-        (None, Some(phone)) if !digits(phone).is_empty() => {
+    let found = match (asked.get("email"), asked.get("phone")) {
+        (Some(email), None) => rows(world, module, |r| emails.iter().any(|field| same(text(r, field), email))),
+        (None, Some(phone)) if !digits(phone).is_empty() => rows(world, module, |r| {
             // A number is found by its end, too.
-            Box::new(|r| {
-                let (wanted, held) = (digits(phone), phones.map(|field| digits(text(r, field))));
-                held.iter().any(|held| !held.is_empty() && (held.ends_with(&wanted) || wanted.ends_with(held.as_str())))
-            })
-        }
+            let (wanted, held) = (digits(phone), phones.map(|field| digits(text(r, field))));
+            held.iter().any(|held| !held.is_empty() && (held.ends_with(&wanted) || wanted.ends_with(held.as_str())))
+        }),
         _ => return fault(400, "REQUIRED_PARAM_MISSING", "One of the expected parameter is missing"),
     };
-    listed(world.all(module).into_iter().map(|(_, record)| record).filter(matches).collect(), asked)
+    listed(&found, asked)
+}
+
+fn rows(world: &World, module: &str, is: impl Fn(&Map<String, Value>) -> bool) -> Vec<Map<String, Value>> {
+    world.all(module).into_iter().map(|(_, record)| record).filter(|record| is(record)).collect()
 }
 
 fn one(world: &World, module: &str, id: &str) -> Response {
@@ -157,13 +159,11 @@ fn one(world: &World, module: &str, id: &str) -> Response {
 
 fn answer(id: &str, done: Option<&str>) -> Value {
     let details = j!({ "id": id });
-    match done {
-        Some(word) => j!({ "code": "SUCCESS", "details": details, "message": word, "status": "success" }),
-        None => {
-            let message = "the id given seems to be invalid";
-            j!({ "code": "INVALID_DATA", "details": details, "message": message, "status": "error" })
-        }
+    if let Some(word) = done {
+        return j!({ "code": "SUCCESS", "details": details, "message": word, "status": "success" });
     }
+    let message = "the id given seems to be invalid";
+    j!({ "code": "INVALID_DATA", "details": details, "message": message, "status": "error" })
 }
 
 fn update(world: &World, asked: &Asked, module: &str, id: Option<&str>) -> Response {

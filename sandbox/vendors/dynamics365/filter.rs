@@ -1,5 +1,6 @@
 //! The part of OData's filter language that is used here: `FIELD eq LITERAL`, joined by `or`, `and`, in brackets.
 
+use crate::vendors::asked::fold;
 use serde_json::{Map, Value};
 
 /// A filter that was read.
@@ -13,19 +14,6 @@ pub(super) enum Filter {
     Or(Box<Filter>, Box<Filter>),
     /// Both.
     And(Box<Filter>, Box<Filter>),
-}
-
-/// Letters without case and accents, as the database compares them.
-fn folded(text: &str) -> String {
-    let plain = |c: char| match c {
-        'á' | 'à' | 'â' | 'ä' | 'ã' | 'å' => 'a',
-        'é' | 'è' | 'ê' | 'ë' => 'e',
-        'í' | 'ì' | 'î' | 'ï' => 'i',
-        'ó' | 'ò' | 'ô' | 'ö' | 'õ' => 'o',
-        'ú' | 'ù' | 'û' | 'ü' => 'u',
-        other => other,
-    };
-    text.to_lowercase().chars().map(plain).collect()
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,7 +141,7 @@ impl Filter {
             Filter::Equal(field, wanted) => {
                 let literal = field.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
                 let held = literal.or_else(|| row.get(field).and_then(Value::as_str));
-                held.is_some_and(|held| folded(held) == folded(wanted))
+                held.is_some_and(|held| fold(held) == fold(wanted))
             }
             Filter::Or(a, b) => a.holds(row) || b.holds(row),
             Filter::And(a, b) => a.holds(row) && b.holds(row),
