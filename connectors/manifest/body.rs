@@ -4,6 +4,9 @@
 use super::template::{Placeholder, RenderFault, Scope, Template, TemplateFault};
 use serde_json::{Map, Value};
 
+/// The key whose object's fields stand beside the others.
+const SPREAD: &str = "...";
+
 /// A JSON document with holes in its texts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JsonTemplate(Node);
@@ -73,8 +76,20 @@ fn fill(node: &Node, scope: &Scope<'_>) -> Result<Value, RenderFault> {
         Node::Text(template) => template.value(scope),
         Node::List(list) => list.iter().map(|node| fill(node, scope)).collect(),
         Node::Object(pairs) => {
-            let filled = pairs.iter().map(|(key, node)| Ok((key.clone(), fill(node, scope)?)));
-            filled.collect::<Result<Map<_, _>, _>>().map(Value::Object)
+            let mut filled = Map::new();
+            for (key, node) in pairs {
+                match (key.as_str(), fill(node, scope)?) {
+                    // What the manifest says itself is not overwritten.
+                    (SPREAD, Value::Object(fields)) => {
+                        for (key, value) in fields.into_iter().filter(|(key, _)| !pairs.iter().any(|(own, _)| own == key)) {
+                            filled.insert(key, value);
+                        }
+                    }
+                    (SPREAD, _) => return Err(RenderFault::WrongType(SPREAD.to_owned())),
+                    (key, value) => drop(filled.insert(key.to_owned(), value)),
+                }
+            }
+            Ok(Value::Object(filled))
         }
     }
 }

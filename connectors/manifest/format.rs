@@ -231,6 +231,7 @@ pub struct Step {
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
     /// The body: JSON in which a text that is one placeholder becomes that value with its type; other texts are filled in as JSON texts.
+    /// The key `"..."` puts the fields of an object beside the others: `{"id": "${record.key}", "...": "${changes}"}`.
     /// For `application/x-www-form-urlencoded` a flat object.
     #[serde(default)]
     pub body: Option<String>,
@@ -368,6 +369,9 @@ pub struct Exact {
     /// that the vendor keeps with its country code and without `+`).
     #[serde(default)]
     pub normalise: Option<String>,
+    /// Each of these texts is a list, parted by this (`;`): any of its parts may be the identifier.
+    #[serde(default)]
+    pub split: Option<String>,
 }
 
 /// How further pages are fetched. Pages are counted, repeated positions are noticed, and only complete lists are believed.
