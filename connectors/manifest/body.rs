@@ -81,7 +81,9 @@ fn fill(node: &Node, scope: &Scope<'_>) -> Result<Value, RenderFault> {
                 match (key.as_str(), fill(node, scope)?) {
                     // What the manifest says itself is not overwritten.
                     (SPREAD, Value::Object(fields)) => {
-                        for (key, value) in fields.into_iter().filter(|(key, _)| !pairs.iter().any(|(own, _)| own == key)) {
+                        for (key, value) in
+                            fields.into_iter().filter(|(key, _)| !pairs.iter().any(|(own, _)| own == key))
+                        {
                             filled.insert(key, value);
                         }
                     }
