@@ -43,12 +43,20 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         "opendsr" => crate::opendsr::connect(spec),
         "postgres" => crate::sql::connect_postgres(spec),
         "sqlite" => crate::sql::connect_sqlite(spec),
-        other => Err(vec![SpecFault::new(
+        other => crate::manifest::connect(spec).unwrap_or_else(|| Err(vec![SpecFault::new(
             "connector",
             format!(
                 "no connector is named {other:?}; there are {}",
-                ALL.iter().map(|e| e.name).collect::<Vec<_>>().join(", ")
+                names().join(", ")
             ),
-        )]),
+        )])),
     }
+}
+
+/// Every connector's name, manifests' too, sorted.
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = ALL.iter().map(|entry| entry.name).collect();
+    names.extend(crate::manifest::builtin::ALL.iter().map(|(name, _)| *name));
+    names.sort_unstable();
+    names
 }

@@ -482,6 +482,9 @@ pub struct Correct {
     pub read: Option<Step>,
     /// The request, once for each record. `${changes}` is an object of vendor's field name → value (the last part of each pointer).
     pub request: Step,
+    /// Where the answer's outcomes of the record are, for rules of `scope = "item"`.
+    #[serde(default)]
+    pub items: Option<String>,
 }
 
 /// How found records are deleted.
