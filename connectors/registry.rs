@@ -43,13 +43,12 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         "opendsr" => crate::opendsr::connect(spec),
         "postgres" => crate::sql::connect_postgres(spec),
         "sqlite" => crate::sql::connect_sqlite(spec),
-        other => crate::manifest::connect(spec).unwrap_or_else(|| Err(vec![SpecFault::new(
-            "connector",
-            format!(
-                "no connector is named {other:?}; there are {}",
-                names().join(", ")
-            ),
-        )])),
+        other => crate::manifest::connect(spec).unwrap_or_else(|| {
+            Err(vec![SpecFault::new(
+                "connector",
+                format!("no connector is named {other:?}; there are {}", names().join(", ")),
+            )])
+        }),
     }
 }
 

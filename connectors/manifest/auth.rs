@@ -71,15 +71,7 @@ impl Sign {
                     prefix: prefix.clone().unwrap_or_else(|| "Bearer".into()),
                 }))
             }
-            Auth::Oauth2Refresh {
-                token_url,
-                client_id,
-                client_secret,
-                refresh_token,
-                send_in,
-                parameters,
-                prefix,
-            } => {
+            Auth::Oauth2Refresh { token_url, client_id, client_secret, refresh_token, send_in, parameters, prefix } => {
                 let mut all = vec![
                     ("grant_type".to_owned(), Secret::from("refresh_token")),
                     ("refresh_token".to_owned(), text(refresh_token)?.into()),
@@ -149,9 +141,7 @@ impl Grant {
             }
             SendIn::Basic => {
                 let pair = STANDARD.encode(format!("{}:{}", self.client_id, self.client_secret.expose()));
-                Call::new(Method::POST, self.url.clone())
-                    .form(&pairs)
-                    .header("authorization", format!("Basic {pair}"))
+                Call::new(Method::POST, self.url.clone()).form(&pairs).header("authorization", format!("Basic {pair}"))
             }
             SendIn::Query => {
                 pairs.extend(credentials);
@@ -167,15 +157,13 @@ impl Grant {
             _ => return Err(answer.trouble()),
         }
         let json = answer.json()?;
-        let Some(token) = pointer::first(&json, "/access_token").and_then(Value::as_str).filter(|t| !t.is_empty()) else {
+        let Some(token) = pointer::first(&json, "/access_token").and_then(Value::as_str).filter(|t| !t.is_empty())
+        else {
             // Some refuse with 200.
-            return Err(if json.get("error").is_some() {
-                credentials_refused()
-            } else {
-                crate::http::unreadable()
-            });
+            return Err(if json.get("error").is_some() { credentials_refused() } else { crate::http::unreadable() });
         };
-        let life = pointer::first(&json, "/expires_in").and_then(pointer::text).and_then(|text| text.parse::<f64>().ok());
+        let life =
+            pointer::first(&json, "/expires_in").and_then(pointer::text).and_then(|text| text.parse::<f64>().ok());
         let life = life.filter(|seconds| (0.0..=1e8).contains(seconds)).map(Duration::from_secs_f64);
         Ok((token.into(), life))
     }

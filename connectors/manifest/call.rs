@@ -216,7 +216,8 @@ impl Draft {
     }
 
     fn encoded_query(&self) -> String {
-        let one = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
+        let one =
+            |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
         self.query.iter().map(|(name, value)| format!("{}={}", one(name), one(value))).collect::<Vec<_>>().join("&")
     }
 
@@ -291,7 +292,9 @@ pub(super) fn not_sendable(fault: &RenderFault) -> Trouble {
     match fault {
         RenderFault::Unsendable { path, why } => Trouble::Denied(Problem::new(
             "identifier_not_sendable",
-            format!("{path} cannot be sent to this vendor so that it means exactly itself ({why}); nothing was sent: look for the person by hand or by another identifier"),
+            format!(
+                "{path} cannot be sent to this vendor so that it means exactly itself ({why}); nothing was sent: look for the person by hand or by another identifier"
+            ),
         )),
         RenderFault::Missing(name) => Trouble::Denied(Problem::new(
             "value_missing",

@@ -40,10 +40,8 @@ const BUDGET: Duration = Duration::from_secs(3_600);
 
 /// What a whole answer means.
 pub(super) fn response(rules: &[OutcomeRule], seen: Seen<'_>) -> Meaning {
-    let rule = rules
-        .iter()
-        .filter(|rule| rule.scope == RuleScope::Response)
-        .find(|rule| matches(&rule.when, seen, seen.json));
+    let rule =
+        rules.iter().filter(|rule| rule.scope == RuleScope::Response).find(|rule| matches(&rule.when, seen, seen.json));
     match rule {
         Some(rule) => Meaning::by(rule, seen),
         None => Meaning { class: by_status(seen), wait: seen.wait, say: None, status: seen.status, by_rule: false },
@@ -52,10 +50,8 @@ pub(super) fn response(rules: &[OutcomeRule], seen: Seen<'_>) -> Meaning {
 
 /// What one item of an answer means; an item about which no rule says anything was done.
 pub(super) fn item(rules: &[OutcomeRule], seen: Seen<'_>, item: &Value) -> Meaning {
-    let rule = rules
-        .iter()
-        .filter(|rule| rule.scope == RuleScope::Item)
-        .find(|rule| matches(&rule.when, seen, Some(item)));
+    let rule =
+        rules.iter().filter(|rule| rule.scope == RuleScope::Item).find(|rule| matches(&rule.when, seen, Some(item)));
     match rule {
         Some(rule) => Meaning::by(rule, seen),
         None => Meaning { class: Class::Ok, wait: None, say: None, status: seen.status, by_rule: false },
@@ -132,11 +128,17 @@ impl Meaning {
             },
             Class::Invalid => Trouble::Denied(Problem::new(
                 "refused",
-                say(format!("the vendor refused the call with {}; see the connector's page for what it needs", self.status)),
+                say(format!(
+                    "the vendor refused the call with {}; see the connector's page for what it needs",
+                    self.status
+                )),
             )),
             Class::Gone => Trouble::Denied(Problem::new(
                 "refused",
-                say(format!("the vendor says that there is no such thing ({}); see the system's address and settings", self.status)),
+                say(format!(
+                    "the vendor says that there is no such thing ({}); see the system's address and settings",
+                    self.status
+                )),
             )),
             Class::Ok | Class::Accepted | Class::Retry => Trouble::Retry(Problem::new(
                 "vendor_error",

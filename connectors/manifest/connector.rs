@@ -36,7 +36,9 @@ pub(super) fn connect(plan: &Arc<Plan>, spec: &SystemSpec) -> Result<Arc<dyn Con
     let limits = match plan.file.limits.as_ref().map(|limits| Limits::read(limits, "/limits")).transpose() {
         Ok(limits) => limits,
         Err(faults) => {
-            let fault = |f: redress_domain::words::Fault| SpecFault::new("connector", format!("its manifest: {} {}", f.pointer, f.detail));
+            let fault = |f: redress_domain::words::Fault| {
+                SpecFault::new("connector", format!("its manifest: {} {}", f.pointer, f.detail))
+            };
             return Err(faults.into_iter().map(fault).collect());
         }
     };
@@ -66,7 +68,8 @@ fn manifest(plan: &Plan) -> Manifest {
     }
     verbs.push(Verb::Verify);
     let identifiers: BTreeSet<IdentifierType> = plan.searches.iter().flat_map(|search| search.by.clone()).collect();
-    let fields: BTreeSet<String> = plan.changes.iter().flat_map(|change| change.correct.fields.keys().cloned()).collect();
+    let fields: BTreeSet<String> =
+        plan.changes.iter().flat_map(|change| change.correct.fields.keys().cloned()).collect();
     let after = plan.file.verify.values().map(|verify| verify.after_seconds).max().unwrap_or(0);
     Manifest {
         connector: plan.file.connector.id.clone().into(),
@@ -128,10 +131,14 @@ impl Connector for ManifestConnector {
                 let about = &plan.file.connector;
                 let mut report = CheckReport::default();
                 report.ok.push(format!("{} answers and takes the credentials", about.name));
-                report.ok.push(format!("interface {}, compared with its documentation on {}", about.api, about.verified_on));
+                report
+                    .ok
+                    .push(format!("interface {}, compared with its documentation on {}", about.api, about.verified_on));
                 Ok(report)
             }
-            Err(Trouble::Denied(problem) | Trouble::Retry(problem) | Trouble::Ambiguous { problem, .. }) => Err(problem),
+            Err(Trouble::Denied(problem) | Trouble::Retry(problem) | Trouble::Ambiguous { problem, .. }) => {
+                Err(problem)
+            }
             Err(Trouble::Throttled(wait)) => Err(Problem::new(
                 "throttled",
                 format!("the vendor asks to wait {} seconds; check again then", wait.as_secs().max(1)),
@@ -162,7 +169,8 @@ impl Connector for ManifestConnector {
 
     async fn erase(&self, batch: &[Work<'_>], journal: &dyn Journal) -> Vec<Outcome> {
         if self.engine.plan.removals.is_empty() {
-            let problem = Problem::new("verb_unsupported", "this vendor's connector deletes nothing; delete the records by hand");
+            let problem =
+                Problem::new("verb_unsupported", "this vendor's connector deletes nothing; delete the records by hand");
             return batch.iter().map(|_| Outcome::Trouble(Trouble::Denied(problem.clone()))).collect();
         }
         erase::erase(&Run::of(&self.engine), batch, journal).await

@@ -124,13 +124,22 @@ async fn follow(run: &Run<'_>, items: &mut [Item<'_>]) {
     }
 }
 
-async fn ask(run: &Run<'_>, poll: &super::format::Poll, request: &super::plan::Request, entry: &Entry, handle: &Value) -> Fate {
+async fn ask(
+    run: &Run<'_>,
+    poll: &super::format::Poll,
+    request: &super::plan::Request,
+    entry: &Entry,
+    handle: &Value,
+) -> Fate {
     let base = run.engine.scope();
     let scope = entry_scope(&base, entry).lent("handle", handle);
     let draft = run.engine.draft(request, &scope).map_err(|fault| not_sendable(&fault))?;
     let reply = run.exchange(&draft).await.map_err(|refusal| refusal.trouble)?;
     let failed = |how: &str| {
-        Trouble::Retry(Problem::new("order_failed", format!("the vendor's own job {how}; it is ordered again by itself")))
+        Trouble::Retry(Problem::new(
+            "order_failed",
+            format!("the vendor's own job {how}; it is ordered again by itself"),
+        ))
     };
     if reply.gone {
         return Err(failed("is not there any more"));
@@ -190,7 +199,11 @@ fn list(plan: &Plan, touched: &mut Touched, findings: &Findings, prior: Option<&
                 Some(_) => {}
                 None => entries.push(Entry {
                     key: hit.key.clone(),
-                    item: hit.item.as_deref().filter(|_| !search.kept.item.is_empty()).map(|item| prune(item, &search.kept.item)),
+                    item: hit
+                        .item
+                        .as_deref()
+                        .filter(|_| !search.kept.item.is_empty())
+                        .map(|item| prune(item, &search.kept.item)),
                     record: prune(&hit.record, &search.kept.record),
                     state: State::Todo,
                 }),
@@ -223,7 +236,8 @@ async fn tell(items: &mut [Item<'_>], which: &[usize], journal: &dyn Journal) {
         return;
     }
     let receipts: Vec<Receipt> = which.iter().map(|i| items[*i].touched.to_receipt()).collect();
-    let pairs: Vec<(&str, &Receipt)> = which.iter().zip(&receipts).map(|(i, receipt)| (items[*i].key, receipt)).collect();
+    let pairs: Vec<(&str, &Receipt)> =
+        which.iter().zip(&receipts).map(|(i, receipt)| (items[*i].key, receipt)).collect();
     let answers = journal.intend_all(&pairs).await;
     for (i, answer) in which.iter().zip(answers) {
         match answer {
@@ -267,8 +281,9 @@ async fn remove(run: &Run<'_>, removal: &Removal, items: &mut [Item<'_>]) {
     for (target, fate) in targets.iter().zip(fates) {
         for (i, nth) in &target.whose {
             match &fate {
-                Ok(State::Absent) if !blind || items[*i].was_listed(removal, &target.entry) =>
-                    set(&mut items[*i], removal, *nth, State::Done),
+                Ok(State::Absent) if !blind || items[*i].was_listed(removal, &target.entry) => {
+                    set(&mut items[*i], removal, *nth, State::Done)
+                }
                 Ok(state) => set(&mut items[*i], removal, *nth, state.clone()),
                 Err(trouble) => {
                     items[*i].trouble.get_or_insert_with(|| trouble.clone());
@@ -357,7 +372,13 @@ fn taken(removal: &Removal, reply: &Reply) -> Fate {
 }
 
 /// One call for many records.
-async fn together(run: &Run<'_>, removal: &Removal, batch: &Batch, targets: &[Target], items: &[Item<'_>]) -> Vec<Fate> {
+async fn together(
+    run: &Run<'_>,
+    removal: &Removal,
+    batch: &Batch,
+    targets: &[Target],
+    items: &[Item<'_>],
+) -> Vec<Fate> {
     let mut fates: Vec<Option<Fate>> = targets.iter().map(|_| None).collect();
     let draft = |chunk: &[usize]| -> Result<Draft, RenderFault> {
         let base = run.engine.scope();
@@ -446,7 +467,8 @@ fn shares(run: &Run<'_>, removal: &Removal, batch: &Batch, reply: &Reply, keys: 
         Some(by) => keys
             .iter()
             .map(|key| {
-                let its = listed.iter().find(|item| pointer::first(item, by).is_some_and(|value| pointer::same(value, key)));
+                let its =
+                    listed.iter().find(|item| pointer::first(item, by).is_some_and(|value| pointer::same(value, key)));
                 its.map_or_else(|| Err(unreadable()), fate)
             })
             .collect(),
@@ -510,7 +532,11 @@ impl Item<'_> {
         let ordered = |removal: &&Removal| {
             self.touched.of(&removal.name).iter().any(|entry| matches!(entry.state, State::Ordered(_)))
         };
-        let every = plan.removals.iter().filter(ordered).filter_map(|removal| Some(removal.delete.poll.as_ref()?.every_seconds));
+        let every = plan
+            .removals
+            .iter()
+            .filter(ordered)
+            .filter_map(|removal| Some(removal.delete.poll.as_ref()?.every_seconds));
         every.min().unwrap_or(60)
     }
 }

@@ -71,12 +71,7 @@ fn told(plan: &Plan, found: &Result<Findings, Trouble>, action: &str) -> Outcome
     if done.found == 0 { Outcome::NothingFound(done.evidence) } else { Outcome::Done(done) }
 }
 
-async fn hand_over(
-    run: &Run<'_>,
-    work: &Work<'_>,
-    findings: &Findings,
-    sink: &dyn ExportSink,
-) -> Result<(), Trouble> {
+async fn hand_over(run: &Run<'_>, work: &Work<'_>, findings: &Findings, sink: &dyn ExportSink) -> Result<(), Trouble> {
     let plan = &run.engine.plan;
     let subject = subject_value(work.subject, None, None);
     for search in searched(plan) {

@@ -75,7 +75,8 @@ pub(super) fn identity(key: &Value, item: Option<&Value>) -> String {
 pub(super) fn prune(value: &Value, paths: &BTreeSet<Vec<String>>) -> Value {
     let mut kept = Map::new();
     for path in paths {
-        let pointer: String = path.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect();
+        let pointer: String =
+            path.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect();
         let Some(part) = pointer::all(value, &pointer).into_iter().next() else { continue };
         let mut whole = Value::Object(std::mem::take(&mut kept));
         pointer::set(&mut whole, &pointer, part.clone());
@@ -218,7 +219,14 @@ async fn places(run: &Run<'_>, search: &Search, scope: &Scope<'_>) -> Result<Vec
 }
 
 /// Keys that follow from identifiers.
-fn by_key(run: &Run<'_>, search: &Search, kind: IdentifierType, people: &[&Subject], wanted: Vec<Wanted>, found: &mut [Found]) {
+fn by_key(
+    run: &Run<'_>,
+    search: &Search,
+    kind: IdentifierType,
+    people: &[&Subject],
+    wanted: Vec<Wanted>,
+    found: &mut [Found],
+) {
     let Some(template) = &search.key_is else { return };
     for wanted in wanted.into_iter().filter(|wanted| wanted.main) {
         let subject = subject_value(people[wanted.person], Some((kind, &wanted.text)), Some(search));
@@ -271,7 +279,14 @@ async fn apart(
             Ok(hits) => {
                 for hit in hits {
                     let judgement = judge(search, &hit.record, people[wanted.person], Some(kind));
-                    settle_hit(search, hit, &judgement, people[wanted.person], &mut found[wanted.person], &mut conflicts[wanted.person]);
+                    settle_hit(
+                        search,
+                        hit,
+                        &judgement,
+                        people[wanted.person],
+                        &mut found[wanted.person],
+                        &mut conflicts[wanted.person],
+                    );
                 }
             }
         }
@@ -442,7 +457,14 @@ async fn together(
                 for hit in hits {
                     for person in index.whose(search, &hit.record) {
                         let judgement = judge(search, &hit.record, people[person], None);
-                        settle_hit(search, hit.clone(), &judgement, people[person], &mut found[person], &mut conflicts[person]);
+                        settle_hit(
+                            search,
+                            hit.clone(),
+                            &judgement,
+                            people[person],
+                            &mut found[person],
+                            &mut conflicts[person],
+                        );
                     }
                 }
             }
@@ -476,7 +498,8 @@ async fn dependent(run: &Run<'_>, search: &Search, people: &[&Subject], found: &
             }
         }
         if let (Ok(findings), true) = (&found[person], scout.limited)
-            && let Err(trouble) = allowed(findings.of(&search.name).len() as u64, search.find.max_matches.unwrap_or(u64::MAX))
+            && let Err(trouble) =
+                allowed(findings.of(&search.name).len() as u64, search.find.max_matches.unwrap_or(u64::MAX))
         {
             found[person] = Err(trouble);
         }

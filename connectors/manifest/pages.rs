@@ -70,11 +70,13 @@ pub(super) async fn all(run: &Run<'_>, mut draft: Draft, list: List<'_>) -> Resu
                 draft = draft.at(url);
                 position
             }),
-            Some(Paging::Cursor { pointer, query, body, more }) => cursor(&reply, pointer, more.as_deref())?.map(|cursor| {
-                let position = cursor.to_string();
-                place(&mut draft, query.as_deref(), body.as_deref(), cursor);
-                position
-            }),
+            Some(Paging::Cursor { pointer, query, body, more }) => {
+                cursor(&reply, pointer, more.as_deref())?.map(|cursor| {
+                    let position = cursor.to_string();
+                    place(&mut draft, query.as_deref(), body.as_deref(), cursor);
+                    position
+                })
+            }
             Some(Paging::Page { query, size, more, .. }) => {
                 let on = match more {
                     Some(more) => truth(&reply.json, more)?,
@@ -135,9 +137,13 @@ pub(super) fn items(json: &Value, at: &str) -> Result<Vec<Value>, Trouble> {
     match there.as_slice() {
         [Value::Array(list)] => Ok(list.clone()),
         [Value::Object(map)] => Ok(vec![Value::Object(map.clone())]),
-        [] if at.contains('*') && pointer::first(json, at.split("/*").next().unwrap_or_default()).is_some() => Ok(Vec::new()),
+        [] if at.contains('*') && pointer::first(json, at.split("/*").next().unwrap_or_default()).is_some() => {
+            Ok(Vec::new())
+        }
         many if at.contains('*') && !many.is_empty() => {
-            let each = many.iter().map(|value| if let Value::Array(list) = value { list.clone() } else { vec![(*value).clone()] });
+            let each = many
+                .iter()
+                .map(|value| if let Value::Array(list) = value { list.clone() } else { vec![(*value).clone()] });
             Ok(each.flatten().collect())
         }
         _ => Err(unreadable()),
@@ -209,18 +215,27 @@ fn next_link(header: &str) -> Option<String> {
 }
 
 fn looping() -> Refusal {
-    Trouble::Retry(Problem::new("pages_loop", "the vendor's list leads back to a page that was read already; nothing was concluded from it"))
-        .into()
+    Trouble::Retry(Problem::new(
+        "pages_loop",
+        "the vendor's list leads back to a page that was read already; nothing was concluded from it",
+    ))
+    .into()
 }
 
 fn broke_off() -> Refusal {
-    Trouble::Retry(Problem::new("list_incomplete", "the vendor's list ended before all that it promised; nothing was concluded from it")).into()
+    Trouble::Retry(Problem::new(
+        "list_incomplete",
+        "the vendor's list ended before all that it promised; nothing was concluded from it",
+    ))
+    .into()
 }
 
 pub(super) fn not_there(status: u16) -> Refusal {
     let trouble = Trouble::Denied(Problem::new(
         "refused",
-        format!("the vendor says that there is no such place to search ({status}); see the system's address and settings"),
+        format!(
+            "the vendor says that there is no such place to search ({status}); see the system's address and settings"
+        ),
     ));
     Refusal { trouble, invalid: false, status }
 }

@@ -131,7 +131,11 @@ pub(super) fn spellings(identifier: &Identifier, as_given: bool) -> Vec<String> 
 }
 
 /// What templates see of a person when they are looked for by this identifier.
-pub(super) fn subject_value(subject: &Subject, asked: Option<(IdentifierType, &str)>, search: Option<&Search>) -> Value {
+pub(super) fn subject_value(
+    subject: &Subject,
+    asked: Option<(IdentifierType, &str)>,
+    search: Option<&Search>,
+) -> Value {
     let mut map = Map::new();
     for identifier in subject.identifiers.iter().rev() {
         map.insert(identifier.kind().as_str().to_owned(), identifier.normal().expose().as_str().into());

@@ -131,7 +131,8 @@ impl Request {
         let texts = self.query.iter().chain(&self.headers).map(|(_, template)| template).chain([&self.path]);
         let mut paths: Vec<&[String]> =
             texts.flat_map(|template| template.placeholders().map(|hole| hole.path.as_slice())).collect();
-        paths.extend(self.body.iter().flat_map(|body| body.placeholders().into_iter().map(|hole| hole.path.as_slice())));
+        paths
+            .extend(self.body.iter().flat_map(|body| body.placeholders().into_iter().map(|hole| hole.path.as_slice())));
         paths
     }
 
@@ -292,7 +293,8 @@ fn search(file: &ManifestFile, name: &str) -> Result<Search, Fault> {
     if let Some(from) = &find.from {
         known(file, from, &at)?;
     }
-    let kind = |text: &String| IdentifierType::parse(text).ok_or_else(|| format!("{at}: {text:?} is no identifier type"));
+    let kind =
+        |text: &String| IdentifierType::parse(text).ok_or_else(|| format!("{at}: {text:?} is no identifier type"));
     for exact in &find.exact {
         kind(&exact.by)?;
     }
@@ -323,7 +325,10 @@ fn ordered<'n>(
         let ready = |name: &&String| before(name).iter().all(|dep| order.contains(dep) || !all.contains(dep));
         let (now, later): (Vec<&String>, Vec<&String>) = waiting.iter().partition(|name| ready(name));
         if now.is_empty() {
-            return Err(format!("{} wait for each other", later.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ")));
+            return Err(format!(
+                "{} wait for each other",
+                later.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ")
+            ));
         }
         order.extend(now.into_iter().cloned());
         waiting = later;

@@ -145,7 +145,9 @@ mod tests {
 
     #[test]
     fn a_number_and_its_text_are_the_same_but_an_absent_value_is_none() {
-        assert!(same(&json!(606), &json!("606")) && !same(&json!(1), &json!("01")) && !same(&json!(true), &json!("true")));
+        assert!(
+            same(&json!(606), &json!("606")) && !same(&json!(1), &json!("01")) && !same(&json!(true), &json!("true"))
+        );
         let only = |value: Value| std::collections::BTreeMap::from([("/merged".to_owned(), value)]);
         assert!(!holds(&json!({}), &only(json!(false))));
         assert!(holds(&json!({}), &only(Value::Null)) && holds(&json!({"merged": false}), &only(json!(false))));

@@ -2,14 +2,15 @@
 
 use super::call::{Run, not_sendable};
 use super::find::{Findings, Hit, Scout, find, prune};
+use super::pages;
 use super::people::subject_value;
 use super::plan::{Change, Plan, Request};
 use super::pointer;
 use super::receipt::{Entry, State, Touched};
 use super::template::Scope;
-use super::pages;
 use crate::{
-    CollectionEvidence, Done, Evidence, Journal, Outcome, Problem, Receipt, Retained, Trouble, Verdict, Work, crash_point,
+    CollectionEvidence, Done, Evidence, Journal, Outcome, Problem, Receipt, Retained, Trouble, Verdict, Work,
+    crash_point,
 };
 use redress_domain::{Correction, Subject};
 use serde_json::{Map, Value};
@@ -50,7 +51,11 @@ fn differing(record: &Value, wanted: &[(&str, &str)]) -> Map<String, Value> {
     let holds = |at: &str, value: &str| {
         pointer::all(record, at).into_iter().filter_map(pointer::text).any(|text| text == value)
     };
-    wanted.iter().filter(|(at, value)| !holds(at, value)).map(|(at, value)| (vendor_name(at), Value::from(*value))).collect()
+    wanted
+        .iter()
+        .filter(|(at, value)| !holds(at, value))
+        .map(|(at, value)| (vendor_name(at), Value::from(*value)))
+        .collect()
 }
 
 fn finds<'p>(plan: &'p Plan, changes: &[&'p Change]) -> BTreeSet<&'p str> {
@@ -122,7 +127,10 @@ async fn prepare<'p>(
             let entries = touched.steps.entry(change.name.clone()).or_default();
             if changes.is_empty() {
                 // What an earlier run was about to change was changed by it.
-                entries.iter_mut().filter(|entry| entry.identity() == identity).for_each(|entry| entry.state = State::Done);
+                entries
+                    .iter_mut()
+                    .filter(|entry| entry.identity() == identity)
+                    .for_each(|entry| entry.state = State::Done);
                 continue;
             }
             let item = search.zip(hit.item.as_deref()).filter(|(search, _)| !search.kept.item.is_empty());
@@ -167,7 +175,8 @@ async fn announce(batch: &[Work<'_>], items: &mut [Item<'_>], journal: &dyn Jour
         return;
     }
     let receipts: Vec<Receipt> = acting.iter().map(|i| items[*i].touched.to_receipt()).collect();
-    let pairs: Vec<(&str, &Receipt)> = acting.iter().zip(&receipts).map(|(i, receipt)| (batch[*i].key, receipt)).collect();
+    let pairs: Vec<(&str, &Receipt)> =
+        acting.iter().zip(&receipts).map(|(i, receipt)| (batch[*i].key, receipt)).collect();
     for (i, answer) in acting.iter().zip(journal.intend_all(&pairs).await) {
         if let Err(lost) = answer {
             items[*i].trouble = Some(lost.into());
@@ -180,7 +189,8 @@ async fn act(run: &Run<'_>, work: &Work<'_>, item: &mut Item<'_>) -> Result<(), 
     for todo in &item.todo {
         let base = run.engine.scope();
         let outer = Scope::inside(&base).lent("subject", &subject).with("changes", todo.changes.clone());
-        let draft = run.engine.draft(&todo.change.request, &todo.hit.scope(&outer)).map_err(|fault| not_sendable(&fault))?;
+        let draft =
+            run.engine.draft(&todo.change.request, &todo.hit.scope(&outer)).map_err(|fault| not_sendable(&fault))?;
         let reply = run.exchange(&draft).await.map_err(|refusal| value_refused(refusal, &todo.changes))?;
         if let Some(at) = &todo.change.correct.items {
             for listed in pages::items(&reply.json, at)? {

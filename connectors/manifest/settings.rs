@@ -131,7 +131,10 @@ fn url(text: &str, spec: &SystemSpec) -> Result<Url, String> {
         let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
         encrypted && plain && url.fragment().is_none() && url.has_host()
     };
-    Url::parse(text).ok().filter(sound).ok_or_else(|| "must be an https URL without user name, query or fragment".into())
+    Url::parse(text)
+        .ok()
+        .filter(sound)
+        .ok_or_else(|| "must be an https URL without user name, query or fragment".into())
 }
 
 fn unknown(plan: &Plan, spec: &SystemSpec, faults: &mut Vec<SpecFault>) {
@@ -178,7 +181,9 @@ fn value(name: &str, input: &Input, spec: &SystemSpec) -> Result<Option<Value>, 
     let text = value.as_str().filter(|text| !text.trim().is_empty());
     let line = text.filter(|text| !text.chars().any(char::is_control));
     match input.kind {
-        InputKind::Secret if line.is_none() => fault("must be a text that is not empty and has no control characters".into()),
+        InputKind::Secret if line.is_none() => {
+            fault("must be a text that is not empty and has no control characters".into())
+        }
         InputKind::PrivateKey if text.is_none() => fault("must be a private key in PEM".into()),
         InputKind::HostLabel if !line.is_some_and(is_label) => {
             fault("must be one label of a host name: letters, digits and hyphens".into())
@@ -187,7 +192,9 @@ fn value(name: &str, input: &Input, spec: &SystemSpec) -> Result<Option<Value>, 
             Ok(_) => Ok(Some(value.as_str().unwrap_or_default().trim_end_matches('/').into())),
             Err(detail) => fault(detail),
         },
-        InputKind::Text if line.is_none() => fault("must be a text that is not empty and has no control characters".into()),
+        InputKind::Text if line.is_none() => {
+            fault("must be a text that is not empty and has no control characters".into())
+        }
         InputKind::Integer if !value.is_i64() && !value.is_u64() => fault("must be a whole number".into()),
         InputKind::Choice => match text.and_then(|text| input.choices.get(text)) {
             Some(stands_for) => Ok(Some(stands_for.as_str().into())),
@@ -197,7 +204,8 @@ fn value(name: &str, input: &Input, spec: &SystemSpec) -> Result<Option<Value>, 
             }
         },
         InputKind::List => {
-            let sound = |value: &Value| value.as_str().is_some_and(|t| !t.is_empty() && !t.chars().any(char::is_control));
+            let sound =
+                |value: &Value| value.as_str().is_some_and(|t| !t.is_empty() && !t.chars().any(char::is_control));
             match value.as_array() {
                 Some(list) if !list.is_empty() && list.iter().all(sound) => Ok(Some(value)),
                 _ => fault("must be a list of texts, at least one".into()),
