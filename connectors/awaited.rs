@@ -31,6 +31,12 @@ pub struct Awaited {
     /// The name that the other side gave to the order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
+    /// Which order for the same step it is: a deletion that did not last is ordered anew.
+    #[serde(default)]
+    run: u32,
+    /// Whether it was answered.
+    #[serde(default)]
+    answered: bool,
     /// The verb that was ordered, and the report as it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     report: Option<(String, String)>,
@@ -45,12 +51,38 @@ impl std::fmt::Debug for Awaited {
 impl Awaited {
     /// A task for a person.
     pub const fn task(task: Task) -> Self {
-        Self { version: 1, task: Some(task), handle: None, report: None }
+        Self { version: 1, task: Some(task), handle: None, run: 0, answered: false, report: None }
     }
 
     /// An order at a system that will be asked again, or calls back.
     pub const fn order(handle: Option<String>) -> Self {
-        Self { version: 1, task: None, handle, report: None }
+        Self { version: 1, task: None, handle, run: 0, answered: false, report: None }
+    }
+
+    /// Which order for the same step it is.
+    pub(crate) const fn run(&self) -> u32 {
+        self.run
+    }
+
+    /// Whether it was answered.
+    pub(crate) const fn is_answered(&self) -> bool {
+        self.answered
+    }
+
+    /// The same order, if it is still open; another, if it was answered.
+    pub(crate) fn again(&self) -> Self {
+        if self.answered { Self { run: self.run.saturating_add(1), ..Self::order(None) } } else { self.clone() }
+    }
+
+    /// It was answered.
+    pub(crate) fn answered(&self) -> Self {
+        Self { answered: true, ..self.clone() }
+    }
+
+    /// The other side gave it a name; the first one stays if it gives none.
+    pub(crate) fn with_handle(&self, handle: Option<String>) -> Self {
+        // Without a name it is asked for by our key.
+        Self { handle: handle.or_else(|| self.handle.clone()).or_else(|| Some(String::new())), ..self.clone() }
     }
 
     /// The order in a step's receipt; none if the receipt is of another kind.

@@ -29,6 +29,7 @@ mod mutant;
 mod opendsr;
 mod settings;
 pub mod sql;
+pub mod webhook;
 
 use async_trait::async_trait;
 use redress_domain::{Correction, Identifier, IdentifierType, Subject, Verb};

@@ -26,6 +26,7 @@ pub const ALL: &[Entry] = &[
     crate::opendsr::ENTRY,
     crate::sql::POSTGRES_ENTRY,
     crate::sql::SQLITE_ENTRY,
+    crate::webhook::ENTRY,
 ];
 
 /// Checks a specification without reaching the system and makes its connector. Every fault at once.
@@ -43,6 +44,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         "opendsr" => crate::opendsr::connect(spec),
         "postgres" => crate::sql::connect_postgres(spec),
         "sqlite" => crate::sql::connect_sqlite(spec),
+        "webhook" => crate::webhook::connect(spec),
         other => crate::manifest::connect(spec).unwrap_or_else(|| {
             Err(vec![SpecFault::new(
                 "connector",

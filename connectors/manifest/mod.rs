@@ -28,7 +28,7 @@ pub mod template;
 mod verify;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::{Connector, SpecFault, SystemSpec};
 use std::sync::Arc;

@@ -18,6 +18,7 @@ pub mod opendsr;
 pub mod pipedrive;
 pub mod salesforce;
 pub mod sendgrid;
+pub mod webhook;
 pub mod zendesk;
 pub mod zoho;
 
@@ -71,6 +72,7 @@ pub const ALL: &[Vendor] = &[
     pipedrive::VENDOR,
     salesforce::VENDOR,
     sendgrid::VENDOR,
+    webhook::VENDOR,
     zendesk::VENDOR,
     zoho::VENDOR,
 ];
