@@ -49,10 +49,14 @@ pub(super) fn read(answer: &Answer, verb: Verb, second: bool) -> Result<Said, Tr
     match (said, reader.finish()) {
         (Some(said), faults) if faults.is_empty() => Ok(said),
         (_, faults) => {
-            let told: Vec<String> = faults.iter().take(5).map(|fault| format!("{} {}", fault.path, fault.detail)).collect();
+            let told: Vec<String> =
+                faults.iter().take(5).map(|fault| format!("{} {}", fault.path, fault.detail)).collect();
             Err(Trouble::Denied(Problem::new(
                 "answer_not_as_agreed",
-                format!("the receiver's answer is not as docs/webhook-connector.md says ({}); nothing was concluded from it", told.join("; ")),
+                format!(
+                    "the receiver's answer is not as docs/webhook-connector.md says ({}); nothing was concluded from it",
+                    told.join("; ")
+                ),
             )))
         }
     }

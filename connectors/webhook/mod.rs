@@ -15,8 +15,8 @@ use crate::registry::Entry;
 use crate::report::REPORT_MAX;
 use crate::settings::Settings;
 use crate::{
-    Awaited, CheckReport, CollectionEvidence, Connector, Evidence, ExportSink, Gate, Journal, Manifest, Outcome, Problem, SpecFault,
-    SystemSpec, Told, Trouble, Verdict, Work,
+    Awaited, CheckReport, CollectionEvidence, Connector, Evidence, ExportSink, Gate, Journal, Manifest, Outcome,
+    Problem, SpecFault, SystemSpec, Told, Trouble, Verdict, Work,
 };
 use answer::Said;
 use async_trait::async_trait;
@@ -61,10 +61,8 @@ pub(crate) fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecF
     } else {
         &["signing_secret"]
     };
-    let keys: Vec<_> = names
-        .iter()
-        .filter_map(|name| Some((name, SigningSecret::parse(spec.secrets.get(*name)?.expose()))))
-        .collect();
+    let keys: Vec<_> =
+        names.iter().filter_map(|name| Some((name, SigningSecret::parse(spec.secrets.get(*name)?.expose())))).collect();
     let mut faults = settings.finish(names);
     faults.extend(keys.iter().filter(|(_, key)| key.is_none()).map(|(name, _)| {
         SpecFault::new(format!("secrets.{name}"), "must be whsec_ and the base64 of 24 to 64 random bytes")
@@ -88,13 +86,15 @@ struct Webhook {
 }
 
 fn evidence(action: &str, before: u64, after: u64) -> Evidence {
-    let entry =
-        CollectionEvidence { collection: "records".into(), action: action.into(), before, changed: 0, after };
+    let entry = CollectionEvidence { collection: "records".into(), action: action.into(), before, changed: 0, after };
     Evidence { collections: vec![entry] }
 }
 
 fn unsupported() -> Trouble {
-    Trouble::Denied(Problem::new("verb_unsupported", "the receiver is not declared to do this; see its setting verbs and fields"))
+    Trouble::Denied(Problem::new(
+        "verb_unsupported",
+        "the receiver is not declared to do this; see its setting verbs and fields",
+    ))
 }
 
 impl Webhook {
@@ -178,7 +178,9 @@ impl Webhook {
         if !self.manifest.verbs.contains(&Verb::Discover) {
             return Err(unsupported());
         }
-        let said = self.ask(&format!("{}_discover", work.key), Verb::Discover, &self.body("discover", None, work, None)).await?;
+        let said = self
+            .ask(&format!("{}_discover", work.key), Verb::Discover, &self.body("discover", None, work, None))
+            .await?;
         if matches!(said, Said::Accepted { .. }) {
             return Err(Trouble::Denied(Problem::new(
                 "answer_not_as_agreed",
@@ -189,7 +191,13 @@ impl Webhook {
     }
 
     /// Export, rectify or erase. Before an effect the receiver is asked to count, if it can: too many stop here.
-    async fn act(&self, verb: Verb, work: &Work<'_>, journal: Option<&dyn Journal>, sink: Option<&dyn ExportSink>) -> Result<Outcome, Trouble> {
+    async fn act(
+        &self,
+        verb: Verb,
+        work: &Work<'_>,
+        journal: Option<&dyn Journal>,
+        sink: Option<&dyn ExportSink>,
+    ) -> Result<Outcome, Trouble> {
         if !self.manifest.verbs.contains(&verb) {
             return Err(unsupported());
         }
@@ -234,7 +242,10 @@ impl Webhook {
     async fn look_again(&self, verb: Verb, work: &Work<'_>) -> Result<Verdict, Trouble> {
         let body = self.body("verify", Some(verb), work, None);
         if body["identifiers"].as_array().is_none_or(Vec::is_empty) {
-            return Err(Trouble::Denied(Problem::new("no_usable_identifier", "the receiver takes none of the person's identifiers")));
+            return Err(Trouble::Denied(Problem::new(
+                "no_usable_identifier",
+                "the receiver takes none of the person's identifiers",
+            )));
         }
         // Every look is a new one.
         let id = format!("{}_verify_{}", work.key, SystemClock.now_ms());
@@ -247,7 +258,13 @@ impl Webhook {
         }
     }
 
-    async fn each(&self, verb: Verb, batch: &[Work<'_>], journal: Option<&dyn Journal>, sink: Option<&dyn ExportSink>) -> Vec<Outcome> {
+    async fn each(
+        &self,
+        verb: Verb,
+        batch: &[Work<'_>],
+        journal: Option<&dyn Journal>,
+        sink: Option<&dyn ExportSink>,
+    ) -> Vec<Outcome> {
         let calls: Vec<_> = batch.iter().map(|work| self.act(verb, work, journal, sink)).collect();
         let calls = futures::stream::iter(calls).buffered(self.concurrency);
         calls.map(|outcome| outcome.unwrap_or_else(Outcome::Trouble)).collect().await
@@ -281,7 +298,9 @@ impl Connector for Webhook {
                 ok: vec!["the receiver takes our signature".into()],
                 warnings: vec!["what it does is proved by its own word and its own second look".into()],
             }),
-            Ok(_) => Err(Problem::new("answer_not_as_agreed", "the receiver must answer a check with {\"status\":\"ok\"}")),
+            Ok(_) => {
+                Err(Problem::new("answer_not_as_agreed", "the receiver must answer a check with {\"status\":\"ok\"}"))
+            }
             Err(Trouble::Retry(problem) | Trouble::Denied(problem)) => Err(problem),
             Err(_) => Err(Problem::new("throttled", "the receiver asks to wait; check again later")),
         }

@@ -40,7 +40,8 @@ impl SigningSecret {
             return false;
         }
         let text = Self::text(id, timestamp, body);
-        let given = signatures.split_ascii_whitespace().filter_map(|one| STANDARD.decode(one.strip_prefix("v1,")?).ok());
+        let given =
+            signatures.split_ascii_whitespace().filter_map(|one| STANDARD.decode(one.strip_prefix("v1,")?).ok());
         // Constant in time for each.
         given.fold(false, |found, signature| hmac::verify(&self.0, &text, &signature).is_ok() || found)
     }

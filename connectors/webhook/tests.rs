@@ -164,7 +164,10 @@ fn settings_are_read_strictly() {
     };
     assert_eq!(faults(json!({}), SECRET), ["settings.base_url"]);
     assert_eq!(faults(json!({"base_url": "https://x.example/in"}), "short"), ["secrets.signing_secret"]);
-    assert_eq!(faults(json!({"base_url": "https://x.example/in?a=b", "verbs": ["burn"], "colour": 1}), SECRET).len(), 3);
+    assert_eq!(
+        faults(json!({"base_url": "https://x.example/in?a=b", "verbs": ["burn"], "colour": 1}), SECRET).len(),
+        3
+    );
     let plain = connect(&spec(json!({"base_url": "https://x.example/in"}), SECRET)).expect("valid");
     assert!(!plain.manifest().verbs.contains(&Verb::Rectify), "nothing can be corrected without fields");
 }
@@ -187,7 +190,9 @@ async fn the_receiver_of_the_documentation_works() {
         .map(|p| json!({"customer_id": p.customer_id, "email": p.email, "phone": p.phone, "last_name": p.full_name}))
         .collect();
     let path = std::env::temp_dir().join(format!("redress-receiver-{}.json", std::process::id()));
-    std::fs::File::create(&path).and_then(|mut file| file.write_all(json!(people).to_string().as_bytes())).expect("written");
+    std::fs::File::create(&path)
+        .and_then(|mut file| file.write_all(json!(people).to_string().as_bytes()))
+        .expect("written");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/webhook-receiver.py");
     let child = Command::new("python3")
         .args([script, "0"])
@@ -225,6 +230,7 @@ async fn the_receiver_of_the_documentation_works() {
     for twin in &twins {
         assert_eq!(done(only(connector.discover(&[work("t", twin)]).await)).found, 1);
     }
-    spec.secrets.insert("signing_secret".into(), "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned().into());
+    spec.secrets
+        .insert("signing_secret".into(), "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_owned().into());
     assert_eq!(connect(&spec).expect("valid").check().await.expect_err("refused").code, "credentials_refused");
 }

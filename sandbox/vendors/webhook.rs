@@ -113,7 +113,9 @@ fn answer(world: &World, call: &Map<String, Value>) -> Option<Value> {
     } else if verb != "discover" && world.get("mode", "slow").is_some() {
         let handle = format!("job-{}", world.next_id());
         world.put("orders", &handle, json!({"at": world.now_ms()}));
-        return Some(json!({"status": "accepted", "handle": handle, "check_after_seconds": 60, "completes_within_days": 2}));
+        return Some(
+            json!({"status": "accepted", "handle": handle, "check_after_seconds": 60, "completes_within_days": 2}),
+        );
     }
     if theirs.is_empty() {
         return Some(json!({"status": "nothing_found"}));
