@@ -20,6 +20,7 @@ pub mod spec;
 pub mod conformance;
 mod crash;
 pub mod gmail;
+pub mod graph;
 pub mod imap;
 pub mod maildir;
 mod mailmatch;

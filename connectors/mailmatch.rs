@@ -93,6 +93,11 @@ impl Addressee {
         if message.malformed.iter().any(is_mentioned) { Relation::Unclear } else { Relation::Nothing }
     }
 
+    /// Whether one of these is the person's address; for services that have taken the headers apart themselves.
+    pub(crate) fn is_one_of<'a>(&self, addresses: impl IntoIterator<Item = &'a str>) -> bool {
+        addresses.into_iter().any(|address| self.is(&Personal::from(address.trim().to_owned())))
+    }
+
     fn is(&self, found: &Personal<String>) -> bool {
         let holds = |identifier: &Identifier| found.expose().contains(identifier.normal().expose().as_str());
         if crate::mutant::mutant("match.near_twins_too") && self.identifiers.iter().any(holds) {

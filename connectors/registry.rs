@@ -19,6 +19,7 @@ pub struct Entry {
 /// Every connector, by name. `bench` is none of them: it measures, and reaches nobody's data.
 pub const ALL: &[Entry] = &[
     crate::gmail::ENTRY,
+    crate::graph::ENTRY,
     crate::imap::ENTRY,
     crate::maildir::ENTRY,
     crate::manual::ENTRY,
@@ -37,6 +38,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
     match spec.connector.as_str() {
         "bench" => crate::bench::connect(spec),
         "gmail" => crate::gmail::connect(spec),
+        "graph" => crate::graph::connect(spec),
         "imap" => crate::imap::connect(spec),
         "maildir" => crate::maildir::connect(spec),
         "manual" => crate::manual::connect(spec),

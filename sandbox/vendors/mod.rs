@@ -8,6 +8,7 @@ pub mod brevo;
 pub mod customerio;
 pub mod dynamics365;
 pub mod gmail;
+pub mod graph;
 pub mod hubspot;
 pub mod intercom;
 pub mod iterable;
@@ -62,6 +63,7 @@ pub const ALL: &[Vendor] = &[
     customerio::VENDOR,
     dynamics365::VENDOR,
     gmail::VENDOR,
+    graph::VENDOR,
     hubspot::VENDOR,
     intercom::VENDOR,
     iterable::VENDOR,
