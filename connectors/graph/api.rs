@@ -98,7 +98,8 @@ impl Api {
                 if text("mail").is_none() {
                     continue;
                 }
-                let names = ["id", "mail", "userPrincipalName"].into_iter().filter_map(text).map(str::to_owned).collect();
+                let names =
+                    ["id", "mail", "userPrincipalName"].into_iter().filter_map(text).map(str::to_owned).collect();
                 users.push(User { id, names });
             }
             let Some(next) = self.next(&body)? else { return Ok(users) };
@@ -307,9 +308,9 @@ impl Api {
         let code = body.pointer("/error/code").and_then(Value::as_str).unwrap_or_default();
         match (status, code) {
             (404, "ErrorItemNotFound") => Refusal::Gone,
-            (404, "MailboxNotEnabledForRESTAPI" | "MailboxNotHostedInExchangeOnline") => {
-                Refusal::Trouble(self.unavailable(mailbox, "it is not in Exchange Online (no licence, or kept on premises)"))
-            }
+            (404, "MailboxNotEnabledForRESTAPI" | "MailboxNotHostedInExchangeOnline") => Refusal::Trouble(
+                self.unavailable(mailbox, "it is not in Exchange Online (no licence, or kept on premises)"),
+            ),
             (404, "ErrorInvalidUser" | "Request_ResourceNotFound" | "ResourceNotFound") => {
                 Refusal::Trouble(self.unavailable(mailbox, "there is no such user"))
             }
@@ -367,7 +368,8 @@ impl Api {
         }
         let body = answer.json()?;
         let token = body.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty());
-        let life = body.get("expires_in").and_then(Value::as_u64).map(|seconds| Duration::from_secs(seconds.min(86_400)));
+        let life =
+            body.get("expires_in").and_then(Value::as_u64).map(|seconds| Duration::from_secs(seconds.min(86_400)));
         Ok((Secret::from(token.ok_or_else(unreadable)?.to_owned()), life))
     }
 }
@@ -385,7 +387,10 @@ fn is_gone(body: &Value) -> bool {
 
 fn other(status: u16) -> Trouble {
     if matches!(status, 408 | 409 | 423 | 424 | 425 | 500..=599) {
-        return Trouble::Retry(Problem::new("vendor_error", format!("a part of a batch was answered with {status}; it is tried again by itself")));
+        return Trouble::Retry(Problem::new(
+            "vendor_error",
+            format!("a part of a batch was answered with {status}; it is tried again by itself"),
+        ));
     }
     Trouble::Denied(Problem::new("refused", format!("a part of a batch was refused with {status}")))
 }
@@ -419,7 +424,8 @@ fn part(value: &Value) -> Option<Part> {
         let headers = value.get("headers")?.as_object()?;
         headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).and_then(|(_, value)| value.as_str())
     };
-    let seconds = header("retry-after").and_then(|text| text.trim().parse::<f64>().ok()).filter(|seconds| *seconds > 0.0);
+    let seconds =
+        header("retry-after").and_then(|text| text.trim().parse::<f64>().ok()).filter(|seconds| *seconds > 0.0);
     Some(Part {
         id: value.get("id")?.as_str()?.to_owned(),
         status: u16::try_from(value.get("status")?.as_u64()?).ok()?,

@@ -20,7 +20,8 @@ pub(super) async fn find(api: &Api, mailbox: &str, who: &Addressee) -> Result<Hi
         let address = spelling.expose();
         Ok([("$filter", from(address)?, usize::MAX), ("$search", participant(address)?, SEARCH_MAX)])
     });
-    let questions: Vec<(&str, String, usize)> = texts.collect::<Result<Vec<_>, Trouble>>()?.into_iter().flatten().collect();
+    let questions: Vec<(&str, String, usize)> =
+        texts.collect::<Result<Vec<_>, Trouble>>()?.into_iter().flatten().collect();
     for folder in FOLDERS {
         let mut capped = false;
         for (name, value, most) in &questions {

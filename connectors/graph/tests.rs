@@ -45,7 +45,10 @@ fn every_fault_of_the_settings_is_told_at_once() {
     let spec = SystemSpec {
         name: "mail".into(),
         connector: "graph".into(),
-        settings: json!({ "mailboxes": [], "base_url": "ftp://x", "user": "x" }).as_object().cloned().unwrap_or_default(),
+        settings: json!({ "mailboxes": [], "base_url": "ftp://x", "user": "x" })
+            .as_object()
+            .cloned()
+            .unwrap_or_default(),
         secrets: std::collections::BTreeMap::new(),
         tables: Vec::new(),
         max_matches: 25,
@@ -67,7 +70,9 @@ fn every_fault_of_the_settings_is_told_at_once() {
 #[tokio::test]
 async fn hits_of_the_search_that_are_other_people_stay() {
     let graph = graph().await;
-    for other in [("ann@shop.example", "bob@x.example"), ("Joann", "joann@shop.example"), ("A", "ann@shop.example.evil.org")] {
+    for other in
+        [("ann@shop.example", "bob@x.example"), ("Joann", "joann@shop.example"), ("A", "ann@shop.example.evil.org")]
+    {
         put(&graph, "inbox", other);
     }
     put(&graph, "inbox", ("", "ANN@shop.example"));
@@ -97,7 +102,10 @@ async fn twenty_messages_go_with_one_call_and_never_five_at_once() {
     let item = Work { prior: prior.as_ref(), ..work("e", &subject) };
     let second = done(only(connector.erase(&[item], &MemoryJournal::default()).await));
     assert_eq!((second.found, second.changed), (51, 51));
-    assert_ne!(graph.world().get(&format!("messages:{}", user_id(SUPPORT)), &again).expect("purged later")["parentFolderId"], "inbox");
+    assert_ne!(
+        graph.world().get(&format!("messages:{}", user_id(SUPPORT)), &again).expect("purged later")["parentFolderId"],
+        "inbox"
+    );
     let item = Work { prior: second.receipt.as_ref(), ..work("v", &subject) };
     confirmed(only(connector.verify(Verb::Erase, &[item]).await));
 }
@@ -147,13 +155,16 @@ async fn a_batch_that_answers_for_some_of_its_parts_is_not_believed() {
 #[tokio::test]
 async fn the_next_page_is_asked_for_only_at_the_same_place() {
     let graph = graph().await;
-    for elsewhere in ["https://evil.example/v1.0/users", "http://127.0.0.1:1/v1.0/users/x", "/v1.0/users", "file:///etc"] {
+    for elsewhere in
+        ["https://evil.example/v1.0/users", "http://127.0.0.1:1/v1.0/users/x", "/v1.0/users", "file:///etc"]
+    {
         let page = json!({ "value": [], "@odata.nextLink": elsewhere }).to_string();
         graph.world().fault(Fault::Status(200, page, None), Some("/messages"));
         let answer = trouble(erase(&graph.with(&json!({ "mailboxes": [SUPPORT] }))).await);
         assert!(["host_not_pinned", "answer_unreadable"].contains(&code(&answer)), "{elsewhere}: {answer:?}");
     }
-    let page = json!({ "value": [], "@odata.nextLink": format!("{}/v1.0/users/again", graph.served.url()) }).to_string();
+    let page =
+        json!({ "value": [], "@odata.nextLink": format!("{}/v1.0/users/again", graph.served.url()) }).to_string();
     for _ in 0..5 {
         graph.world().fault(Fault::Status(200, page.clone(), None), Some("/v1.0/users"));
     }

@@ -34,8 +34,18 @@ const SEARCH_MAX: usize = 1_000;
 const PURGES: &str = "recoverableitemspurges";
 const DELETIONS: &str = "recoverableitemsdeletions";
 const FIELDS: [&str; 12] = [
-    "id", "from", "sender", "replyTo", "toRecipients", "ccRecipients", "bccRecipients", "parentFolderId", "subject",
-    "internetMessageId", "receivedDateTime", "isDraft",
+    "id",
+    "from",
+    "sender",
+    "replyTo",
+    "toRecipients",
+    "ccRecipients",
+    "bccRecipients",
+    "parentFolderId",
+    "subject",
+    "internetMessageId",
+    "receivedDateTime",
+    "isDraft",
 ];
 
 /// The id of the user with this address.
@@ -60,14 +70,22 @@ pub fn user(world: &World, address: &str, state: &str) {
 }
 
 /// Adds a message to a folder (`inbox`, `recoverableitemsdeletions` …) of a user; its id. People are `(name, address)`.
-pub fn deliver(world: &World, address: &str, folder: &str, from: (&str, &str), to: &[(&str, &str)], cc: &[(&str, &str)]) -> String {
+pub fn deliver(
+    world: &World,
+    address: &str,
+    folder: &str,
+    from: (&str, &str),
+    to: &[(&str, &str)],
+    cc: &[(&str, &str)],
+) -> String {
     let id = format!("AAkALgAAAAAAHYQDEapmEc2byACqAC-EWg0A{:08x}AA==", world.next_id());
     let person = |(name, address): &(&str, &str)| json!({ "emailAddress": { "name": name, "address": address } });
     let line = |people: &[(&str, &str)]| {
         let each = people.iter().map(|(name, address)| format!("\"{name}\" <{address}>"));
         each.collect::<Vec<_>>().join(", ")
     };
-    let raw = format!("From: {}\r\nTo: {}\r\nCc: {}\r\nSubject: Hello\r\n\r\nHello\r\n", line(&[from]), line(to), line(cc));
+    let raw =
+        format!("From: {}\r\nTo: {}\r\nCc: {}\r\nSubject: Hello\r\n\r\nHello\r\n", line(&[from]), line(to), line(cc));
     let people = |all: &[(&str, &str)]| all.iter().map(person).collect::<Vec<_>>();
     let message = json!({
         "id": id, "parentFolderId": folder, "from": person(&from), "sender": person(&from), "replyTo": [],
@@ -101,7 +119,8 @@ fn count(world: &World, email: &str) -> u64 {
 /// Everybody who takes part in a message.
 fn people(message: &Map<String, Value>) -> impl Iterator<Item = (String, String)> {
     let one = ["from", "sender"].into_iter().filter_map(|key| message.get(key));
-    let many = ["replyTo", "toRecipients", "ccRecipients", "bccRecipients"].into_iter().filter_map(|key| message.get(key));
+    let many =
+        ["replyTo", "toRecipients", "ccRecipients", "bccRecipients"].into_iter().filter_map(|key| message.get(key));
     let all: Vec<(String, String)> = one
         .chain(many.filter_map(Value::as_array).flatten())
         .filter_map(|person| {
@@ -165,7 +184,9 @@ fn desk(world: &World, asked: &Asked) -> Response {
 
 fn token(world: &World, tenant: &str, form: &[(String, String)]) -> Response {
     let text = |name: &str| form.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
-    let refuse = |status, code: &str, about: &str| json(status, &json!({ "error": code, "error_description": about, "error_codes": [0] }));
+    let refuse = |status, code: &str, about: &str| {
+        json(status, &json!({ "error": code, "error_description": about, "error_codes": [0] }))
+    };
     if tenant != TENANT {
         return refuse(400, "invalid_request", "AADSTS90002: Tenant not found.");
     }
@@ -233,7 +254,9 @@ fn one(
             open(world, user)?;
             Ok((200, json!({ "id": folder, "displayName": folder })))
         }
-        ("GET", ["users", user, rest @ .., "messages"]) if rest.is_empty() || (rest.len() == 2 && rest[0] == "mailFolders") => {
+        ("GET", ["users", user, rest @ .., "messages"])
+            if rest.is_empty() || (rest.len() == 2 && rest[0] == "mailFolders") =>
+        {
             let id = open(world, user)?;
             let at = format!("{origin}/v1.0/{}", parts.join("/"));
             messages(world, &id, rest.get(1).copied(), query, &at, immutable)
@@ -258,7 +281,9 @@ fn one(
 fn selected(message: &Map<String, Value>, query: &BTreeMap<String, String>) -> Value {
     let wanted: Vec<&str> = query.get("$select").map_or(FIELDS.to_vec(), |fields| fields.split(',').collect());
     let keep = |key: &str| wanted.contains(&key) || key == "id";
-    Value::Object(message.iter().filter(|(key, _)| keep(key)).map(|(key, value)| (key.clone(), value.clone())).collect())
+    Value::Object(
+        message.iter().filter(|(key, _)| keep(key)).map(|(key, value)| (key.clone(), value.clone())).collect(),
+    )
 }
 
 fn messages(
@@ -269,11 +294,16 @@ fn messages(
     at: &str,
     immutable: bool,
 ) -> Said {
-    if let Some(unknown) = query.keys().find(|key| !["$filter", "$search", "$select", "$top", "$skip", "$orderby"].contains(&key.as_str())) {
+    if let Some(unknown) =
+        query.keys().find(|key| !["$filter", "$search", "$select", "$top", "$skip", "$orderby"].contains(&key.as_str()))
+    {
         return Err((400, error("BadRequest", &format!("The query parameter '{unknown}' is not supported."))));
     }
     if query.contains_key("$filter") && query.contains_key("$search") {
-        return Err((400, error("SearchWithFilter", "The query parameters '$filter' and '$search' cannot be combined.")));
+        return Err((
+            400,
+            error("SearchWithFilter", "The query parameters '$filter' and '$search' cannot be combined."),
+        ));
     }
     let in_folder = |message: &Map<String, Value>| {
         let parent = message["parentFolderId"].as_str().unwrap_or_default();
@@ -284,7 +314,8 @@ fn messages(
         (Some(filter), _) => {
             let wanted = senders(filter).ok_or((400, error("BadRequest", "Invalid filter clause.")))?;
             let is_from = |message: &Map<String, Value>| {
-                let sender = message["from"].pointer("/emailAddress/address").and_then(Value::as_str).unwrap_or_default();
+                let sender =
+                    message["from"].pointer("/emailAddress/address").and_then(Value::as_str).unwrap_or_default();
                 wanted.iter().any(|one| one.eq_ignore_ascii_case(sender))
             };
             all.filter(is_from).collect()
@@ -298,7 +329,9 @@ fn messages(
         _ => all.collect(),
     };
     if !immutable {
-        found.iter_mut().for_each(|message| drop(message.insert("id".into(), json!(format!("changes-{}", world.next_id())))));
+        found
+            .iter_mut()
+            .for_each(|message| drop(message.insert("id".into(), json!(format!("changes-{}", world.next_id())))));
     }
     let values: Vec<Value> = found.iter().map(|message| selected(message, query)).collect();
     list(&values, query, at)
@@ -328,7 +361,9 @@ fn senders(filter: &str) -> Option<Vec<String>> {
     let mut rest = filter;
     let mut found = Vec::new();
     loop {
-        let after = ["from", "sender"].iter().find_map(|who| rest.strip_prefix(*who)?.strip_prefix("/emailAddress/address eq '"))?;
+        let after = ["from", "sender"]
+            .iter()
+            .find_map(|who| rest.strip_prefix(*who)?.strip_prefix("/emailAddress/address eq '"))?;
         let (mut text, mut chars) = (String::new(), after.char_indices().peekable());
         let end = loop {
             match chars.next()? {
@@ -366,11 +401,13 @@ fn is_about(text: &str, wanted: &str) -> bool {
 }
 
 fn batch(world: &World, body: Option<Value>) -> Response {
-    let requests = body.as_ref().and_then(|body| body.get("requests")).and_then(Value::as_array).cloned().unwrap_or_default();
+    let requests =
+        body.as_ref().and_then(|body| body.get("requests")).and_then(Value::as_array).cloned().unwrap_or_default();
     if requests.is_empty() || requests.len() > 20 {
         return fault(400, "BadRequest", "Number of batch request steps must be between 1 and 20.");
     }
-    let (mut statuses, mut at_once): (BTreeMap<String, u16>, BTreeMap<String, usize>) = (BTreeMap::new(), BTreeMap::new());
+    let (mut statuses, mut at_once): (BTreeMap<String, u16>, BTreeMap<String, usize>) =
+        (BTreeMap::new(), BTreeMap::new());
     let mut responses = Vec::new();
     for request in &requests {
         let text = |key: &str| request.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -380,7 +417,13 @@ fn batch(world: &World, body: Option<Value>) -> Response {
         if text("id").is_empty() || !text("url").starts_with('/') || !keys_known || statuses.contains_key(text("id")) {
             return fault(400, "BadRequest", "Invalid batch payload format.");
         }
-        let before: Vec<&str> = request.get("dependsOn").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let before: Vec<&str> = request
+            .get("dependsOn")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let (path, query) = text("url").split_once('?').unwrap_or((text("url"), ""));
         let parts: Vec<String> = path.split('/').skip(1).map(decoded).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
