@@ -57,9 +57,14 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
 }
 
 /// Every connector's name, manifests' too, sorted.
-pub fn names() -> Vec<&'static str> {
-    let mut names: Vec<&str> = ALL.iter().map(|entry| entry.name).collect();
-    names.extend(crate::manifest::builtin::ALL.iter().map(|(name, _)| *name));
+pub fn names() -> Vec<String> {
+    let mut names: Vec<String> = ALL.iter().map(|entry| entry.name.to_owned()).collect();
+    names.extend(crate::manifest::names());
     names.sort_unstable();
     names
+}
+
+/// Whether a name is that of a connector that is no manifest.
+pub(crate) fn is_native(name: &str) -> bool {
+    name == "bench" || ALL.iter().any(|entry| entry.name == name)
 }

@@ -9,23 +9,33 @@ mod auth;
 mod body;
 pub mod builtin;
 mod call;
+mod catalogue;
 mod classify;
 mod connector;
 mod erase;
 pub mod escape;
 mod export;
 mod find;
+pub mod finding;
 pub mod format;
+mod lint;
+mod load;
 mod pages;
 mod people;
 mod plan;
 mod pointer;
 mod receipt;
 mod rectify;
+pub mod schema;
 mod scope;
 mod settings;
+mod shape;
 pub mod template;
 mod verify;
+
+pub use catalogue::{Own, OwnFault, known, names};
+pub use finding::{Finding, Severity};
+pub use load::Loaded;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -35,8 +45,8 @@ use std::sync::Arc;
 
 /// Makes the connector of a manifest; none if no manifest has the name.
 pub(crate) fn connect(spec: &SystemSpec) -> Option<Result<Arc<dyn Connector>, Vec<SpecFault>>> {
-    Some(match builtin::plan(&spec.connector)? {
-        Ok(plan) => connector::connect(plan, spec),
+    Some(match catalogue::get(&spec.connector)? {
+        Ok(loaded) => connector::connect(&loaded.plan, spec),
         Err(fault) => Err(vec![SpecFault::new("connector", format!("its manifest cannot be used: {fault}"))]),
     })
 }
@@ -47,7 +57,6 @@ pub(crate) fn connect(spec: &SystemSpec) -> Option<Result<Arc<dyn Connector>, Ve
 /// What is wrong with the manifest or the specification.
 pub fn connect_text(text: &str, spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> {
     let fault = |fault: String| vec![SpecFault::new("connector", format!("its manifest cannot be used: {fault}"))];
-    let file: format::ManifestFile = toml::from_str(text).map_err(|error| fault(error.message().to_owned()))?;
-    let plan = plan::Plan::of(file).map_err(fault)?;
-    connector::connect(&Arc::new(plan), spec)
+    let loaded = Loaded::trusted(text).map_err(fault)?;
+    connector::connect(&loaded.plan, spec)
 }

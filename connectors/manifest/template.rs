@@ -31,12 +31,14 @@ pub enum Filter {
     Int,
     /// A number as a text.
     Text,
+    /// A GUID (8-4-4-4-12 hex digits), which query languages take without quotes; anything else is refused.
+    Guid,
 }
 
 impl Filter {
     /// Names of all filters, for messages.
     pub fn names() -> Vec<&'static str> {
-        let plain = ["md5_lower", "sha256_lower", "lower", "e164_digits", "int", "string"];
+        let plain = ["md5_lower", "sha256_lower", "lower", "e164_digits", "int", "string", "guid"];
         Escaper::ALL.iter().map(|escaper| escaper.name()).chain(plain).collect()
     }
 
@@ -49,6 +51,7 @@ impl Filter {
             "e164_digits" => Self::E164Digits,
             "int" => Self::Int,
             "string" => Self::Text,
+            "guid" => Self::Guid,
             other => Self::Escape(Escaper::named(other)?),
         })
     }
@@ -402,7 +405,15 @@ fn apply(filter: Filter, value: &Value, hole: &Placeholder) -> Result<Value, Ren
             _ => return Err(unsendable("it is not a whole number")),
         },
         Filter::Text => text.into(),
+        Filter::Guid if is_guid(&text) => text.into(),
+        Filter::Guid => return Err(unsendable("it is not a GUID")),
     })
+}
+
+fn is_guid(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    lengths == [8, 4, 4, 4, 12] && parts.concat().bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,5 +3,6 @@
 
 #[allow(dead_code, reason = "not every vendor needs each of its tools")]
 pub(crate) mod harness;
+mod linting;
 mod literals;
 mod templates;
