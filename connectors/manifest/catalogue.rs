@@ -58,7 +58,9 @@ impl fmt::Display for OwnFault {
                 }
                 Ok(())
             }
-            Self::Taken(path, id) => write!(f, "{}: connector.id: {id:?} is taken; choose another name", path.display()),
+            Self::Taken(path, id) => {
+                write!(f, "{}: connector.id: {id:?} is taken; choose another name", path.display())
+            }
         }
     }
 }

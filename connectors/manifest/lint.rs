@@ -55,13 +55,19 @@ impl Lint<'_> {
     /// Says that a name is not there, and which is near.
     fn unknown<'n>(&mut self, path: &str, what: &str, name: &str, known: impl IntoIterator<Item = &'n String>) {
         let known: Vec<&str> = known.into_iter().map(String::as_str).collect();
-        let list = if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
+        let list =
+            if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
         self.error(path, format!("there is no {what} {name:?}{}; {list}", nearest(name, &known)));
     }
 
     fn pointer(&mut self, path: &str, pointer: &str) {
         if !pointer.is_empty() && !pointer.starts_with('/') {
-            self.error(path, format!("{pointer:?} is no pointer; write it with slashes from the top: \"/data/items\" (\"\" is the whole)"));
+            self.error(
+                path,
+                format!(
+                    "{pointer:?} is no pointer; write it with slashes from the top: \"/data/items\" (\"\" is the whole)"
+                ),
+            );
         }
     }
 
@@ -76,13 +82,19 @@ impl Lint<'_> {
                 "must be the day on which somebody compared this file with the vendor's documentation, such as \"2026-11-22\"",
             );
         }
-        for (key, text) in [("name", &about.name), ("about", &about.about), ("family", &about.family), ("api", &about.api)] {
+        for (key, text) in
+            [("name", &about.name), ("about", &about.about), ("family", &about.family), ("api", &about.api)]
+        {
             if text.trim().is_empty() {
                 self.error(format!("connector.{key}"), "is empty");
             }
         }
-        if about.judge.as_ref().is_some_and(|judge| judge.starts_with('/') || judge.split('/').any(|part| part == "..")) {
-            self.error("connector.judge", "must be a path below the folder of the judges, such as \"marketo/judge.json\"");
+        if about.judge.as_ref().is_some_and(|judge| judge.starts_with('/') || judge.split('/').any(|part| part == ".."))
+        {
+            self.error(
+                "connector.judge",
+                "must be a path below the folder of the judges, such as \"marketo/judge.json\"",
+            );
         }
         if about.docs.is_empty() {
             self.warn("connector.docs", "names no page of the vendor's; whoever brings this up to date needs one");
@@ -92,8 +104,7 @@ impl Lint<'_> {
     fn inputs(&mut self) {
         for (name, input) in &self.file.inputs {
             let at = format!("inputs.{name}");
-            let reserved =
-                name == "base_url" || self.file.hosts.keys().any(|host| *name == format!("{host}_url"));
+            let reserved = name == "base_url" || self.file.hosts.keys().any(|host| *name == format!("{host}_url"));
             if reserved {
                 self.error(&at, "is the operator's own setting for another address; choose another name");
             }
@@ -110,7 +121,10 @@ impl Lint<'_> {
     fn input(&mut self, at: &str, input: &Input) {
         let is_choice = input.kind == InputKind::Choice;
         if is_choice && input.choices.is_empty() {
-            self.error(format!("{at}.choices"), "is missing: a choice needs what may be chosen, and what each stands for");
+            self.error(
+                format!("{at}.choices"),
+                "is missing: a choice needs what may be chosen, and what each stands for",
+            );
         }
         if !is_choice && !input.choices.is_empty() {
             self.error(format!("{at}.choices"), "belongs to `type = \"choice\"`");
@@ -155,7 +169,10 @@ impl Lint<'_> {
             _ => false,
         });
         if !url.starts_with("https://") && !whole_url {
-            self.error(at, "must begin with https:// (or with an input of `type = \"url\"`, or a choice of such addresses)");
+            self.error(
+                at,
+                "must begin with https:// (or with an input of `type = \"url\"`, or a choice of such addresses)",
+            );
         }
         if url.contains(['?', '#']) {
             self.error(at, "must have neither query nor fragment");
@@ -225,7 +242,10 @@ impl Lint<'_> {
                             self.unknown(&at, "input", name, self.file.inputs.keys());
                         }
                     }
-                    _ => self.error(&at, format!("${{{}}} is none of the inputs; nothing else is known when signing in", hole.name())),
+                    _ => self.error(
+                        &at,
+                        format!("${{{}}} is none of the inputs; nothing else is known when signing in", hole.name()),
+                    ),
                 }
             }
         }

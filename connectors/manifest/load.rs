@@ -57,12 +57,8 @@ impl Loaded {
 
 /// Reads the types. What can be read although keys are misspelt is read, so that the lint can speak about the rest.
 fn read(text: &str, lines: &Lines) -> Result<(ManifestFile, Vec<Finding>), Vec<Finding>> {
-    let error = |line: Option<usize>, path: String, message: String| Finding {
-        path,
-        line,
-        severity: Severity::Error,
-        message,
-    };
+    let error =
+        |line: Option<usize>, path: String, message: String| Finding { path, line, severity: Severity::Error, message };
     let unreadable = |fault: &toml::de::Error| {
         vec![error(fault.span().map(|span| line(text, span.start)), String::new(), fault.message().to_owned())]
     };

@@ -237,7 +237,9 @@ impl<'s> Look<'s> {
         }
         if let Some(number) = value.as_f64() {
             let bound = |key: &str| schema.get(key).and_then(Value::as_f64);
-            if bound("minimum").is_some_and(|least| number < least) || bound("maximum").is_some_and(|most| number > most) {
+            if bound("minimum").is_some_and(|least| number < least)
+                || bound("maximum").is_some_and(|most| number > most)
+            {
                 self.tell(What::Rule("is out of range".into()));
             }
         }

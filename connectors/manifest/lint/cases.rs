@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 /// Names of the steps that a case can be about.
 pub(in crate::manifest) fn steps(file: &ManifestFile) -> Vec<String> {
-    let named = |kind: &str, names: Vec<&String>| names.into_iter().map(|name| format!("{kind}.{name}")).collect::<Vec<_>>();
+    let named =
+        |kind: &str, names: Vec<&String>| names.into_iter().map(|name| format!("{kind}.{name}")).collect::<Vec<_>>();
     let mut all = vec!["check".to_owned()];
     all.extend(named("find", file.find.keys().collect()));
     all.extend(named("access", file.access.keys().collect()));

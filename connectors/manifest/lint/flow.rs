@@ -93,7 +93,8 @@ impl Lint<'_> {
             self.step(at, step, Context { field, ..context });
             self.asks_for_somebody(at, step, find);
         }
-        let covered = find.request.is_some() || (!find.by.is_empty() && find.by.iter().all(|k| find.requests.contains_key(k)));
+        let covered =
+            find.request.is_some() || (!find.by.is_empty() && find.by.iter().all(|k| find.requests.contains_key(k)));
         let blind = find.key_is.is_some() && steps.is_empty();
         if !covered && !blind {
             self.error(at, "has no `request` (nor one in `requests` for each type of `by`)");
@@ -110,10 +111,16 @@ impl Lint<'_> {
     /// A search that does not depend on whom we look for would read everybody.
     fn asks_for_somebody(&mut self, at: &str, step: &Step, find: &Find) {
         let roots: &[&str] = if find.from.is_some() { &["record", "item"] } else { &["subject", "subjects", "handle"] };
-        let of_somebody =
-            |hole: &Placeholder| roots.contains(&hole.path[0].as_str()) && hole.path.get(1).is_none_or(|part| part != "field" && part != "type");
+        let of_somebody = |hole: &Placeholder| {
+            roots.contains(&hole.path[0].as_str())
+                && hole.path.get(1).is_none_or(|part| part != "field" && part != "type")
+        };
         if !holes(step).iter().any(of_somebody) {
-            let what = if find.from.is_some() { "the record it is made for (${record.key})" } else { "an identifier (${subject.value})" };
+            let what = if find.from.is_some() {
+                "the record it is made for (${record.key})"
+            } else {
+                "an identifier (${subject.value})"
+            };
             self.error(at, format!("does not name {what}: it would fetch everybody's records"));
         }
     }
@@ -148,7 +155,9 @@ impl Lint<'_> {
                     "#handle takes the vendor's word for whose record it is, which only a call by name gives: a GET with the identifier as the last part of its path",
                 );
             }
-            if let Some(normalise) = exact.normalise.as_ref().filter(|normalise| !NORMALISERS.contains(&normalise.as_str())) {
+            if let Some(normalise) =
+                exact.normalise.as_ref().filter(|normalise| !NORMALISERS.contains(&normalise.as_str()))
+            {
                 let known: Vec<String> = NORMALISERS.iter().map(|name| (*name).to_owned()).collect();
                 self.unknown(&format!("{at}.normalise"), "normaliser", normalise, &known);
             }
@@ -156,7 +165,10 @@ impl Lint<'_> {
         match find.max_matches {
             Some(0) => self.error(format!("{at}.max_matches"), "must let at least one match through"),
             None if !find.by.is_empty() && !blind => {
-                self.warn(at, "has no `max_matches`; then only the system's own counts. Say how many records one person can have");
+                self.warn(
+                    at,
+                    "has no `max_matches`; then only the system's own counts. Say how many records one person can have",
+                );
             }
             _ => {}
         }
@@ -185,7 +197,10 @@ impl Lint<'_> {
             self.when(&format!("{at}.none_if"), when);
         }
         if !find.yields.is_empty() && find.by.is_empty() {
-            self.warn(format!("{at}.yields"), "only records that were compared with the subject yield identifiers; this find has no `by`");
+            self.warn(
+                format!("{at}.yields"),
+                "only records that were compared with the subject yield identifiers; this find has no `by`",
+            );
         }
     }
 
@@ -213,7 +228,10 @@ impl Lint<'_> {
             for (field, pointer) in &correct.fields {
                 self.pointer(&format!("{at}.fields.{field}"), pointer);
                 if pointer.len() < 2 || pointer.contains('*') {
-                    self.error(format!("{at}.fields.{field}"), "must point at one field of the record, such as \"/first_name\"");
+                    self.error(
+                        format!("{at}.fields.{field}"),
+                        "must point at one field of the record, such as \"/first_name\"",
+                    );
                 }
             }
             let context = self.of_record(&correct.from);
@@ -282,11 +300,14 @@ impl Lint<'_> {
 /// Whether the call for identifiers of a type names one resource by the identifier itself.
 fn by_name(find: &Find, kind: &str) -> bool {
     let Some(step) = find.requests.get(kind).or(find.request.as_ref()) else { return false };
-    step.method == "GET" && Template::parse(&step.path).is_ok_and(|path| {
-        path.placeholders().any(|hole| {
-            hole.path[0] == "handle" || (hole.path[0] == "subject" && hole.path.get(1).is_some_and(|part| part != "field" && part != "type"))
+    step.method == "GET"
+        && Template::parse(&step.path).is_ok_and(|path| {
+            path.placeholders().any(|hole| {
+                hole.path[0] == "handle"
+                    || (hole.path[0] == "subject"
+                        && hole.path.get(1).is_some_and(|part| part != "field" && part != "type"))
+            })
         })
-    })
 }
 
 /// Every hole of a request; of what cannot be read, none.

@@ -24,7 +24,10 @@ impl Lint<'_> {
                 );
             }
         }
-        self.cycle("delete", self.file.delete.iter().map(|(name, delete)| (name, delete.after.iter().collect())).collect());
+        self.cycle(
+            "delete",
+            self.file.delete.iter().map(|(name, delete)| (name, delete.after.iter().collect())).collect(),
+        );
         self.verifies();
     }
 
@@ -36,7 +39,11 @@ impl Lint<'_> {
                 format!("{at}.from"),
                 "is a find that asks nobody (`key_is`): the vendor must match the identifier exactly; say in `notes` where it says so",
             );
-        } else if !root.by.iter().all(|kind| root.exact.iter().any(|exact| exact.by == *kind && !exact.pointers.is_empty())) {
+        } else if !root
+            .by
+            .iter()
+            .all(|kind| root.exact.iter().any(|exact| exact.by == *kind && !exact.pointers.is_empty()))
+        {
             self.error(
                 format!("{at}.from"),
                 "is a find without `exact` for each of its types: somebody else's records could be deleted",
@@ -48,18 +55,30 @@ impl Lint<'_> {
         let residual = delete.residual_days.is_some_and(|days| days > 0);
         match delete.effect {
             DeleteEffect::PermanentDelete if residual => {
-                self.error(format!("{at}.residual_days"), "contradicts permanent_delete: what can be restored is a soft_delete");
+                self.error(
+                    format!("{at}.residual_days"),
+                    "contradicts permanent_delete: what can be restored is a soft_delete",
+                );
             }
             DeleteEffect::SoftDelete if !residual => {
                 self.error(at, "is a soft_delete without `residual_days`: say for how long it can be restored");
             }
             DeleteEffect::ScheduleDelete if delete.completes_within_days.is_none_or(|days| days == 0) => {
-                self.error(at, "is a schedule_delete without `completes_within_days`: say when the vendor promises it is done");
+                self.error(
+                    at,
+                    "is a schedule_delete without `completes_within_days`: say when the vendor promises it is done",
+                );
             }
             _ => {}
         }
-        if delete.effect != DeleteEffect::ScheduleDelete && delete.completes_within_days.is_some() && delete.poll.is_none() {
-            self.error(format!("{at}.completes_within_days"), "belongs to schedule_delete, or to a deletion with `poll`");
+        if delete.effect != DeleteEffect::ScheduleDelete
+            && delete.completes_within_days.is_some()
+            && delete.poll.is_none()
+        {
+            self.error(
+                format!("{at}.completes_within_days"),
+                "belongs to schedule_delete, or to a deletion with `poll`",
+            );
         }
     }
 
@@ -68,7 +87,12 @@ impl Lint<'_> {
             if after == name {
                 self.error(format!("{at}.after.{i}"), "is itself");
             } else if !self.file.delete.contains_key(after) {
-                self.unknown(&format!("{at}.after.{i}"), "delete step of this manifest named", after, self.file.delete.keys());
+                self.unknown(
+                    &format!("{at}.after.{i}"),
+                    "delete step of this manifest named",
+                    after,
+                    self.file.delete.keys(),
+                );
             }
         }
     }
@@ -93,9 +117,14 @@ impl Lint<'_> {
         if let Some(batch) = &delete.batch {
             self.batch(&format!("{at}.batch"), batch);
             match (&batch.correlate, &delete.items) {
-                (Some(_), None) => self.error(format!("{at}.batch.correlate"), "needs `items`: where the answer's outcomes are"),
+                (Some(_), None) => {
+                    self.error(format!("{at}.batch.correlate"), "needs `items`: where the answer's outcomes are")
+                }
                 (None, Some(_)) => {
-                    self.error(format!("{at}.batch"), "has outcomes for each item but no `correlate`: say whose they are (\"order\" or a pointer)");
+                    self.error(
+                        format!("{at}.batch"),
+                        "has outcomes for each item but no `correlate`: say whose they are (\"order\" or a pointer)",
+                    );
                 }
                 _ => {}
             }
@@ -162,7 +191,10 @@ impl Lint<'_> {
             }
             let asks_nobody = self.file.find.get(&verify.uses).is_some_and(is_blind);
             if asks_nobody && verify.request.is_none() {
-                self.error(format!("{at}.uses"), "is a find that asks nobody (`key_is`): it can never see that something is still there");
+                self.error(
+                    format!("{at}.uses"),
+                    "is a find that asks nobody (`key_is`): it can never see that something is still there",
+                );
             }
         }
     }

@@ -13,14 +13,37 @@ const QUERIES: [&str; 11] =
     ["q", "query", "filter", "$filter", "$search", "search", "where", "criteria", "soql", "sgql", "expression"];
 /// Parameters that ask for a page of a list.
 const PAGED: [&str; 12] = [
-    "limit", "page", "per_page", "perPage", "page[size]", "pageSize", "page_size", "batchSize", "maxResults", "$top", "offset", "top",
+    "limit",
+    "page",
+    "per_page",
+    "perPage",
+    "page[size]",
+    "pageSize",
+    "page_size",
+    "batchSize",
+    "maxResults",
+    "$top",
+    "offset",
+    "top",
 ];
 /// Headers whose values are somebody's, or lead to somebody.
 const PERSONAL: [&str; 12] = [
-    "cookie", "location", "link", "authorization", "authenticate", "user", "email", "customer", "phone", "account", "from", "contact",
+    "cookie",
+    "location",
+    "link",
+    "authorization",
+    "authenticate",
+    "user",
+    "email",
+    "customer",
+    "phone",
+    "account",
+    "from",
+    "contact",
 ];
 /// What a header is called that names a request and nobody.
-const TRACES: [&str; 9] = ["request", "trace", "correlation", "transaction", "activity", "ray", "span", "message-id", "job"];
+const TRACES: [&str; 9] =
+    ["request", "trace", "correlation", "transaction", "activity", "ray", "span", "message-id", "job"];
 
 impl Lint<'_> {
     pub(super) fn steps(&mut self) {
@@ -37,7 +60,10 @@ impl Lint<'_> {
 
     fn media_type(&mut self, at: &str, kind: &str) {
         if kind != JSON && kind != FORM && !kind.ends_with("+json") {
-            self.error(at, format!("{kind:?} is none that is written here; there are {JSON}, {FORM} and those that end in +json"));
+            self.error(
+                at,
+                format!("{kind:?} is none that is written here; there are {JSON}, {FORM} and those that end in +json"),
+            );
         }
     }
 
@@ -82,9 +108,10 @@ impl Lint<'_> {
         if !path.starts_with('/') {
             self.error(at, "must begin with a slash; it goes below the base URL");
         }
-        let plain = path.split("${").enumerate().map(|(i, part)| {
-            if i == 0 { part } else { part.split_once('}').map_or(part, |(_, after)| after) }
-        });
+        let plain = path
+            .split("${")
+            .enumerate()
+            .map(|(i, part)| if i == 0 { part } else { part.split_once('}').map_or(part, |(_, after)| after) });
         if plain.clone().any(|part| part.contains(['?', '#'])) {
             self.error(at, "must not have a query; put it under `query`, where values are encoded");
         }
@@ -119,7 +146,10 @@ impl Lint<'_> {
                 Some(escaper) => {
                     for hole in theirs().filter(|hole| !is_escaped(hole, escaper)) {
                         let name = hole.name();
-                        self.error(at, format!("${{{name}}} goes into {lang} without its escaper; write ${{{name}|{lang}}}"));
+                        self.error(
+                            at,
+                            format!("${{{name}}} goes into {lang} without its escaper; write ${{{name}|{lang}}}"),
+                        );
                     }
                     let like = value.to_lowercase().contains(" like ");
                     if like && matches!(escaper, Escaper::Soql | Escaper::Sgql) && theirs().next().is_some() {
@@ -140,14 +170,20 @@ impl Lint<'_> {
         }
         for hole in holes.iter().filter(|hole| is_list(hole) && hole.escaper() != Some(Escaper::Csv)) {
             let name = hole.name();
-            self.error(at, format!("${{{name}}} is a list; write ${{{name}|csv}} if the vendor parts values by commas"));
+            self.error(
+                at,
+                format!("${{{name}}} is a list; write ${{{name}|csv}} if the vendor parts values by commas"),
+            );
         }
     }
 
     /// `delete_all_contacts=true` is one keystroke from an ordinary call.
     fn not_everything(&mut self, at: &str, name: &str) {
         let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
-        if ["deleteall", "eraseall", "purgeall", "removeall", "destroyall", "clearall"].iter().any(|word| name.contains(word)) {
+        if ["deleteall", "eraseall", "purgeall", "removeall", "destroyall", "clearall"]
+            .iter()
+            .any(|word| name.contains(word))
+        {
             self.error(at, "deletes more than one person; no manifest may hold it, not even as false");
         }
     }
@@ -188,7 +224,12 @@ impl Lint<'_> {
                     let hole = value.as_str().and_then(|text| Template::parse(text).ok()?.lone().cloned());
                     if let Some(hole) = hole.filter(is_list) {
                         let name = hole.name();
-                        self.error(at, format!("[\"${{{name}}}\"] is a list within a list; write \"${{{name}}}\" without the brackets"));
+                        self.error(
+                            at,
+                            format!(
+                                "[\"${{{name}}}\"] is a list within a list; write \"${{{name}}}\" without the brackets"
+                            ),
+                        );
                     }
                     self.body_keys(at, value);
                 }
@@ -200,7 +241,10 @@ impl Lint<'_> {
     fn query_in_body(&mut self, at: &str, key: &str, text: &str) {
         let Ok(template) = Template::parse(text) else { return };
         let bare = template.placeholders().find(|hole| {
-            origin(hole) == Origin::Theirs && hole.escaper().is_none() && !is_harmless(hole) && template.lone().is_none()
+            origin(hole) == Origin::Theirs
+                && hole.escaper().is_none()
+                && !is_harmless(hole)
+                && template.lone().is_none()
         });
         if let Some(hole) = bare {
             let name = hole.name();
@@ -224,9 +268,15 @@ impl Lint<'_> {
     fn evidence(&mut self, at: &str, name: &str) {
         let lower = name.to_lowercase();
         if PERSONAL.iter().any(|word| lower.contains(word)) {
-            self.error(at, format!("the header {name:?} may hold personal data or a credential; evidence is kept for years"));
+            self.error(
+                at,
+                format!("the header {name:?} may hold personal data or a credential; evidence is kept for years"),
+            );
         } else if !TRACES.iter().any(|word| lower.contains(word)) {
-            self.warn(at, format!("is {name:?} the name of a request and never a person's data? Evidence is kept for years"));
+            self.warn(
+                at,
+                format!("is {name:?} the name of a request and never a person's data? Evidence is kept for years"),
+            );
         }
     }
 
@@ -234,7 +284,10 @@ impl Lint<'_> {
         let input = hole.path.get(1).filter(|_| hole.path[0] == "inputs").and_then(|name| self.file.inputs.get(name));
         if input.is_some_and(is_secret) {
             let name = hole.name();
-            self.error(at, format!("${{{name}}} is a credential; URLs are logged on the way, so it belongs to `auth` or a header"));
+            self.error(
+                at,
+                format!("${{{name}}} is a credential; URLs are logged on the way, so it belongs to `auth` or a header"),
+            );
         }
     }
 
@@ -252,7 +305,10 @@ impl Lint<'_> {
         let Some(paging) = paging else {
             let asks = step.and_then(|step| step.query.keys().find(|name| PAGED.contains(&name.as_str())));
             if let Some(name) = asks {
-                self.warn(at, format!("asks for a page ({name}) without `paging`: a full page would be taken for the whole list"));
+                self.warn(
+                    at,
+                    format!("asks for a page ({name}) without `paging`: a full page would be taken for the whole list"),
+                );
             }
             return;
         };
@@ -300,7 +356,12 @@ impl Lint<'_> {
     pub(super) fn harmless(&mut self, at: &str, statuses: &[u16]) {
         for status in statuses {
             if matches!(status, 401 | 403 | 407 | 408 | 429) || *status >= 500 {
-                self.error(at, format!("{status} never means that nobody is there: it is a refused credential, a limit or a failure"));
+                self.error(
+                    at,
+                    format!(
+                        "{status} never means that nobody is there: it is a refused credential, a limit or a failure"
+                    ),
+                );
             } else if !(200..500).contains(status) {
                 self.error(at, format!("{status} is no status that can mean this"));
             }
@@ -314,11 +375,15 @@ fn is_escaped(hole: &Placeholder, escaper: Escaper) -> bool {
 }
 
 fn is_harmless(hole: &Placeholder) -> bool {
-    let plain =
-        |filter: &Filter| matches!(filter, Filter::Int | Filter::Md5Lower | Filter::Sha256Lower | Filter::E164Digits | Filter::Guid);
+    let plain = |filter: &Filter| {
+        matches!(filter, Filter::Int | Filter::Md5Lower | Filter::Sha256Lower | Filter::E164Digits | Filter::Guid)
+    };
     hole.filters.last().is_some_and(plain)
 }
 
 fn is_list(hole: &Placeholder) -> bool {
-    matches!(hole.path.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), ["subjects", "value"] | ["records", "key" | "each"])
+    matches!(
+        hole.path.iter().map(String::as_str).collect::<Vec<_>>().as_slice(),
+        ["subjects", "value"] | ["records", "key" | "each"]
+    )
 }

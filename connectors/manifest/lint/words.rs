@@ -111,7 +111,11 @@ impl Lint<'_> {
             let name = hole.name();
             self.error(
                 at,
-                format!("${{{name}}} means nothing here{}{why}; there are {}", nearest(&name, &words), words.join(", ")),
+                format!(
+                    "${{{name}}} means nothing here{}{why}; there are {}",
+                    nearest(&name, &words),
+                    words.join(", ")
+                ),
             );
         }
     }

@@ -8,10 +8,16 @@ fn every_manifest_of_ours_ships_and_is_sound() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
     let mut files: Vec<String> = std::fs::read_dir(&dir)
         .expect("the folder of manifests")
-        .filter_map(|entry| entry.expect("an entry").file_name().into_string().ok()?.strip_suffix(".toml").map(Into::into))
+        .filter_map(|entry| {
+            entry.expect("an entry").file_name().into_string().ok()?.strip_suffix(".toml").map(Into::into)
+        })
         .collect();
     files.sort();
-    assert_eq!(files, builtin::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>(), "builtin.rs names every file, in order");
+    assert_eq!(
+        files,
+        builtin::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        "builtin.rs names every file, in order"
+    );
     let mut broken = Vec::new();
     for (name, text) in builtin::ALL {
         let findings = match Loaded::parse(text) {
@@ -161,20 +167,48 @@ fn what_could_harm_somebody_is_refused() {
         ("pointers = [\"/email\"]", "pointers = []", "nothing would be compared"),
         ("pointers = [\"/email\"]", "pointers = [\"#handle\"]", "takes the vendor's word"),
         ("[verify.person]\nuses = \"person\"", "", "nothing is said to be deleted that was not looked for again"),
-        ("effect = \"permanent_delete\"", "effect = \"permanent_delete\"\nresidual_days = 30", "contradicts permanent_delete"),
+        (
+            "effect = \"permanent_delete\"",
+            "effect = \"permanent_delete\"\nresidual_days = 30",
+            "contradicts permanent_delete",
+        ),
         ("effect = \"permanent_delete\"", "effect = \"soft_delete\"", "without `residual_days`"),
         ("effect = \"permanent_delete\"", "effect = \"schedule_delete\"", "without `completes_within_days`"),
         ("effect = \"permanent_delete\"", "effect = \"permanent_delete\"\nafter = [\"person\"]", "is itself"),
         // A request that is not about one person.
         ("path = \"/people/${record.key}\"", "path = \"/people\"", "does not name what is deleted"),
         ("query = { email = \"${subject.email}\" }", "query = { size = \"1\" }", "everybody's records"),
-        ("path = \"/people/${record.key}\"", "path = \"/people/${record.key}\", query = { delete_all_people = \"false\" }", "more than one person"),
+        (
+            "path = \"/people/${record.key}\"",
+            "path = \"/people/${record.key}\", query = { delete_all_people = \"false\" }",
+            "more than one person",
+        ),
         // Splicing.
-        ("email = \"${subject.email}\"", "f = { value = \"email = ${subject.email}\", lang = \"soql\" }", "without its escaper"),
-        ("email = \"${subject.email}\"", "f = { value = \"email = '${subject.email|soql}'\", lang = \"soql\" }", "writes the quotes itself"),
-        ("email = \"${subject.email}\"", "f = { value = \"email like ${subject.email|soql}\", lang = \"soql\" }", "wildcards"),
-        ("email = \"${subject.email}\"", "f = { value = \"${subject.email|sql}\", lang = \"sql\" }", "there is no filter \"sql\" (did you mean"),
-        ("query = { email = \"${subject.email}\" }", "body = '{\"filter\": \"email = ${subject.email}\"}'", "name the language's escaper"),
+        (
+            "email = \"${subject.email}\"",
+            "f = { value = \"email = ${subject.email}\", lang = \"soql\" }",
+            "without its escaper",
+        ),
+        (
+            "email = \"${subject.email}\"",
+            "f = { value = \"email = '${subject.email|soql}'\", lang = \"soql\" }",
+            "writes the quotes itself",
+        ),
+        (
+            "email = \"${subject.email}\"",
+            "f = { value = \"email like ${subject.email|soql}\", lang = \"soql\" }",
+            "wildcards",
+        ),
+        (
+            "email = \"${subject.email}\"",
+            "f = { value = \"${subject.email|sql}\", lang = \"sql\" }",
+            "there is no filter \"sql\" (did you mean",
+        ),
+        (
+            "query = { email = \"${subject.email}\" }",
+            "body = '{\"filter\": \"email = ${subject.email}\"}'",
+            "name the language's escaper",
+        ),
         // Places.
         ("https://${inputs.account}.vendor.example/api", "http://vendor.example", "must begin with https://"),
         ("type = \"host_label\"", "type = \"text\"", "could change the host"),
@@ -209,14 +243,25 @@ fn what_could_harm_somebody_is_refused() {
 #[test]
 fn what_may_be_a_mistake_is_asked_about() {
     for (from, to, told) in [
-        ("query = { email = \"${subject.email}\" }", "query = { q = \"${subject.email}\" }", "looks like a query language"),
+        (
+            "query = { email = \"${subject.email}\" }",
+            "query = { q = \"${subject.email}\" }",
+            "looks like a query language",
+        ),
         ("max_matches = 3", "", "max_matches"),
-        ("query = { email = \"${subject.email}\" }", "query = { email = \"${subject.email}\", limit = \"9\" }", "without `paging`"),
+        (
+            "query = { email = \"${subject.email}\" }",
+            "query = { email = \"${subject.email}\", limit = \"9\" }",
+            "without `paging`",
+        ),
         ("path = \"/me\"", "path = \"/me\"\nevidence = [\"x-served-by\"]", "never a person's data?"),
         ("limits = { rates = [\"10/s\"] }", "", "being refused"),
     ] {
         let found = changed(from, to);
-        assert!(found.iter().any(|f| f.severity == Severity::Warning && f.to_string().contains(told)), "{to}: {found:#?}");
+        assert!(
+            found.iter().any(|f| f.severity == Severity::Warning && f.to_string().contains(told)),
+            "{to}: {found:#?}"
+        );
         assert!(Loaded::parse(&SOUND.replacen(from, to, 1)).is_ok(), "{to}: {found:#?}");
     }
 }
