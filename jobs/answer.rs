@@ -391,6 +391,9 @@ fn certify_step(step: &StepRow) -> CertifiedStep {
             .map(|r| RetainedRecords { collection: r.collection, records: r.records, reason: r.reason })
             .collect(),
         evidence: counts(evidence),
+        effect: member("effect").as_str().map(Into::into),
+        residual_until: member("residual_until").as_str().map(Into::into),
+        completes_by: member("completes_by").as_str().map(Into::into),
         attempts: step.attempts as u64,
         done_at: instant(step.acted_at),
         verified_at: instant(step.verified_at),
@@ -421,6 +424,28 @@ fn residual_notes(steps: &[StepRow]) -> Vec<String> {
     }
     if changes && steps.iter().any(|s| matches!(s.connector.as_str(), "imap" | "maildir")) {
         notes.push("Messages were matched by sender and recipient; a message between others that only mentions the person is not covered.".into());
+    }
+    for step in steps.iter().filter(|step| step.verb == Verb::Erase) {
+        let told = |name: &str| step.result.as_ref().and_then(|r| r[name].as_str());
+        match (told("effect"), told("residual_until"), told("completes_by")) {
+            (Some("soft"), Some(until), _) => notes.push(format!(
+                "{}: the vendor keeps what was deleted in a recycle bin and removes it by {until}; until then somebody with access could restore it.",
+                step.system
+            )),
+            (Some("soft"), None, _) => notes.push(format!(
+                "{}: the vendor archives what was deleted and gives no date of its removal.",
+                step.system
+            )),
+            (Some("scheduled"), _, Some(by)) => notes.push(format!(
+                "{}: the vendor accepted the deletion and completes it in its backends by {by}.",
+                step.system
+            )),
+            (Some("suppressed"), ..) => notes.push(format!(
+                "{}: the vendor keeps the address on a list so that the person is not contacted or imported again.",
+                step.system
+            )),
+            _ => {}
+        }
     }
     notes
 }

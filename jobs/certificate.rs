@@ -169,6 +169,15 @@ pub struct CertifiedStep {
     pub retained: Vec<RetainedRecords>,
     /// What was counted before and after.
     pub evidence: Vec<CollectionCount>,
+    /// What the effect is worth: `permanent`, `soft`, `scheduled`, `anonymised`, `suppressed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<String>,
+    /// Until when something of it can still be restored, where the effect is soft.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual_until: Option<String>,
+    /// When the system has carried out what it accepted, by its own word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completes_by: Option<String>,
     /// How often the step was tried.
     pub attempts: u64,
     /// When it took effect.

@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod claimer;
 pub mod engine;
 pub mod forecast;
+mod gate;
 pub mod limits;
 pub mod message;
 pub mod notify;

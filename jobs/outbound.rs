@@ -193,7 +193,7 @@ impl OutboundPolicy {
 
     /// Whether a name that resolved to these addresses may be called at this port; `None` if the port is none that
     /// an entry names. One address that is not allowed spoils all of them.
-    fn admits(&self, name: &str, addresses: &[IpAddr], port: Option<u16>) -> bool {
+    pub(crate) fn admits(&self, name: &str, addresses: &[IpAddr], port: Option<u16>) -> bool {
         let fits = |ip: &IpAddr| is_global(*ip) || self.lists_address(*ip, port);
         !addresses.is_empty() && (self.anywhere || self.lists_name(name, port) || addresses.iter().all(fits))
     }

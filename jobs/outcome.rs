@@ -1,6 +1,6 @@
 //! What a connector's answer means for the row: pure, so that each sentence can be tested.
 
-use redress_connectors::{Done, Evidence, Outcome, Problem, Trouble, Verdict};
+use redress_connectors::{Done, Effect, Evidence, Outcome, Problem, Trouble, Verdict};
 use redress_domain::Verb;
 use redress_domain::step::{ATTEMPTS_BEFORE_ATTENTION, StepState, THROTTLED, backoff_ms};
 use redress_store::{StepResult, mutant};
@@ -29,13 +29,15 @@ pub fn acted(verb: Verb, outcome: Outcome, at: Moment) -> StepResult {
             found: 0,
             changed: 0,
             retained: 0,
-            result: result_json(&[], &evidence),
+            result: result_json(&[], &evidence, None, at),
             receipt: None,
             verify_at: None,
         },
-        Outcome::Accepted { receipt, check_after, .. } => {
-            StepResult::External { receipt: receipt.0, check_at: at.now.saturating_add(millis(check_after).max(1_000)) }
-        }
+        Outcome::Accepted { receipt, check_after, completes_within } => StepResult::External {
+            receipt: receipt.0,
+            check_at: at.now.saturating_add(millis(check_after).clamp(1_000, LONGEST_CHECK_MS)),
+            completes_by: completes_within.map(|within| at.now.saturating_add(millis(within))),
+        },
         Outcome::Trouble(trouble) => troubled(trouble, at),
     }
 }
@@ -62,15 +64,44 @@ fn done_result(verb: Verb, done: Done, at: Moment) -> StepResult {
         found: done.found,
         changed: done.changed,
         retained,
-        result: result_json(&done.retained, &done.evidence),
+        result: result_json(&done.retained, &done.evidence, done.effect.as_ref(), at),
         receipt: done.receipt.map(|r| r.0),
         verify_at: verb.must_be_verified().then(|| at.now.saturating_add(millis(at.verify_after))),
     }
 }
 
-fn result_json(retained: &[redress_connectors::Retained], evidence: &Evidence) -> serde_json::Value {
-    json!({ "retained": retained, "evidence": evidence })
+/// What the vendor said is lasting, restorable for a while, or still to come; as the API shows it.
+fn result_json(
+    retained: &[redress_connectors::Retained],
+    evidence: &Evidence,
+    effect: Option<&Effect>,
+    at: Moment,
+) -> serde_json::Value {
+    let mut result = json!({ "retained": retained, "evidence": evidence });
+    let days = |days: u32| {
+        let until = at.now.saturating_add(i64::from(days) * DAY_MS);
+        jiff::Timestamp::from_millisecond(until).ok().map(|until| until.to_string())
+    };
+    match effect {
+        None => {}
+        Some(Effect::Permanent) => result["effect"] = "permanent".into(),
+        Some(Effect::Anonymised) => result["effect"] = "anonymised".into(),
+        Some(Effect::Suppressed) => result["effect"] = "suppressed".into(),
+        Some(Effect::Soft { residual_days }) => {
+            result["effect"] = "soft".into();
+            result["residual_until"] = residual_days.map(days).into();
+        }
+        Some(Effect::Scheduled { within_days }) => {
+            result["effect"] = "scheduled".into();
+            result["completes_by"] = days(*within_days).into();
+        }
+    }
+    result
 }
+
+const DAY_MS: i64 = 86_400_000;
+/// What a vendor works on is asked after at least once a day.
+const LONGEST_CHECK_MS: i64 = DAY_MS;
 
 fn troubled(trouble: Trouble, at: Moment) -> StepResult {
     match trouble {

@@ -2,13 +2,15 @@
 
 use crate::limits::{Credential, Limiter};
 use crate::outbound::OutboundPolicy;
-use redress_connectors::{Connector, Feedback, SpecFault, SystemSpec, TableSpec, Told, registry};
+use crate::gate::Doorman;
+use redress_connectors::{Admits, Connector, Feedback, Network, SpecFault, SystemSpec, TableSpec, Told, registry};
 use redress_domain::limits::Limits;
 use redress_store::{Error, Store, SystemRow};
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -33,6 +35,8 @@ pub struct Reached {
     pub connector: Arc<dyn Connector>,
     /// How often, if its controller or its connector sets a limit.
     pub credential: Option<Credential>,
+    /// It asks before each call to the vendor, and is not limited as a whole.
+    pub asks_by_call: bool,
 }
 
 /// Why a system is out of reach.
@@ -122,7 +126,7 @@ impl Reach {
             tables: definition.tables,
             max_matches: definition.max_matches,
             base_dir: definition.base_dir,
-            network: redress_connectors::Network::default(),
+            network: network(system, policy),
         };
         let connector = registry::connect(&spec).map_err(OutOfReach::Faulty)?;
         let limits = Limits::of_definition(&system.definition).or_else(|| connector.limits());
@@ -130,15 +134,35 @@ impl Reach {
             key: credential_key(system, definition.account.as_deref()).into(),
             limits: Arc::new(limits),
         });
+        let mut asks_by_call = false;
         if let (Some(limiter), Some(credential)) = (&self.limiter, &credential) {
             connector.listen(Arc::new(Teller { limiter: limiter.clone(), credential: credential.clone() }));
+            let gate = Doorman::new(limiter.clone(), credential.clone(), system.id.as_str());
+            asks_by_call = connector.ask_before_calls(Arc::new(gate));
         }
-        let reached = Reached { connector, credential };
+        let reached = Reached { connector, credential, asks_by_call };
         self.kept
             .lock()
             .expect("never held across a panic")
             .insert(system.id.as_str().to_owned(), (system.version, reached.clone()));
         Ok(reached)
+    }
+}
+
+/// What arrived through the API may lead to the public internet and to what the deployment lists; what the operator wrote, anywhere.
+fn network(system: &SystemRow, policy: &OutboundPolicy) -> Network {
+    if system.definition["through_api"].as_bool().unwrap_or_default() {
+        Network::guarded(Arc::new(Guard(policy.clone())))
+    } else {
+        Network::default()
+    }
+}
+
+struct Guard(OutboundPolicy);
+
+impl Admits for Guard {
+    fn admits(&self, host: &str, addresses: &[IpAddr], port: Option<u16>) -> bool {
+        self.0.admits(host, addresses, port)
     }
 }
 

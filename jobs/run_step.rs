@@ -1,15 +1,16 @@
 //! Running a batch of steps: open what is sealed, call the connector once, record every outcome. The only caller of connectors.
 
 use crate::engine::{Engine, jitter};
+use crate::gate::URGENT;
 use crate::limits::{Call, Taken};
 use crate::outcome::{self, Moment};
 use crate::reach::{OutOfReach, Reached};
 use crate::sealer::Sealer;
-use redress_connectors::{Connector, Outcome, Problem, Receipt, Trouble, Verdict, Work};
-use redress_domain::Verb;
+use redress_connectors::{Connector, Outcome, Problem, Receipt, Trouble, Verdict, Work, YIELD_MAX};
+use redress_domain::{Identifier, IdentifierType, Verb};
 use redress_domain::limits::{DUE_SOON_MS, Feedback, Reason};
-use redress_domain::step::{Phase, RATE_LIMITED, THROTTLED};
-use redress_store::{Error, Finish, Lease, OpenWork, StepResult, Store, crash_point, mutant};
+use redress_domain::step::{CREDENTIALS_REFUSED, Phase, RATE_LIMITED, THROTTLED};
+use redress_store::{Error, Finish, Lease, OpenWork, StepResult, Store, SystemRow, crash_point, mutant};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +71,7 @@ async fn work(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) -> Result<Ve
     let mut finishes = Vec::with_capacity(opened.len());
     let mut left = chunks(opened, reached.connector.manifest().batch.max(1)).into_iter();
     while let Some(chunk) = left.next() {
-        let (answered, called) = within_limits(engine, &reached, verb, phase, chunk).await?;
+        let (answered, called) = within_limits(engine, &system, &reached, verb, phase, chunk).await?;
         // What only has to wait says nothing about the system.
         let left_alone = called && crate::breaking::count(store, &system, &answered).await;
         finishes.extend(answered);
@@ -89,6 +90,7 @@ async fn work(engine: &Arc<Engine>, verb: Verb, leases: Vec<Lease>) -> Result<Ve
 /// waiting is a column, not a sleeping worker.
 async fn within_limits(
     engine: &Arc<Engine>,
+    system: &SystemRow,
     reached: &Reached,
     verb: Verb,
     phase: Phase,
@@ -96,7 +98,7 @@ async fn within_limits(
 ) -> Result<(Vec<Finish>, bool), Error> {
     let connector = &*reached.connector;
     let (Some(credential), Some(first)) = (&reached.credential, opened.first()) else {
-        return Ok((call(engine, connector, verb, phase, opened).await?, true));
+        return Ok((call(engine, system, connector, verb, phase, opened).await?, true));
     };
     let store = &engine.store;
     let limits = &credential.limits;
@@ -107,6 +109,14 @@ async fn within_limits(
         false
     };
     let lane = first.lease.lane.clone();
+    if reached.asks_by_call {
+        // It asks before each call of its own; what is told of waits it passed on itself.
+        let finishes = URGENT.scope(urgent, call(engine, system, connector, verb, phase, opened)).await?;
+        if let Some(until) = throttled_until(&finishes) {
+            engine.limiter.hold(&lane, until);
+        }
+        return Ok((finishes, true));
+    }
     let asked = Call {
         cost: limits.cost_of(verb, phase),
         urgent,
@@ -137,18 +147,22 @@ async fn within_limits(
             return Ok((opened.into_iter().map(wait).collect(), false));
         }
     };
-    let finishes = permit.during(call(engine, connector, verb, phase, opened)).await?;
+    let finishes = permit.during(call(engine, system, connector, verb, phase, opened)).await?;
     // What one worker was told holds for all of them.
-    let throttled = finishes.iter().filter_map(|finish| match &finish.result {
-        StepResult::Later { code, not_before, .. } if code == THROTTLED => Some(*not_before),
-        _ => None,
-    });
-    if let Some(until) = throttled.max() {
+    if let Some(until) = throttled_until(&finishes) {
         let wait = (until - store.now_ms()).max(0);
         engine.limiter.told(credential, Feedback::wait(wait)).await;
         engine.limiter.hold(&lane, until);
     }
     Ok((finishes, true))
+}
+
+fn throttled_until(finishes: &[Finish]) -> Option<i64> {
+    let until = |finish: &Finish| match &finish.result {
+        StepResult::Later { code, not_before, .. } if code == THROTTLED => Some(*not_before),
+        _ => None,
+    };
+    finishes.iter().filter_map(until).max()
 }
 
 fn chunks(mut all: Vec<OpenWork>, size: usize) -> Vec<Vec<OpenWork>> {
@@ -161,9 +175,30 @@ fn chunks(mut all: Vec<OpenWork>, size: usize) -> Vec<Vec<OpenWork>> {
     out
 }
 
+/// A refused credential is one trouble of the system and not one of each request: the system is marked and left alone, its
+/// steps wait and are tried again by themselves, and one request shows it to a person, once.
+async fn refused(store: &Store, system: &SystemRow, mut results: Vec<StepResult>) -> Result<Vec<StepResult>, Error> {
+    let whole = results.iter().all(|r| matches!(r, StepResult::Attention { code, .. } if code == CREDENTIALS_REFUSED));
+    let Some(StepResult::Attention { detail, .. }) = results.first().filter(|_| whole).cloned() else {
+        return Ok(results);
+    };
+    let (until, mut tell) = store.credentials_refused(system, &detail).await?;
+    for result in &mut results {
+        *result = StepResult::Later {
+            not_before: until,
+            failed: true,
+            attention: std::mem::take(&mut tell),
+            code: CREDENTIALS_REFUSED.into(),
+            detail: detail.clone(),
+        };
+    }
+    Ok(results)
+}
+
 /// Calls the connector once for these items and says what each answer means.
 async fn call(
     engine: &Arc<Engine>,
+    system: &SystemRow,
     connector: &dyn Connector,
     verb: Verb,
     phase: Phase,
@@ -217,6 +252,7 @@ async fn call(
         }
         let mut results = Vec::with_capacity(outcomes.len());
         for (outcome, o) in outcomes.into_iter().zip(&opened) {
+            pass_on(store, o, &outcome).await?;
             let lost = verb == Verb::Export && sealer.has_lost(o.lease.step_id.as_str()).await;
             let outcome = if lost { Outcome::Trouble(Trouble::Lost) } else { outcome };
             results.push(outcome::acted(verb, outcome, moment(store, o, connector)));
@@ -225,7 +261,26 @@ async fn call(
         results
     };
     drop(batch);
+    let results = refused(store, system, results).await?;
     Ok(opened.into_iter().zip(results).map(|(o, result)| Finish { lease: o.lease, result }).collect())
+}
+
+/// Passes on identifiers that the connector found in exactly matched records, for systems that accept them: opaque keys and phone
+/// numbers. Another address is another person until somebody says otherwise.
+async fn pass_on(store: &Store, o: &OpenWork, outcome: &Outcome) -> Result<(), Error> {
+    let Outcome::Done(done) = outcome else { return Ok(()) };
+    let new: Vec<Identifier> = done
+        .yielded
+        .iter()
+        .filter(|found| found.kind() != IdentifierType::Email && !o.subject.identifiers.contains(found))
+        .take(YIELD_MAX)
+        .cloned()
+        .collect();
+    if !new.is_empty() {
+        crash_point("step.before_yield");
+        store.yield_identifiers(o, &new).await?;
+    }
+    Ok(())
 }
 
 fn moment(store: &Store, o: &OpenWork, connector: &dyn Connector) -> Moment {

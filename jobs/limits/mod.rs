@@ -199,6 +199,11 @@ impl Limiter {
         self.0.told(credential, feedback).await;
     }
 
+    /// The moment by which waits are told (Unix ms).
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.0.store.now_ms()
+    }
+
     /// Nothing is begun for this lane by this process until then (Unix ms), for it would only have to wait.
     pub fn hold(&self, lane: &str, until: i64) {
         let now = self.0.store.now_ms();

@@ -99,6 +99,7 @@ impl CompletionModel {
                 stage: s.stage,
                 policy: Policy::default(),
                 steps: &steps,
+                widened: false,
                 approved: false,
                 cooling_off_until: None,
                 reviewed: false,

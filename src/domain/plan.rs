@@ -109,6 +109,8 @@ pub struct Situation<'a> {
     pub policy: Policy,
     /// State and verb of each step.
     pub steps: &'a [(StepState, Verb)],
+    /// Steps that had acted are to act again, by identifiers that another system told of.
+    pub widened: bool,
     /// A person approved the start.
     pub approved: bool,
     /// When the cooling-off ends, once it has begun (Unix ms).
@@ -162,7 +164,7 @@ pub fn next(situation: &Situation<'_>) -> Action {
         Stage::Verifying
             if s.steps.iter().any(|(state, _)| matches!(state, StepState::Queued | StepState::Waiting)) =>
         {
-            Action::Record(Event::ResidueFound)
+            Action::Record(if s.widened { Event::PlanWidened } else { Event::ResidueFound })
         }
         Stage::Review if s.reviewed => Action::Record(Event::DeliveryBegan),
         Stage::Delivering if s.answered => {
@@ -186,6 +188,7 @@ mod tests {
             stage,
             policy: Policy::default(),
             steps,
+            widened: false,
             approved: false,
             cooling_off_until: None,
             reviewed: false,

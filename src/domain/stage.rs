@@ -67,6 +67,8 @@ spelled! {
         VerificationBegan = "verification_began",
         /// A second read found what should be gone: the step acts again.
         ResidueFound = "residue_found",
+        /// One system told of identifiers by which another one is to be searched again.
+        PlanWidened = "plan_widened",
         /// A person shall look at the result.
         ReviewBegan = "review_began",
         /// Something is missing that only the controller or the person can give: nothing is done until it comes.
@@ -113,6 +115,7 @@ impl Stage {
             // From the start again: what was approved stays approved, and what was done stays done.
             (S::AwaitingController, E::ControllerAnswered) => S::Received,
             (S::Verifying, E::ResidueFound) => S::InProgress,
+            (S::Verifying, E::PlanWidened) => S::InProgress,
             (S::InProgress | S::Verifying, E::ReviewBegan) => S::Review,
             (S::InProgress | S::Verifying | S::Review, E::DeliveryBegan) => S::Delivering,
             (S::Delivering, E::Completed) => S::Completed,

@@ -60,6 +60,8 @@ pub const RESIDUE_TRIES: u32 = 2;
 pub const DEATHS_MAX: u32 = 3;
 /// The code of a wait for the controller's own limit: it says nothing about the system.
 pub const RATE_LIMITED: &str = "rate_limited";
+/// The code of a system's refusal of our credentials: one trouble of the system, not of each request.
+pub const CREDENTIALS_REFUSED: &str = "credentials_refused";
 /// The code of a wait that the system itself asked for.
 pub const THROTTLED: &str = "throttled";
 /// After this many failed attempts in a row a person is told, while the step is still tried.

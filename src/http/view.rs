@@ -110,6 +110,7 @@ fn step(step: &StepRow) -> Value {
         "completes_by": result("completes_by"),
         "verified_at": step.verified_at.map(time),
         "retained": result("retained").unwrap_or_else(|| json!([])),
+        "yielded": step.yields,
         "error": step.error.as_ref().map(|(code, detail)| json!({ "code": code, "detail": detail })),
     })
 }

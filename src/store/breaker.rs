@@ -4,6 +4,7 @@ use crate::db::args;
 use crate::events::NewEvent;
 use crate::{Error, Store, SystemRow};
 use redress_domain::breaker::{FAILURES, open_ms};
+use redress_domain::step::CREDENTIALS_REFUSED;
 use serde_json::json;
 
 /// Where the circuit breaker of a system stands.
@@ -15,6 +16,8 @@ pub struct Breaker {
     pub until: Option<i64>,
 }
 
+/// A system that refuses our credentials is asked again after so long (ms): more often looks like an attack, and locks accounts.
+const REFUSED_MS: i64 = 900_000;
 /// Steps that are tried at once when their system is back.
 const WOKEN: i64 = 5_000;
 
@@ -63,6 +66,50 @@ impl Store {
         Ok(true)
     }
 
+    /// A system refused our credentials: it is marked, and left alone but for a try now and then, until it takes them or somebody
+    /// sets others. Gives the moment of the next try (Unix ms), and whether this is news that somebody is to be told.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn credentials_refused(&self, system: &SystemRow, detail: &str) -> Result<(i64, bool), Error> {
+        self.troubled.lock().expect("never held across a panic").insert(system.id.clone());
+        let until = self.now_ms() + REFUSED_MS;
+        let mut tx = self.db.begin("credentials refused").await?;
+        let row = tx
+            .row(
+                "-- lock_refused\nSELECT version, COALESCE(problem_code, '') AS problem FROM systems WHERE controller_id = $1 AND id = $2 {for_update}",
+                args![system.controller_id.as_str(), system.id.as_str()],
+            )
+            .await?
+            .ok_or(Error::NotFound)?;
+        // Others were set while the call was under way: nothing is known of those.
+        if row.int("version")? != system.version {
+            self.commit(tx).await?;
+            return Ok((self.now_ms(), false));
+        }
+        let news = row.text("problem")? != CREDENTIALS_REFUSED;
+        tx.exec(
+            "-- credentials_refused\nUPDATE systems SET problem_code = $3, problem_detail = $4, checked_at = $5, breaker_failures = CASE WHEN breaker_failures < $6 THEN $6 ELSE breaker_failures END, breaker_until = $7 WHERE controller_id = $1 AND id = $2",
+            args![
+                system.controller_id.as_str(),
+                system.id.as_str(),
+                CREDENTIALS_REFUSED,
+                detail,
+                self.now_ms(),
+                FAILURES,
+                until
+            ],
+        )
+        .await?;
+        if news {
+            tracing::warn!(system = %system.name, "{} refuses our credentials: its steps wait until others are set (redress apply) or it takes these", system.name);
+            let event = NewEvent::new(None, "system_credentials_refused", json!({ "system": system.id }));
+            self.append_events(&mut tx, &system.controller_id, "engine", vec![event]).await?;
+        }
+        self.commit(tx).await?;
+        Ok((until, news))
+    }
+
     /// A call was answered: whatever the system said, it is there. Closes the breaker and lets what failed there run at once.
     /// Costs a statement only after a failure that this process knows of.
     ///
@@ -82,7 +129,7 @@ impl Store {
             .await?;
         if let Some(before) = before {
             tx.exec(
-                "-- breaker_close\nUPDATE systems SET breaker_failures = 0, breaker_until = NULL WHERE controller_id = $1 AND id = $2",
+                "-- breaker_close\nUPDATE systems SET breaker_failures = 0, breaker_until = NULL, problem_code = CASE WHEN problem_code = 'credentials_refused' THEN NULL ELSE problem_code END, problem_detail = CASE WHEN problem_code = 'credentials_refused' THEN NULL ELSE problem_detail END WHERE controller_id = $1 AND id = $2",
                 args![system.controller_id.as_str(), system.id.as_str()],
             )
             .await?;

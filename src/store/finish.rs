@@ -9,6 +9,7 @@ use crate::outcomes::Outcomes;
 use crate::paces::Paces;
 use crate::sql::{RowSet, row};
 use crate::work::{Finish, INCONSISTENT, Lease, OpenWork, Result, WorkKind, receipt_place};
+use crate::yields::Yielded;
 use crate::{Error, Key, Store, crash_point};
 use redress_domain::stage::Stage;
 use redress_domain::{ControllerId, DsrId};
@@ -28,7 +29,7 @@ impl Store {
         let rows = self
             .db
             .rows(
-                "-- open_work\nSELECT s.id, s.receipt, d.wrapped_key, d.sealed FROM steps s JOIN dsrs d ON d.id = s.dsr_id AND d.controller_id = s.controller_id WHERE s.id {in $1}",
+                "-- open_work\nSELECT s.id, s.receipt, s.seen, d.yields, d.wrapped_key, d.sealed FROM steps s JOIN dsrs d ON d.id = s.dsr_id AND d.controller_id = s.controller_id WHERE s.id {in $1}",
                 args![texts(leases.iter().map(|l| l.step_id.as_str()))],
             )
             .await?;
@@ -36,11 +37,12 @@ impl Store {
         for row in rows {
             by_id.insert(row.text("id")?, row);
         }
+        let yielded = self.yielded_for(&leases, &by_id).await?;
         let mut all = Vec::with_capacity(leases.len());
         for lease in leases {
             let Some(row) = by_id.get(lease.step_id.as_str()) else { continue };
             let step_id = lease.step_id.clone();
-            match self.open_one(lease, row).await {
+            match self.open_one(lease, row, &yielded).await {
                 Ok(Some(work)) => all.push(work),
                 Ok(None) => {}
                 Err(error @ (Error::Sealing | Error::Inconsistent { .. })) => {
@@ -52,12 +54,18 @@ impl Store {
         Ok(all)
     }
 
-    async fn open_one(&self, lease: Lease, row: &Row) -> std::result::Result<Option<OpenWork>, Error> {
+    async fn open_one(
+        &self,
+        lease: Lease,
+        row: &Row,
+        yielded: &Yielded,
+    ) -> std::result::Result<Option<OpenWork>, Error> {
         let (Some(wrapped), Some(sealed)) = (row.opt_bytes("wrapped_key")?, row.opt_bytes("sealed")?) else {
             return Ok(None);
         };
         let key = Arc::new(self.unwrap_dsr_key(&lease.controller_id, &lease.dsr_id, &wrapped).await?);
-        let personal = crate::dsrs::open_personal(&key, &lease.controller_id, &lease.dsr_id, &sealed)?;
+        let mut personal = crate::dsrs::open_personal(&key, &lease.controller_id, &lease.dsr_id, &sealed)?;
+        yielded.add_to(&mut personal.subject, &key, &lease)?;
         let prior = match row.opt_bytes("receipt")? {
             None => None,
             Some(sealed) => {

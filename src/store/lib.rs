@@ -48,6 +48,7 @@ mod tell;
 mod wake;
 mod watch;
 mod work;
+mod yields;
 
 pub use advance::Decision;
 pub use answer::{

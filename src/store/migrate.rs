@@ -36,6 +36,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0004_fleet.sql"),
         postgres: include_str!("migrations/0004_fleet.sql"),
     },
+    Migration {
+        version: 5,
+        name: "systems",
+        sqlite: include_str!("migrations/0005_systems.sql"),
+        postgres: include_str!("migrations/0005_systems.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {

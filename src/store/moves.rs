@@ -15,7 +15,7 @@ use std::collections::{HashMap, HashSet};
 const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "dsrs", column };
 
 /// What is read of a request to decide about it.
-pub(crate) const LOCK: &str = "SELECT id, controller_id, stage, status, attention, policy, approved_at, cooling_off_until, wake_at, reviewed_at, answered_at, due_before, has_callback, wrapped_key FROM dsrs";
+pub(crate) const LOCK: &str = "SELECT id, controller_id, stage, status, attention, policy, approved_at, cooling_off_until, wake_at, reviewed_at, answered_at, due_before, has_callback, yields, wrapped_key FROM dsrs";
 
 /// A request as the plan sees it, locked.
 pub(crate) struct Locked {
@@ -32,6 +32,10 @@ pub(crate) struct Locked {
     pub(crate) answered: bool,
     pub(crate) due_before: i64,
     pub(crate) has_callback: bool,
+    /// How many times identifiers were found for it.
+    pub(crate) yields: i64,
+    /// Steps of it that had acted act again in this transaction.
+    pub(crate) widened: bool,
     /// None once it was purged.
     pub(crate) wrapped_key: Option<Vec<u8>>,
 }
@@ -53,6 +57,8 @@ pub(crate) fn read_locked(row: &Row) -> Result<Locked, Error> {
         answered: row.opt_int("answered_at")?.is_some(),
         due_before: row.int("due_before")?,
         has_callback: row.int("has_callback")? != 0,
+        yields: row.int("yields")?,
+        widened: false,
         wrapped_key: row.opt_bytes("wrapped_key")?,
     })
 }
@@ -100,6 +106,7 @@ pub(crate) fn decide(dsr: &Locked, steps: &[StepFacts], answer_stuck: bool, now:
             stage,
             policy: dsr.policy,
             steps: &pairs,
+            widened: dsr.widened,
             approved: dsr.approved,
             cooling_off_until,
             reviewed: dsr.reviewed,
@@ -244,12 +251,13 @@ impl Store {
     pub(crate) async fn advance_locked(
         &self,
         tx: &mut Tx,
-        locked: Vec<Locked>,
+        mut locked: Vec<Locked>,
         events: &mut Events,
     ) -> Result<(), Error> {
         if locked.is_empty() {
             return Ok(());
         }
+        self.widen(tx, &mut locked, events).await?;
         let rows = tx
             .rows(
                 "-- steps_of_all\nSELECT st.dsr_id, st.state, st.verb, st.q, st.attention, COALESCE(st.error_code, '') AS code, COALESCE(sy.name, '') AS system FROM steps st LEFT JOIN systems sy ON sy.id = st.system_id WHERE st.dsr_id {in $1} AND (st.system_id IS NOT NULL OR st.verb = 'answer') ORDER BY st.id",

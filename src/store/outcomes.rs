@@ -110,8 +110,9 @@ impl Outcomes {
                 );
                 self.residues.push(row![id, token, proof.to_string(), detail, alive]);
             }
-            Result::External { receipt, check_at } => {
-                self.external.push(row![id, token, alive.then_some("wait"), *check_at, seal(receipt)?]);
+            Result::External { receipt, check_at, completes_by } => {
+                let promised = completes_by.map(|at| json!({ "completes_by": instant_text(at) }).to_string());
+                self.external.push(row![id, token, alive.then_some("wait"), *check_at, seal(receipt)?, promised]);
             }
             Result::Later { not_before, failed, attention, code, detail } => {
                 if *failed {
@@ -153,6 +154,11 @@ impl Outcomes {
     }
 }
 
+/// An instant as RFC 3339 in UTC.
+fn instant_text(ms: i64) -> Option<String> {
+    jiff::Timestamp::from_millisecond(ms).ok().map(|at| at.to_string())
+}
+
 /// No failure is behind the step any more.
 macro_rules! well {
     () => {
@@ -186,15 +192,15 @@ const RESIDUES: &str = concat!(
 );
 
 const EXTERNAL: &str = concat!(
-    "-- finish_external\nUPDATE steps SET state = 'external', acted_at = CASE WHEN steps.state = 'external' OR (steps.residues = 0 AND steps.acted_at IS NOT NULL) THEN steps.acted_at ELSE $1 END, q = v.q, not_before = v.check_at, receipt = COALESCE(v.receipt, steps.receipt), ",
+    "-- finish_external\nUPDATE steps SET state = 'external', acted_at = CASE WHEN steps.state = 'external' OR (steps.residues = 0 AND steps.acted_at IS NOT NULL) THEN steps.acted_at ELSE $1 END, q = v.q, not_before = v.check_at, receipt = COALESCE(v.receipt, steps.receipt), result = COALESCE(v.result, steps.result), ",
     well!(),
-    " FROM {rows $2 AS v(id text, token int, q text, check_at int, receipt bytes)}",
+    " FROM {rows $2 AS v(id text, token int, q text, check_at int, receipt bytes, result text)}",
     fenced!()
 );
 
 // In its second read a step stays done; before that it is waiting. What had to wait for a limit was not tried.
 const LATER: &str = concat!(
-    "-- finish_later\nUPDATE steps SET state = CASE WHEN steps.phase = 'act' THEN 'waiting' ELSE steps.state END, attempts = steps.attempts - CASE WHEN v.code = 'rate_limited' AND steps.phase = 'act' THEN 1 ELSE 0 END, q = v.q, not_before = v.not_before, failures = steps.failures + v.failed, deaths = 0, attention = v.attention, error_code = v.code, error_detail = v.detail, silent_since = CASE WHEN v.failed = 1 AND steps.system_id IS NOT NULL THEN COALESCE(steps.silent_since, CAST($1 AS BIGINT)) ELSE steps.silent_since END, silent_watch_at = CASE WHEN v.failed = 1 AND steps.system_id IS NOT NULL AND steps.silent_since IS NULL THEN CAST($2 AS BIGINT) ELSE steps.silent_watch_at END, lease_until = NULL FROM {rows $3 AS v(id text, token int, q text, not_before int, failed int, attention int, code text, detail text)}",
+    "-- finish_later\nUPDATE steps SET state = CASE WHEN steps.phase = 'act' THEN 'waiting' ELSE steps.state END, attempts = steps.attempts - CASE WHEN v.code = 'rate_limited' AND steps.phase = 'act' THEN 1 ELSE 0 END, q = v.q, not_before = v.not_before, failures = steps.failures + v.failed, deaths = 0, attention = CASE WHEN v.code = 'credentials_refused' AND steps.error_code = v.code AND steps.attention = 1 THEN 1 ELSE v.attention END, error_code = v.code, error_detail = v.detail, silent_since = CASE WHEN v.failed = 1 AND steps.system_id IS NOT NULL THEN COALESCE(steps.silent_since, CAST($1 AS BIGINT)) ELSE steps.silent_since END, silent_watch_at = CASE WHEN v.failed = 1 AND steps.system_id IS NOT NULL AND steps.silent_since IS NULL THEN CAST($2 AS BIGINT) ELSE steps.silent_watch_at END, lease_until = NULL FROM {rows $3 AS v(id text, token int, q text, not_before int, failed int, attention int, code text, detail text)}",
     fenced!()
 );
 

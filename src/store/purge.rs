@@ -39,7 +39,7 @@ impl Store {
                 continue;
             }
             for sql in [
-                "-- purge_receipts\nUPDATE steps SET receipt = NULL, q = NULL WHERE dsr_id = $1",
+                "-- purge_receipts\nUPDATE steps SET receipt = NULL, yielded = NULL, q = NULL WHERE dsr_id = $1",
                 "-- purge_artifacts\nDELETE FROM artifacts WHERE dsr_id = $1",
                 "-- purge_chunks\nDELETE FROM package_chunks WHERE dsr_id = $1",
                 "-- purge_idempotency\nDELETE FROM idempotency WHERE dsr_id = $1",

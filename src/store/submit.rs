@@ -322,6 +322,7 @@ impl Store {
             let system = systems.iter().find(|s| s.facts.id == planned.system_id).ok_or(Error::NotFound)?;
             let (ms, bytes) = self.id_parts()?;
             let step = StepRow {
+                yields: Vec::new(),
                 id: StepId::from_parts(ms, bytes),
                 system_id: system.facts.id.clone(),
                 system: system.facts.name.clone(),
@@ -369,6 +370,8 @@ fn first_move(
         answered: false,
         due_before,
         has_callback: new.submission.callback_url.is_some(),
+        yields: 0,
+        widened: false,
         wrapped_key: None,
     };
     let facts: Vec<StepFacts> = planned

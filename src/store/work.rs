@@ -3,8 +3,8 @@
 use crate::db::Row;
 use crate::sealed::place;
 use crate::{Error, Key};
-use redress_domain::step::{DEATHS_MAX, Phase, StepState};
-use redress_domain::{ControllerId, Correction, DsrId, StepId, Subject, SystemId, Verb};
+use redress_domain::step::{CREDENTIALS_REFUSED, DEATHS_MAX, Phase, StepState};
+use redress_domain::{ControllerId, Correction, DsrId, IdentifierType, StepId, Subject, SystemId, Verb};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -118,6 +118,8 @@ pub enum Result {
         receipt: String,
         /// When.
         check_at: i64,
+        /// Until when it says that it will be done (Unix ms).
+        completes_by: Option<i64>,
     },
     /// Not now.
     Later {
@@ -194,6 +196,8 @@ pub struct StepRow {
     pub verified_at: Option<i64>,
     /// What is wrong: code and sentence.
     pub error: Option<(String, String)>,
+    /// Types of the identifiers that it found for other systems.
+    pub yields: Vec<IdentifierType>,
 }
 
 /// A row over which so many workers died is quarantined by the next death.
@@ -264,6 +268,7 @@ pub(crate) fn read_step(row: &Row) -> std::result::Result<StepRow, Error> {
         acted_at: row.opt_int("acted_at")?,
         verified_at: row.opt_int("verified_at")?,
         error: withheld.map(|(_, code, detail)| (code.into(), detail.into())).or(error),
+        yields: row.text("yields")?.split_whitespace().filter_map(IdentifierType::parse).collect(),
     })
 }
 
@@ -275,6 +280,10 @@ fn withheld(row: &Row) -> std::result::Result<Option<Withheld>, Error> {
         return Ok(Some((None, "paused", "work here is paused; it goes on when it is resumed, and deadlines go on")));
     }
     Ok(row.opt_int("breaker_until")?.map(|until| {
+        if row.opt_text("problem_code").is_ok_and(|code| code.as_deref() == Some(CREDENTIALS_REFUSED)) {
+            let detail = "the system refuses our credentials; set others with `redress apply` and check the system; its steps wait until then";
+            return (Some(until), CREDENTIALS_REFUSED, detail);
+        }
         let detail =
             "the system failed several calls in a row and is left alone until then; it is tried again by itself";
         (Some(until), "system_failing", detail)

@@ -74,7 +74,7 @@ async fn a_system_says_how_many_days_it_takes_by_itself() {
     assert_eq!(shown().await["finishes_at"], "2026-12-04T10:01:02Z");
     let lease = edge.store.claim("one", &[], 1, 60_000).await.unwrap().remove(0);
     let check_at = edge.store.now_ms() + 86_400_000;
-    let result = StepResult::External { receipt: "order".into(), check_at };
+    let result = StepResult::External { receipt: "order".into(), check_at, completes_by: None };
     edge.store.finish(vec![Finish { lease, result }]).await.unwrap();
     let because = shown().await["because"][0].clone();
     assert_eq!(

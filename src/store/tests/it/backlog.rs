@@ -148,7 +148,7 @@ impl World {
                     (WorkKind::Step(Verb::Export), _) => done(None),
                     (_, Phase::Verify) => verified(),
                     _ if server.days > 0 && !was_asked(&self.lab, &lease).await => {
-                        StepResult::External { receipt: "order".into(), check_at: now + server.days * DAY }
+                        StepResult::External { receipt: "order".into(), check_at: now + server.days * DAY, completes_by: None }
                     }
                     _ => done(Some(now)),
                 };

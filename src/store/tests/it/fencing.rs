@@ -90,7 +90,7 @@ async fn every_outcome_recorded_twice_is_recorded_once(lab: Lab) {
         |_| verified(),
         |now| later(now + 1, true, true),
         |_| attention(),
-        |now| StepResult::External { receipt: "canary-receipt".into(), check_at: now + 9_000 },
+        |now| StepResult::External { receipt: "canary-receipt".into(), check_at: now + 9_000, completes_by: None },
         |_| StepResult::Dismissed { achieved: true, code: "200".into() },
     ];
     for result in results {

@@ -167,7 +167,7 @@ async fn one_request_is_foreseen_as_all_are(lab: Lab) {
         let result = match n % 6 {
             0 => continue,
             1 => later(now + 3 * HOUR, true, false),
-            2 => StepResult::External { receipt: "order".into(), check_at: now + DAY },
+            2 => StepResult::External { receipt: "order".into(), check_at: now + DAY, completes_by: None },
             3 if n < 12 => attention(),
             _ => done(if lease.kind.as_str() == "export" { None } else { Some(now + MINUTE) }),
         };

@@ -237,7 +237,7 @@ async fn an_order_is_dated_by_the_day_on_which_it_was_given(lab: Lab) {
     vendor(&lab, &ctl, 14).await;
     let id = lab.begun(&ctl, Wish::deletion()).await;
     let ordered_at = lab.now();
-    let external = |check_at| StepResult::External { receipt: "order".into(), check_at };
+    let external = |check_at| StepResult::External { receipt: "order".into(), check_at, completes_by: None };
     let acted_at = "SELECT CAST(acted_at AS TEXT) FROM steps WHERE system_id IS NOT NULL";
     for result in [external(ordered_at + DAY), later(ordered_at + 2 * DAY, true, false), external(ordered_at + 3 * DAY)]
     {

@@ -41,7 +41,7 @@ async fn what_came_of_a_running_step_goes_on_after_the_pause(lab: Lab) {
     let ctl = lab.with_systems(&["crm"]).await;
     let at = lab.now() + 60_000;
     let came = [
-        StepResult::External { receipt: "order".into(), check_at: at },
+        StepResult::External { receipt: "order".into(), check_at: at, completes_by: None },
         later(at, true, false),
         later(at, false, true),
         done(Some(at)),
