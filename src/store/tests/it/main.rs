@@ -43,3 +43,4 @@ mod tenants;
 mod waiting;
 mod watching;
 mod watching_clocks;
+mod yielding;
