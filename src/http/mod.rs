@@ -21,6 +21,7 @@ mod reports;
 mod requests;
 mod submit;
 mod systems;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -118,6 +119,8 @@ fn routes() -> Vec<Route> {
         post "/v1/requests/{id}/resume" => clocks::resume;
         post "/v1/requests/{id}/extend" => clocks::extend;
         post "/v1/requests/{id}/acknowledge" => clocks::acknowledge;
+        get "/v1/requests/{id}/steps/{system}/task" => tasks::show;
+        post "/v1/requests/{id}/steps/{system}/complete" => tasks::complete;
         get "/v1/requests/{id}/package" => answers::package;
         get "/v1/requests/{id}/certificate" => answers::certificate;
         get "/v1/systems" => systems::list;

@@ -29,9 +29,29 @@ impl FromRequestParts<Edge> for NamePath {
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
         let Path(text) = Path::<String>::from_request_parts(parts, edge).await.map_err(|_| Problem::not_found())?;
         // What no name can be never reaches the database: PostgreSQL refuses a NUL in text.
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-        if text.len() <= 64 && text.bytes().all(plain) { Ok(NamePath(text)) } else { Err(Problem::not_found()) }
+        if text.len() <= 64 && text.bytes().all(is_plain) { Ok(NamePath(text)) } else { Err(Problem::not_found()) }
     }
+}
+
+/// `{id}` of a request and `{system}`, the name of a connected system.
+pub(crate) struct StepPath(pub(crate) DsrId, pub(crate) String);
+
+impl FromRequestParts<Edge> for StepPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        let Path((id, system)) =
+            Path::<(String, String)>::from_request_parts(parts, edge).await.map_err(|_| Problem::not_found())?;
+        let plain = system.len() <= 64 && system.bytes().all(is_plain);
+        match DsrId::parse(&id) {
+            Ok(id) if plain => Ok(StepPath(id, system)),
+            _ => Err(Problem::not_found()),
+        }
+    }
+}
+
+const fn is_plain(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'_' || b == b'-'
 }
 
 /// The parameters of a query; each is taken once, what is left over is unknown.
