@@ -11,3 +11,4 @@ mod notices;
 mod redis;
 mod reports;
 mod support;
+mod tasks;

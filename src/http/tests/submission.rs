@@ -80,7 +80,7 @@ async fn a_request_is_accepted_with_the_members_of_the_contract() {
     assert_eq!(
         step,
         json!({ "system": "crm", "family": "crm", "verb": "erase", "status": "queued", "found": null, "changed": null,
-            "attempts": 0, "next_attempt_at": null, "effect": null, "residual_until": null, "completes_by": null,
+            "attempts": 0, "next_attempt_at": null, "effect": null, "residual_until": null, "completes_by": null, "yielded": [],
             "verified_at": null, "error": null, "retained": [], "acted_at": null })
     );
     let mut shown = edge.get(&format!("/v1/requests/{id}")).await.json();
