@@ -4,8 +4,10 @@
 //! Each has a side door ([`World`]) through which a test or the sandbox seeds people and sees what is left, without the
 //! vendor's interface. It holds everything in memory and listens on the loopback address only.
 
+pub mod control;
 pub mod kit;
 pub mod vendors;
 
+pub use control::Sandbox;
 pub use kit::{Allowance, Fault, Hit, Served, World};
 pub use vendors::{ALL, Person, Vendor, serve};
