@@ -4,6 +4,7 @@
 //! Each has a side door ([`World`]) through which a test or the sandbox seeds people and sees what is left, without the
 //! vendor's interface. It holds everything in memory and listens on the loopback address only.
 
+pub mod connections;
 pub mod control;
 pub mod kit;
 pub mod vendors;

@@ -115,6 +115,13 @@ pub async fn seed(folder: &Path, seed: u64) -> Result<DemoWorld, SeedError> {
     Ok(DemoWorld { people, requests, twins, controller_toml: CONTROLLER_TOML.to_owned() })
 }
 
+/// So many people of the demo world, for systems that are simulated: always the same ones, near-twins among them.
+pub fn sample_people(count: usize) -> Vec<DemoPerson> {
+    let mut people = people::populate(&mut Random::new(DEFAULT_SEED));
+    people.truncate(count);
+    people
+}
+
 /// Leaves an empty folder with our mark. Nothing is deleted where the mark is missing.
 fn clear(folder: &Path) -> Result<(), SeedError> {
     let failed = |path: &Path| {

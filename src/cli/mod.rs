@@ -9,6 +9,7 @@ mod fleet;
 mod operator;
 mod report;
 mod routes;
+pub(crate) mod sandbox;
 
 use crate::app::{self, App, Role};
 use crate::config::{Config, Environment};
@@ -35,6 +36,8 @@ pub struct Cli {
 enum Command {
     /// Set up sample systems, fulfil sixty requests in them, and show the board.
     Demo(demo::Demo),
+    /// Serve simulated vendors with made-up people on this machine, and a controller's file that connects them.
+    Sandbox(sandbox::Sandbox),
     /// Measure this installation on this machine, from outside, with the ceiling beside each figure.
     Bench(Box<bench::Bench>),
     /// Run the service.
@@ -153,6 +156,7 @@ pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         // The demonstration logs to a file of its own.
         Command::Demo(demo) => demo.run(quiet()?).await,
+        Command::Sandbox(sandbox) => sandbox.run().await,
         Command::Bench(bench) => bench.run(&environment).await,
         Command::Serve { role } => serve(settings()?, role).await,
         Command::Migrate => operator::migrate(settings()?).await,
