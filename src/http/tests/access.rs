@@ -13,6 +13,7 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
         ("post", p) if p.ends_with("/reject") => Some(json!({ "reason": "unfounded" })),
         ("post", p) if p.ends_with("/extend") => Some(json!({ "reason": "complexity" })),
         ("post", p) if p.ends_with("/pause") && p.contains("/requests/") => Some(json!({ "kind": "identity" })),
+        ("post", p) if p.ends_with("/complete") => Some(json!({ "found": 0, "changed": 0 })),
         ("put", _) => Some(json!({ "connector": "postgres" })),
         _ => None,
     }
