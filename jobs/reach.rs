@@ -1,8 +1,8 @@
 //! Reach keeps a connector for each connected system, made anew when the system's row changed.
 
+use crate::gate::Doorman;
 use crate::limits::{Credential, Limiter};
 use crate::outbound::OutboundPolicy;
-use crate::gate::Doorman;
 use redress_connectors::{Admits, Connector, Feedback, Network, SpecFault, SystemSpec, TableSpec, Told, registry};
 use redress_domain::limits::Limits;
 use redress_store::{Error, Store, SystemRow};

@@ -104,9 +104,7 @@ async fn overview(State(sandbox): Shared) -> Json<Value> {
 }
 
 async fn everybody(State(sandbox): Shared) -> Json<Value> {
-    let person = |p: &Person| {
-        json!({ "email": p.email, "phone": p.phone, "customer_id": p.customer_id, "first_name": p.first_name, "last_name": p.last_name })
-    };
+    let person = |p: &Person| json!({ "email": p.email, "phone": p.phone, "customer_id": p.customer_id, "first_name": p.first_name, "last_name": p.last_name });
     Json(sandbox.people.iter().map(person).collect())
 }
 
@@ -130,9 +128,7 @@ async fn records(State(sandbox): Shared, Path(vendor): Path<String>, Query(whose
 
 async fn calls(State(sandbox): Shared, Path(vendor): Path<String>) -> Response {
     let Some(world) = sandbox.world(&vendor) else { return unknown(&sandbox) };
-    let hit = |hit: &crate::Hit| {
-        json!({ "method": hit.method, "path": hit.path, "query": hit.query, "body": hit.body, "status": hit.status })
-    };
+    let hit = |hit: &crate::Hit| json!({ "method": hit.method, "path": hit.path, "query": hit.query, "body": hit.body, "status": hit.status });
     Json(Value::Array(world.hits().iter().map(hit).collect())).into_response()
 }
 
@@ -197,7 +193,8 @@ struct Allowed {
 
 async fn limits(State(sandbox): Shared, Path(vendor): Path<String>, Json(allowed): Json<Allowed>) -> Response {
     let Some(world) = sandbox.world(&vendor) else { return unknown(&sandbox) };
-    let window = |(calls, seconds): (usize, f64)| (calls, Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default());
+    let window =
+        |(calls, seconds): (usize, f64)| (calls, Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default());
     world.allow(Allowance {
         windows: allowed.windows.into_iter().map(window).collect(),
         concurrent: allowed.concurrent,

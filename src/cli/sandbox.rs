@@ -47,10 +47,15 @@ impl Sandbox {
         let people: Vec<Person> =
             demo_seed::sample_people(usize::from(self.people)).into_iter().map(|p| in_sandbox(&p)).collect();
         let first = if self.port == 0 { 0 } else { self.port.saturating_add(1) };
-        let simulators = Arc::new(Simulators::start(&vendors, first, people).await.context(
-            "a port of the sandbox cannot be had; name another with --port, or 0 for free ones",
-        )?);
-        let control = simulators.control(self.port).await.context("the side door's port cannot be had; name another with --port")?;
+        let simulators = Arc::new(
+            Simulators::start(&vendors, first, people)
+                .await
+                .context("a port of the sandbox cannot be had; name another with --port, or 0 for free ones")?,
+        );
+        let control = simulators
+            .control(self.port)
+            .await
+            .context("the side door's port cannot be had; name another with --port")?;
         std::fs::create_dir_all(&self.dir).with_context(|| self.dir.display().to_string())?;
         let file = self.dir.join("controller.toml");
         std::fs::write(&file, controller(&simulators)).with_context(|| file.display().to_string())?;
@@ -64,7 +69,9 @@ impl Sandbox {
             for (name, url) in simulators.vendors() {
                 println!("  {name:<16} {url}");
             }
-            println!("The side door is http://{control}/ (docs/sandbox.md): people, what is left of them, calls, faults, limits, time.");
+            println!(
+                "The side door is http://{control}/ (docs/sandbox.md): people, what is left of them, calls, faults, limits, time."
+            );
             println!("Connect them: redress apply {}", file.display());
             if let Some(person) = simulators.people().first() {
                 println!("Then, for example: redress submit --type deletion --email {}", person.email);

@@ -41,12 +41,7 @@ async fn open(
     }
 }
 
-async fn conflict(
-    edge: &Edge,
-    controller_id: &ControllerId,
-    id: &DsrId,
-    detail: String,
-) -> Result<Problem, Problem> {
+async fn conflict(edge: &Edge, controller_id: &ControllerId, id: &DsrId, detail: String) -> Result<Problem, Problem> {
     let now = edge.store.dsr(controller_id, id).await?;
     Ok(Problem::new(StatusCode::CONFLICT, detail).member("current_status", now.row.status))
 }
@@ -63,8 +58,7 @@ pub(crate) async fn show(
     let identifiers: Vec<Value> =
         identifiers.map(|i| json!({ "type": i.kind(), "value": i.given().expose() })).collect();
     let corrections = task.corrections.iter();
-    let corrections: Vec<Value> =
-        corrections.map(|c| json!({ "field": c.field, "value": c.value.expose() })).collect();
+    let corrections: Vec<Value> = corrections.map(|c| json!({ "field": c.field, "value": c.value.expose() })).collect();
     Ok(Json(json!({
         "request": id,
         "step": task.step_id,
@@ -94,7 +88,8 @@ pub(crate) async fn complete(
         let faults: Vec<Fault> = faults
             .into_iter()
             .map(|fault| {
-                let pointer = if fault.path.is_empty() { String::new() } else { format!("/{}", fault.path.replace('.', "/")) };
+                let pointer =
+                    if fault.path.is_empty() { String::new() } else { format!("/{}", fault.path.replace('.', "/")) };
                 Fault::new(pointer, fault.detail)
             })
             .collect();

@@ -51,9 +51,8 @@ impl Store {
             return Err(Error::Conflict(format!("nothing of this request waits for a report in {system}")));
         };
         let id = row.text("id")?;
-        let key = self
-            .unwrap_dsr_key(controller_id, dsr_id, &row.opt_bytes("wrapped_key")?.ok_or(Error::NotFound)?)
-            .await?;
+        let key =
+            self.unwrap_dsr_key(controller_id, dsr_id, &row.opt_bytes("wrapped_key")?.ok_or(Error::NotFound)?).await?;
         let personal = row.opt_bytes("sealed")?.ok_or(Error::NotFound)?;
         let personal = crate::dsrs::open_personal(&key, controller_id, dsr_id, &personal)?;
         let sealed = row.opt_bytes("receipt")?.ok_or(INCONSISTENT("receipt"))?;

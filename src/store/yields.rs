@@ -30,8 +30,7 @@ fn yielded_place(controller_id: &str, dsr_id: &str, step_id: &str) -> Vec<u8> {
 
 fn open(key: &Key, place: &[u8], sealed: &[u8], region: Option<&str>) -> Result<Vec<Identifier>, Error> {
     let clear = redress_domain::Personal::new(key.open(place, sealed)?);
-    let form: Vec<(String, String)> =
-        serde_json::from_slice(clear.expose()).map_err(|_| INCONSISTENT("yielded"))?;
+    let form: Vec<(String, String)> = serde_json::from_slice(clear.expose()).map_err(|_| INCONSISTENT("yielded"))?;
     form.iter()
         .map(|(kind, value)| {
             let kind = IdentifierType::parse(kind).ok_or(INCONSISTENT("yielded"))?;
@@ -57,11 +56,7 @@ impl Yielded {
 
 impl Store {
     /// Reads what the steps of these requests found, and notes that these leases know it.
-    pub(crate) async fn yielded_for(
-        &self,
-        leases: &[Lease],
-        rows: &BTreeMap<String, Row>,
-    ) -> Result<Yielded, Error> {
+    pub(crate) async fn yielded_for(&self, leases: &[Lease], rows: &BTreeMap<String, Row>) -> Result<Yielded, Error> {
         let mut all = Yielded::default();
         let mut ids = BTreeSet::new();
         let mut seen = RowSet::default();
@@ -202,13 +197,16 @@ impl Store {
             let accepts: Vec<String> = serde_json::from_str(&row.text("identifiers")?)
                 .map_err(|_| Error::Inconsistent { table: "systems", column: "identifiers" })?;
             let news = found.get(&dsr_id).into_iter().flatten().any(|(step, no, kinds)| {
-                *step != id && *no > seen && kinds.split_whitespace().any(|kind| accepts.iter().any(|accepted| accepted == kind))
+                *step != id
+                    && *no > seen
+                    && kinds.split_whitespace().any(|kind| accepts.iter().any(|accepted| accepted == kind))
             });
             if news {
                 again.push(id.clone());
                 if let Some(dsr) = locked.iter_mut().find(|dsr| dsr.id.as_str() == dsr_id) {
                     dsr.widened = true;
-                    events.push(&dsr.controller_id, NewEvent::new(Some(&dsr.id), "step_widened", json!({ "step": id })));
+                    events
+                        .push(&dsr.controller_id, NewEvent::new(Some(&dsr.id), "step_widened", json!({ "step": id })));
                 }
             }
         }

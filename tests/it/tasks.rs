@@ -33,10 +33,12 @@ async fn a_task_is_shown_reported_and_certified_as_a_persons_word() {
     assert!(api.events(&id).await.iter().any(|e| e["kind"] == "task_seen"), "seeing it is audited");
 
     // What is not consistent is refused as a whole, with every fault.
-    let faults = api.post(&format!("{path}/complete"), &json!({ "found": 3, "changed": 2, "note": "x" })).await.faults(422);
+    let faults =
+        api.post(&format!("{path}/complete"), &json!({ "found": 3, "changed": 2, "note": "x" })).await.faults(422);
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert_eq!(step(&api.get(&id).await, "paper")["status"], "external");
-    let other = api.post(&format!("/v1/requests/{id}/steps/nowhere/complete"), &json!({ "found": 0, "changed": 0 })).await;
+    let other =
+        api.post(&format!("/v1/requests/{id}/steps/nowhere/complete"), &json!({ "found": 0, "changed": 0 })).await;
     other.problem(409);
 
     let report = json!({ "found": 3, "changed": 3, "effect": { "kind": "permanent" },
@@ -54,12 +56,19 @@ async fn a_task_is_shown_reported_and_certified_as_a_persons_word() {
 #[tokio::test]
 async fn another_controller_sees_no_task_and_reports_none() {
     let app = TestApp::builder().start().await;
-    let acme = app.controller(&format!("[controller]\nname = \"acme\"\ncountry = \"DE\"\ntimezone = \"Europe/Berlin\"\n{PAPER}")).await;
-    let other = app.controller(&format!("[controller]\nname = \"other\"\ncountry = \"DE\"\ntimezone = \"Europe/Berlin\"\n{PAPER}")).await;
+    let acme = app
+        .controller(&format!("[controller]\nname = \"acme\"\ncountry = \"DE\"\ntimezone = \"Europe/Berlin\"\n{PAPER}"))
+        .await;
+    let other = app
+        .controller(&format!("[controller]\nname = \"other\"\ncountry = \"DE\"\ntimezone = \"Europe/Berlin\"\n{PAPER}"))
+        .await;
     let id = acme.submitted(&Person::new("ann").deletion()).await;
     acme.until_view(&id, |view| step(view, "paper")["status"] == "external", PATIENCE).await;
     other.read(&format!("/v1/requests/{id}/steps/paper/task")).await.problem(404);
-    other.post(&format!("/v1/requests/{id}/steps/paper/complete"), &json!({ "found": 0, "changed": 0 })).await.problem(404);
+    other
+        .post(&format!("/v1/requests/{id}/steps/paper/complete"), &json!({ "found": 0, "changed": 0 }))
+        .await
+        .problem(404);
     let reader = app.key("acme", "auditor").await;
     reader.read(&format!("/v1/requests/{id}/steps/paper/task")).await.problem(403);
 }

@@ -147,9 +147,11 @@ impl World {
                 let result = match (lease.kind, lease.phase) {
                     (WorkKind::Step(Verb::Export), _) => done(None),
                     (_, Phase::Verify) => verified(),
-                    _ if server.days > 0 && !was_asked(&self.lab, &lease).await => {
-                        StepResult::External { receipt: "order".into(), check_at: now + server.days * DAY, completes_by: None }
-                    }
+                    _ if server.days > 0 && !was_asked(&self.lab, &lease).await => StepResult::External {
+                        receipt: "order".into(),
+                        check_at: now + server.days * DAY,
+                        completes_by: None,
+                    },
                     _ => done(Some(now)),
                 };
                 batch.push(Finish { lease, result });

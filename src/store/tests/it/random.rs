@@ -144,7 +144,9 @@ impl World {
             (_, Phase::Verify, _) => verified(),
             (WorkKind::Step(_), _, 2) => acted(StepState::NothingFound, 0),
             (WorkKind::Step(_), _, 3) => acted(StepState::Retained, 1),
-            (WorkKind::Step(_), _, 4) => StepResult::External { receipt: "order".into(), check_at: at, completes_by: None },
+            (WorkKind::Step(_), _, 4) => {
+                StepResult::External { receipt: "order".into(), check_at: at, completes_by: None }
+            }
             (WorkKind::Step(Verb::Export), ..) => done(None),
             (WorkKind::Step(_), ..) => done(Some(at)),
         }

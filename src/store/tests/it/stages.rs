@@ -183,7 +183,8 @@ async fn the_third_failure_is_shown_while_the_step_is_still_tried(lab: Lab) {
 async fn a_system_that_does_it_itself_is_asked_again(lab: Lab) {
     let ctl = lab.with_systems(&["crm"]).await;
     let id = lab.begun(&ctl, Wish::deletion()).await;
-    let order = StepResult::External { receipt: "canary-receipt".into(), check_at: lab.now() + 60_000, completes_by: None };
+    let order =
+        StepResult::External { receipt: "canary-receipt".into(), check_at: lab.now() + 60_000, completes_by: None };
     lab.finish(&lab.claim_step().await, order).await;
     let detail = lab.detail(&ctl, &id).await;
     assert_eq!((detail.row.status.as_str(), detail.steps[0].status), ("in_progress", StepState::External));

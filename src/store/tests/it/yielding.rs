@@ -40,7 +40,8 @@ async fn open(lab: &Lab, lease: &Lease) -> OpenWork {
 /// Claims the step of this system.
 async fn claim_of(lab: &Lab, ctl: &ControllerId, system: &str) -> Lease {
     let id = lab.store.system_by_name(ctl, system).await.expect("read").expect("there").id;
-    let lanes: Vec<String> = lab.store.systems(ctl).await.expect("read").iter().map(|s| s.id.as_str().to_owned()).collect();
+    let lanes: Vec<String> =
+        lab.store.systems(ctl).await.expect("read").iter().map(|s| s.id.as_str().to_owned()).collect();
     let others: Vec<String> =
         lanes.into_iter().filter(|lane| lane != id.as_str()).chain(["notify".into(), "answer".into()]).collect();
     let mut leases = lab.store.claim("one", &others, 1, 60_000).await.expect("claimed");
@@ -104,7 +105,8 @@ async fn a_system_without_a_usable_identifier_is_searched_once_there_is_one(lab:
     let systems = lab.store.systems(&ctl).await.expect("read");
     let facts: Vec<_> = systems.iter().map(redress_store::SystemRow::facts).collect();
     new.plan = redress_domain::plan::fan_out(RequestType::Deletion, &[Email, Phone], &[], &facts, None);
-    let redress_store::Submitted::New(id, _) = lab.store.submit(new, crate::lab::render).await.expect("accepted") else {
+    let redress_store::Submitted::New(id, _) = lab.store.submit(new, crate::lab::render).await.expect("accepted")
+    else {
         panic!("new")
     };
     lab.advance().await;
