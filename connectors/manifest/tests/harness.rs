@@ -30,6 +30,7 @@ pub(crate) struct ManifestTarget {
     urls: Vec<&'static str>,
     field: Option<Field>,
     known_as: KnownAs,
+    one_per_address: bool,
     seeded: Mutex<Vec<conformance::Person>>,
 }
 
@@ -47,6 +48,7 @@ impl ManifestTarget {
             urls: vec!["base_url"],
             field: None,
             known_as: |_, _, _| None,
+            one_per_address: false,
             seeded: Mutex::default(),
         }
     }
@@ -84,6 +86,12 @@ impl ManifestTarget {
     /// Where the vendor gives ids of its own: what a person's is.
     pub(crate) fn known_as(mut self, known_as: KnownAs) -> Self {
         self.known_as = known_as;
+        self
+    }
+
+    /// Where the vendor keeps one record for an address: then more matches than allowed cannot be had.
+    pub(crate) fn one_per_address(mut self) -> Self {
+        self.one_per_address = true;
         self
     }
 
@@ -166,7 +174,7 @@ impl Target for ManifestTarget {
     }
 
     fn limited(&self) -> Option<Arc<dyn Connector>> {
-        Some(self.connect(&self.url(), 1))
+        (!self.one_per_address).then(|| self.connect(&self.url(), 1))
     }
 
     async fn snapshot(&self) -> BTreeMap<String, u64> {
