@@ -120,6 +120,11 @@ impl ManifestTarget {
         self.world().hits().into_iter().filter(|hit| hit.method == method && hit.path.contains(part)).collect()
     }
 
+    /// A connector to it.
+    pub(crate) fn connector(&self) -> Arc<dyn Connector> {
+        self.connect(&self.url(), 25)
+    }
+
     /// What the connector is made of.
     pub(crate) fn spec(&self, url: &str, max_matches: u64) -> SystemSpec {
         let mut settings = self.settings.clone();
@@ -170,7 +175,7 @@ impl Target for ManifestTarget {
     }
 
     fn connector(&self) -> Arc<dyn Connector> {
-        self.connect(&self.url(), 25)
+        ManifestTarget::connector(self)
     }
 
     fn limited(&self) -> Option<Arc<dyn Connector>> {
