@@ -187,3 +187,17 @@ async fn a_missing_permission_is_told_as_one() {
         other => panic!("{other:?}"),
     }
 }
+
+/// Runs in CI, where packages can be installed.
+#[tokio::test]
+#[ignore = "installs a package"]
+async fn an_unrelated_client_drives_the_simulator() {
+    let target = target().await;
+    target.world().allow(allowance());
+    let (url, script) = (target.url(), concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/clients/marketo.py"));
+    let run = move || std::process::Command::new("python3").args([script, &url, KEY]).output();
+    let output = tokio::task::spawn_blocking(run).await.expect("it ran").expect("python3 is there");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    println!("{said}");
+}
