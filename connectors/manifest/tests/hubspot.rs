@@ -14,7 +14,8 @@ async fn target() -> ManifestTarget {
     target.correcting("first_name", "contacts", "/properties/email", "/properties/firstname").known_as(
         |world, person, kind| {
             let all = world.all("contacts").into_iter();
-            let own = all.filter(|(_, contact)| contact["properties"]["email"] == *person.email).map(|(id, _)| id).next();
+            let own =
+                all.filter(|(_, contact)| contact["properties"]["email"] == *person.email).map(|(id, _)| id).next();
             own.filter(|_| kind == IdentifierType::CrmId)
         },
     )
@@ -54,8 +55,11 @@ async fn somebody_whom_the_search_does_not_show_yet_is_residue() {
 #[tokio::test]
 async fn a_further_address_is_the_persons_and_a_part_of_one_is_not() {
     let target = target().await;
-    for (id, more) in [("1", "old@shop.example;ann@shop.example"), ("2", "joann@shop.example;ann@shop.example.evil.org")] {
-        let properties = json!({"email": format!("{id}@shop.example"), "hs_additional_emails": more, "hs_object_id": id});
+    for (id, more) in
+        [("1", "old@shop.example;ann@shop.example"), ("2", "joann@shop.example;ann@shop.example.evil.org")]
+    {
+        let properties =
+            json!({"email": format!("{id}@shop.example"), "hs_additional_emails": more, "hs_object_id": id});
         target.world().put("contacts", id, json!({"id": id, "properties": properties}));
     }
     let subject = conformance::subject(&[(IdentifierType::Email, "ann@shop.example")]);
@@ -87,6 +91,9 @@ async fn each_policy_has_its_own_wait() {
         let subject = ann().subject();
         let answer = trouble(only(target.connector().discover(&[work("d", &subject)]).await));
         let Trouble::Throttled(told) = answer else { panic!("{answer:?}") };
-        assert!(told >= Duration::from_secs(wait.min(told.as_secs().max(1))) && told <= Duration::from_secs(wait), "{policy}: {told:?}");
+        assert!(
+            told >= Duration::from_secs(wait.min(told.as_secs().max(1))) && told <= Duration::from_secs(wait),
+            "{policy}: {told:?}"
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! Mailchimp: a member of each audience, addressed by a hash.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, ann, done, only, work};
 use crate::Effect;
+use crate::conformance::{self, MemoryJournal, ann, done, only, work};
 use redress_sandbox::vendors::asked::KEY;
 
 async fn target() -> ManifestTarget {

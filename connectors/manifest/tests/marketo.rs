@@ -20,7 +20,8 @@ async fn target() -> ManifestTarget {
 }
 
 fn said(code: &str) -> Fault {
-    let body = json!({"requestId": "a#1", "success": false, "errors": [{"code": code, "message": "as the vendor says"}]});
+    let body =
+        json!({"requestId": "a#1", "success": false, "errors": [{"code": code, "message": "as the vendor says"}]});
     Fault::Status(200, body.to_string(), None)
 }
 
@@ -154,10 +155,7 @@ async fn a_deletion_whose_answer_was_lost_is_told_with_the_same_counts() {
     target.put(&ann());
     target.world().fault(Fault::EffectThen500, Some("delete.json"));
     let (subject, connector, journal) = (ann().subject(), target.connector(), MemoryJournal::default());
-    assert!(matches!(
-        trouble(only(connector.erase(&[work("e", &subject)], &journal).await)),
-        Trouble::Retry(_)
-    ));
+    assert!(matches!(trouble(only(connector.erase(&[work("e", &subject)], &journal).await)), Trouble::Retry(_)));
     let prior = journal.announced("e").expect("it was announced");
     let item = Work { prior: Some(&prior), ..work("e", &subject) };
     let erased = done(only(connector.erase(&[item], &journal).await));
