@@ -28,6 +28,8 @@ mod mailservice;
 mod manual;
 mod mutant;
 mod opendsr;
+#[cfg(test)]
+mod sandboxed;
 mod settings;
 pub mod sql;
 pub mod webhook;

@@ -1,5 +1,7 @@
 //! How a controller's file connects to each simulator: the settings and the made-up credentials that it takes.
 
+use crate::vendors::asked::KEY;
+use crate::vendors::{gmail, graph, salesforce, webhook};
 use std::fmt::Write as _;
 
 /// The `[[system]]` table for a vendor that is served at this URL.
@@ -22,9 +24,72 @@ fn quoted(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// Family, settings (with `{url}`), secrets.
-fn of(vendor: &str) -> (&'static str, &'static str, &'static [(&'static str, &'static str)]) {
-    match vendor {
-        _ => ("crm", "base_url = \"{url}\"", &[]),
-    }
+/// A connection: family, settings (with `{url}`), secrets.
+type Connection = (&'static str, String, Vec<(&'static str, &'static str)>);
+
+fn of(vendor: &str) -> Connection {
+    let base = "base_url = \"{url}\"";
+    let (family, more, secrets): (_, String, &[(&str, &str)]) = match vendor {
+        "activecampaign" => ("marketing", "url = \"https://sandbox.api-us1.com\"".into(), &[("api_key", KEY)]),
+        "amplitude" => ("analytics", String::new(), &[("api_key", KEY), ("secret_key", KEY)]),
+        "braze" => ("marketing", "cluster = \"eu-01\"".into(), &[("api_key", KEY)]),
+        "brevo" | "iterable" | "klaviyo" => ("marketing", String::new(), &[("api_key", KEY)]),
+        "customerio" => (
+            "marketing",
+            "track_url = \"{url}\"".into(),
+            &[("app_key", KEY), ("site_id", KEY), ("track_key", KEY)],
+        ),
+        "dynamics365" => (
+            "crm",
+            "login_url = \"{url}\", url = \"https://sandbox.crm4.dynamics.com\", tenant = \"tenant\", client_id = \"app\"".into(),
+            &[("client_secret", KEY)],
+        ),
+        "gmail" => (
+            "email",
+            format!(
+                "token_url = \"{{url}}/token\", directory_url = \"{{url}}\", service_account = \"{}\", admin = \"{}\", mailboxes = [\"*\"]",
+                gmail::SERVICE_ACCOUNT,
+                gmail::ADMIN
+            ),
+            &[("private_key", gmail::PRIVATE_KEY)],
+        ),
+        "graph" => (
+            "email",
+            format!(
+                "login_url = \"{{url}}\", tenant = \"{}\", client_id = \"{}\", mailboxes = [\"*\"]",
+                graph::TENANT,
+                graph::CLIENT_ID
+            ),
+            &[("client_secret", graph::SECRET)],
+        ),
+        "hubspot" => ("crm", String::new(), &[("access_token", KEY)]),
+        "intercom" => ("support", String::new(), &[("access_token", KEY)]),
+        "mailchimp" => ("marketing", "data_center = \"us6\"".into(), &[("api_key", KEY)]),
+        "marketo" => (
+            "marketing",
+            "munchkin = \"123-ABC-456\", client_id = \"sandbox\"".into(),
+            &[("client_secret", KEY)],
+        ),
+        "pipedrive" => ("crm", String::new(), &[("api_token", KEY)]),
+        "salesforce" => (
+            "crm",
+            format!("client_id = \"{}\"", salesforce::CLIENT_ID),
+            &[("client_secret", salesforce::CLIENT_SECRET)],
+        ),
+        "sendgrid" => ("email", String::new(), &[("api_key", KEY)]),
+        "webhook" => ("in_house", String::new(), &[("secret", webhook::SECRET)]),
+        "zendesk" => (
+            "support",
+            "subdomain = \"sandbox\", email = \"agent@shop.example\"".into(),
+            &[("api_token", KEY)],
+        ),
+        "zoho" => (
+            "crm",
+            "accounts_url = \"{url}\", client_id = \"1000.SANDBOX\"".into(),
+            &[("client_secret", KEY), ("refresh_token", KEY)],
+        ),
+        _ => ("other", String::new(), &[("api_key", KEY)]),
+    };
+    let settings = if more.is_empty() { base.to_owned() } else { format!("{base}, {more}") };
+    (family, settings, secrets.to_vec())
 }

@@ -51,10 +51,10 @@ pub(super) fn connect(plan: &Arc<Plan>, spec: &SystemSpec) -> Result<Arc<dyn Con
         max_matches: spec.max_matches,
         in_flight: most.clamp(1, IN_FLIGHT),
     };
-    Ok(Arc::new(ManifestConnector { manifest: manifest(plan), limits, engine }))
+    Ok(Arc::new(ManifestConnector { manifest: manifest(plan, spec), limits, engine }))
 }
 
-fn manifest(plan: &Plan) -> Manifest {
+fn manifest(plan: &Plan, spec: &SystemSpec) -> Manifest {
     let can_search = plan.collections().iter().any(|search| !search.is_blind());
     let mut verbs = Vec::new();
     if can_search {
@@ -71,6 +71,8 @@ fn manifest(plan: &Plan) -> Manifest {
     let fields: BTreeSet<String> =
         plan.changes.iter().flat_map(|change| change.correct.fields.keys().cloned()).collect();
     let after = plan.file.verify.values().map(|verify| verify.after_seconds).max().unwrap_or(0);
+    // An operator who knows the vendor's index (or has none, in a sandbox) may say so.
+    let after = spec.settings.get("verify_after_seconds").and_then(serde_json::Value::as_u64).unwrap_or(after);
     Manifest {
         connector: plan.file.connector.id.clone().into(),
         verbs: verbs.into(),

@@ -148,6 +148,11 @@ fn unknown(plan: &Plan, spec: &SystemSpec, faults: &mut Vec<SpecFault>) {
     settings.push("base_url".into());
     settings.extend(plan.file.hosts.keys().map(|name| format!("{name}_url")));
     settings.push("token_url".into());
+    settings.push("verify_after_seconds".into());
+    if spec.settings.get("verify_after_seconds").is_some_and(|value| value.as_u64().is_none_or(|s| s > 604_800)) {
+        let detail = "must be a whole number of seconds, at most a week";
+        faults.push(SpecFault::new("settings.verify_after_seconds", detail));
+    }
     for key in spec.settings.keys().filter(|key| !settings.contains(*key)) {
         let detail = format!("is not a setting; there are {}", settings.join(", "));
         faults.push(SpecFault::new(format!("settings.{key}"), detail));

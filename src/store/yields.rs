@@ -215,8 +215,9 @@ impl Store {
         }
         let rows = tx
             .rows(
-                // What it touched stays known: it tells the same again, and what it finds besides.
-                "-- widen_steps\nUPDATE steps SET q = 'ready', phase = 'act', state = 'queued', not_before = $1, verified_at = NULL, proof = NULL, retained = 0, residues = 0, failures = 0, attention = 0, error_code = NULL, error_detail = NULL, token = token + 1 WHERE id {in $2} AND (q IS NULL OR q <> 'run') RETURNING lane",
+                // What it touched stays known: it tells the same again, and what it finds besides. It begins after this, so that it
+                // will know everything that was found until now, and does not act again for that.
+                "-- widen_steps\nUPDATE steps SET seen = (SELECT d.yields FROM dsrs d WHERE d.id = steps.dsr_id), q = 'ready', phase = 'act', state = 'queued', not_before = $1, verified_at = NULL, proof = NULL, retained = 0, residues = 0, failures = 0, attention = 0, error_code = NULL, error_detail = NULL, token = token + 1 WHERE id {in $2} AND (q IS NULL OR q <> 'run') RETURNING lane",
                 args![self.now_ms(), again],
             )
             .await?;

@@ -4,6 +4,7 @@ mod bad_input;
 mod canaries;
 mod changes;
 mod cli;
+mod eight;
 mod faults;
 mod fleet;
 mod journeys;
