@@ -74,7 +74,11 @@ impl Eight {
         for (name, url) in self.vendors.vendors() {
             let system = connections::system(name, name, &url);
             // There is no index here that lags.
-            let at_once = if name == "salesforce" { system } else { system.replace("settings = { ", "settings = { verify_after_seconds = 0, ") };
+            let at_once = if name == "salesforce" {
+                system
+            } else {
+                system.replace("settings = { ", "settings = { verify_after_seconds = 0, ")
+            };
             let _ = write!(toml, "\n{at_once}");
         }
         let _ = write!(
@@ -97,7 +101,10 @@ impl Eight {
     async fn census(&self, people: &[Person]) -> BTreeMap<String, BTreeMap<String, u64>> {
         let lines = std::fs::read_to_string(self.object()).unwrap_or_default();
         let parties = self
-            .rpc("model.party.party.search_read", json!([[], 0, null, null, ["contact_mechanisms.value"], { "active_test": false }]))
+            .rpc(
+                "model.party.party.search_read",
+                json!([[], 0, null, null, ["contact_mechanisms.value"], { "active_test": false }]),
+            )
             .await;
         let mut all = BTreeMap::new();
         for person in people {
@@ -113,7 +120,11 @@ impl Eight {
             };
             of.insert("s3".to_owned(), lines.lines().filter(own).count() as u64);
             let holds = |party: &&Value| {
-                party["contact_mechanisms."].as_array().into_iter().flatten().any(|m| m["value"] == person.email.as_str())
+                party["contact_mechanisms."]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .any(|m| m["value"] == person.email.as_str())
             };
             of.insert("tryton".to_owned(), parties.as_array().into_iter().flatten().filter(holds).count() as u64);
             all.insert(person.email.clone(), of);
