@@ -1,7 +1,7 @@
 //! Amplitude: an order, then many days of nothing, then done.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, Person, ann, done, only, work};
+use crate::conformance::{self, Target as _, MemoryJournal, Person, ann, done, only, work};
 use crate::{Effect, Outcome, Receipt, Work};
 use redress_domain::IdentifierType;
 use redress_sandbox::vendors::asked::KEY;
@@ -26,7 +26,9 @@ async fn conforms() {
 #[tokio::test]
 async fn a_deletion_is_done_when_amplitude_says_so_and_not_before() {
     let target = target().await;
-    [ann(), Person::new("C-10070", "joann@shop.example", "+4915112345670", "Jo Ann")].iter().for_each(|p| target.put(p));
+    [ann(), Person::new("C-10070", "joann@shop.example", "+4915112345670", "Jo Ann")]
+        .iter()
+        .for_each(|p| target.put(p));
     let subject = conformance::subject(&[(IdentifierType::UserId, &ann().customer_id)]);
     let (connector, journal) = (target.connector(), MemoryJournal::default());
     let (mut receipt, wait, within) = accepted(only(connector.erase(&[work("e", &subject)], &journal).await));
@@ -48,7 +50,9 @@ async fn a_deletion_is_done_when_amplitude_says_so_and_not_before() {
 #[tokio::test]
 async fn a_hundred_people_are_one_order() {
     let target = target().await;
-    let people: Vec<Person> = (0..100).map(|n| Person::new(&format!("U-{n:03}"), &format!("p{n}@x.example"), "+4915112345678", "A")).collect();
+    let people: Vec<Person> = (0..100)
+        .map(|n| Person::new(&format!("U-{n:03}"), &format!("p{n}@x.example"), "+4915112345678", "A"))
+        .collect();
     people.iter().for_each(|person| target.put(person));
     let subjects: Vec<_> =
         people.iter().map(|p| conformance::subject(&[(IdentifierType::UserId, &p.customer_id)])).collect();

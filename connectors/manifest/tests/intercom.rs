@@ -1,7 +1,7 @@
 //! Intercom: everything that hangs on a contact goes with it, except what is other people's too.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, MemorySink, ann, bea, done, only, trouble, work};
+use crate::conformance::{self, Target as _, MemoryJournal, MemorySink, ann, bea, done, only, trouble, work};
 use crate::{Retained, Trouble};
 use redress_domain::IdentifierType;
 use redress_sandbox::Fault;
@@ -49,7 +49,8 @@ async fn a_conversation_with_somebody_else_stays_and_is_told() {
 async fn every_contact_with_the_address_is_the_persons_and_what_hangs_on_it_is_handed_over() {
     let target = target().await;
     target.put(&ann());
-    let lead = json!({ "type": "contact", "id": "lead", "role": "lead", "external_id": null, "email": "Ann@Shop.Example" });
+    let lead =
+        json!({ "type": "contact", "id": "lead", "role": "lead", "external_id": null, "email": "Ann@Shop.Example" });
     target.world().put("contacts", "lead", lead);
     target.world().put("notes", "n", json!({ "id": "n", "contact_id": "lead", "body": "<p>Called twice</p>" }));
     target.world().put("events", "v", json!({ "event_name": "visited", "contact_id": "lead" }));
@@ -69,7 +70,11 @@ async fn pages_are_followed_to_their_end() {
     let id = id_of(&target, &ann().email);
     for n in 0..310 {
         let members = json!({ "contacts": [{ "id": id }] });
-        target.world().put("conversations", &format!("c{n}"), json!({ "id": format!("c{n}"), "contacts": members, "source": {} }));
+        target.world().put(
+            "conversations",
+            &format!("c{n}"),
+            json!({ "id": format!("c{n}"), "contacts": members, "source": {} }),
+        );
     }
     let subject = ann().subject();
     let counted = done(only(target.connector().discover(&[work("d", &subject)]).await));

@@ -1,7 +1,7 @@
 //! Pipedrive: deletion only marks, so a person is emptied first.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, MemorySink, ann, done, only, work};
+use crate::conformance::{self, Target as _, MemoryJournal, MemorySink, ann, done, only, work};
 use crate::{Effect, Retained};
 use redress_sandbox::vendors::asked::KEY;
 use serde_json::json;
@@ -32,7 +32,8 @@ async fn what_lies_in_the_bin_for_30_days_holds_no_address() {
     let binned = target.world().get("persons", &id).expect("it is in the bin");
     let text = serde_json::Value::Object(binned.clone()).to_string();
     assert!(binned["is_deleted"] == true && !text.contains("ann@") && !text.contains("Vorbild"), "{text}");
-    let calls: Vec<String> = target.world().hits().into_iter().filter(|hit| hit.method != "GET").map(|hit| hit.method).collect();
+    let calls: Vec<String> =
+        target.world().hits().into_iter().filter(|hit| hit.method != "GET").map(|hit| hit.method).collect();
     assert_eq!(calls, ["PATCH", "DELETE"]);
     target.world().travel(Duration::from_secs(31 * 86_400));
     let _any = only(target.connector().discover(&[work("d", &subject)]).await);
@@ -45,7 +46,11 @@ async fn notes_go_except_those_that_are_about_a_deal_too() {
     target.put(&ann());
     let id: u64 = id_of(&target).parse().expect("a number");
     for (note, deal) in [("1", json!(null)), ("2", json!(77))] {
-        target.world().put("notes", note, json!({ "id": note, "person_id": id, "deal_id": deal, "content": "prefers mornings" }));
+        target.world().put(
+            "notes",
+            note,
+            json!({ "id": note, "person_id": id, "deal_id": deal, "content": "prefers mornings" }),
+        );
     }
     target.world().put("deals", "77", json!({ "id": 77, "person_id": id, "title": "Order 77" }));
     let (subject, sink) = (ann().subject(), MemorySink::default());

@@ -1,7 +1,7 @@
 //! Zoho CRM: one answer per record, tokens of an hour, a bin of 60 days that holds nothing of the person.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, Person, ann, done, only, trouble, work};
+use crate::conformance::{self, Target as _, MemoryJournal, Person, ann, done, only, trouble, work};
 use crate::{Effect, Outcome, Trouble};
 use redress_domain::IdentifierType;
 use redress_sandbox::vendors::asked::KEY;
@@ -64,7 +64,8 @@ async fn a_token_that_ended_is_fetched_anew_and_the_call_repeated() {
 #[tokio::test]
 async fn a_refresh_token_that_is_refused_with_200_is_never_nobody() {
     let target = ManifestTarget::serve("zoho").await;
-    let target = target.setting("client_id", "1000.SANDBOX").secret("client_secret", KEY).secret("refresh_token", "old");
+    let target =
+        target.setting("client_id", "1000.SANDBOX").secret("client_secret", KEY).secret("refresh_token", "old");
     target.put(&ann());
     let subject = ann().subject();
     match trouble(only(target.connector().discover(&[work("d", &subject)]).await)) {
