@@ -129,7 +129,8 @@ pub(super) async fn find(run: &Run<'_>, people: &[&Subject], scout: &Scout<'_>) 
 }
 
 fn settle(run: &Run<'_>, findings: &Findings, conflicts: Conflicts, scout: &Scout<'_>) -> Result<(), Trouble> {
-    let matched: u64 = findings.hits.values().map(|hits| hits.len() as u64).sum();
+    let counted = run.engine.plan.searches.iter().filter(|search| !search.find.many);
+    let matched: u64 = counted.map(|search| findings.of(&search.name).len() as u64).sum();
     if !scout.limited {
         return Ok(());
     }

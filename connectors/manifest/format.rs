@@ -310,6 +310,9 @@ pub struct Find {
     /// More matches than this for one person stop; the system's own `max_matches` counts besides.
     #[serde(default)]
     pub max_matches: Option<u64>,
+    /// One person may have any number of these (a log of mail): the system's `max_matches` does not count them, this one does.
+    #[serde(default)]
+    pub many: bool,
     /// How further pages are fetched.
     #[serde(default)]
     pub paging: Option<Paging>,
@@ -369,6 +372,9 @@ pub struct Exact {
     /// that the vendor keeps with its country code and without `+`).
     #[serde(default)]
     pub normalise: Option<String>,
+    /// The field holds keys of several kinds (a user id that is an address for some): another value in it contradicts nothing.
+    #[serde(default)]
+    pub mixed: bool,
     /// Each of these texts is a list, parted by this (`;`): any of its parts may be the identifier.
     #[serde(default)]
     pub split: Option<String>,

@@ -32,7 +32,7 @@ pub(super) fn judge(search: &Search, record: &Value, subject: &Subject, asked: O
         let handle = asked == Some(kind) && exact.pointers.iter().any(|pointer| pointer == "#handle");
         if handle || stored.iter().any(|text| wanted.iter().any(|i| is_same(i, text, normalise, subject))) {
             same.push(kind);
-        } else if !stored.is_empty() {
+        } else if !stored.is_empty() && !exact.mixed {
             other.push(kind);
         }
     }

@@ -10,7 +10,11 @@ async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("dynamics365").await.setting("url", "https://sandbox.crm4.dynamics.com");
     let target = target.setting("tenant", "tenant").setting("client_id", "app").secret("client_secret", KEY);
     target.correcting("last_name", "contacts", "/emailaddress1", "/lastname").known_as(|world, person, kind| {
-        let set = if kind == IdentifierType::CrmId { "contacts" } else { "leads" };
+        let set = match kind {
+            IdentifierType::CrmId => "contacts",
+            IdentifierType::LeadId => "leads",
+            _ => return None,
+        };
         world.all(set).into_iter().find(|(_, row)| row["emailaddress1"] == *person.email).map(|(id, _)| id)
     })
 }

@@ -12,7 +12,11 @@ async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("zoho").await;
     let target = target.setting("client_id", "1000.SANDBOX").secret("client_secret", KEY).secret("refresh_token", KEY);
     target.correcting("last_name", "Contacts", "/Email", "/Last_Name").known_as(|world, person, kind| {
-        let module = if kind == IdentifierType::CrmId { "Contacts" } else { "Leads" };
+        let module = match kind {
+            IdentifierType::CrmId => "Contacts",
+            IdentifierType::LeadId => "Leads",
+            _ => return None,
+        };
         world.all(module).into_iter().find(|(_, record)| record["Email"] == *person.email).map(|(id, _)| id)
     })
 }
