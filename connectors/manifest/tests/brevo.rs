@@ -9,7 +9,7 @@ use redress_sandbox::vendors::asked::KEY;
 use serde_json::json;
 
 async fn target() -> ManifestTarget {
-    let target = ManifestTarget::serve("brevo").await.secret("api_key", KEY);
+    let target = ManifestTarget::serve("brevo").await.secret("api_key", KEY).one_per_address();
     target.correcting("last_name", "contacts", "/email", "/attributes/LASTNAME").known_as(|world, person, kind| {
         let all = world.all("contacts");
         let own = all.into_iter().find(|(_, contact)| contact["email"] == *person.email);
