@@ -19,11 +19,6 @@ fn accepted(outcome: Outcome) -> (Receipt, Duration, Option<Duration>) {
 }
 
 #[tokio::test]
-async fn conforms() {
-    conformance::run(&target().await).await;
-}
-
-#[tokio::test]
 async fn a_deletion_is_done_when_amplitude_says_so_and_not_before() {
     let target = target().await;
     [ann(), Person::new("C-10070", "joann@shop.example", "+4915112345670", "Jo Ann")]
