@@ -1,7 +1,7 @@
 //! ActiveCampaign: a search by parts, compared again.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, MemorySink, Person, Target as _, ann, done, only, work};
+use crate::conformance::{self, MemoryJournal, MemorySink, Person, ann, done, only, work};
 use redress_domain::IdentifierType;
 use redress_sandbox::vendors::asked::KEY;
 use serde_json::json;

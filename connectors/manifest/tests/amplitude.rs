@@ -1,7 +1,7 @@
 //! Amplitude: an order, then many days of nothing, then done.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, Person, Target as _, ann, done, only, work};
+use crate::conformance::{self, MemoryJournal, Person, ann, done, only, work};
 use crate::{Effect, Outcome, Receipt, Work};
 use redress_domain::IdentifierType;
 use redress_sandbox::vendors::asked::KEY;

@@ -1,7 +1,7 @@
 //! Brevo: contacts, and the log of mail to the address.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, Target as _, ann, done, only, work};
+use crate::conformance::{self, MemoryJournal, ann, done, only, work};
 use crate::{Effect, Trouble};
 use redress_domain::IdentifierType;
 use redress_sandbox::Fault;

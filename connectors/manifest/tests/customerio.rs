@@ -2,7 +2,7 @@
 
 use super::harness::ManifestTarget;
 use crate::Effect;
-use crate::conformance::{self, MemoryJournal, MemorySink, Target as _, ann, done, only, work};
+use crate::conformance::{self, MemoryJournal, MemorySink, ann, done, only, work};
 use redress_sandbox::vendors::asked::KEY;
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! Dynamics 365: a literal stays a literal, and a correction never brings an erased row back.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, Answer, MemoryJournal, Person, Target as _, ann, done, only, rectifying, work};
+use crate::conformance::{self, Answer, MemoryJournal, Person, ann, done, only, rectifying, work};
 use crate::{Effect, Work};
 use redress_domain::{Correction, IdentifierType};
 use redress_sandbox::vendors::asked::KEY;

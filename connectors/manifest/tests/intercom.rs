@@ -1,7 +1,7 @@
 //! Intercom: everything that hangs on a contact goes with it, except what is other people's too.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, MemorySink, Target as _, ann, bea, done, only, trouble, work};
+use crate::conformance::{self, MemoryJournal, MemorySink, ann, bea, done, only, trouble, work};
 use crate::{Retained, Trouble};
 use redress_domain::IdentifierType;
 use redress_sandbox::Fault;

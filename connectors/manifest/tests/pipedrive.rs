@@ -1,7 +1,7 @@
 //! Pipedrive: deletion only marks, so a person is emptied first.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, MemorySink, Target as _, ann, done, only, work};
+use crate::conformance::{self, MemoryJournal, MemorySink, ann, done, only, work};
 use crate::{Effect, Retained};
 use redress_sandbox::vendors::asked::KEY;
 use serde_json::json;

@@ -1,7 +1,7 @@
 //! Zoho CRM: one answer per record, tokens of an hour, a bin of 60 days that holds nothing of the person.
 
 use super::harness::ManifestTarget;
-use crate::conformance::{self, MemoryJournal, Person, Target as _, ann, done, only, trouble, work};
+use crate::conformance::{self, MemoryJournal, Person, ann, done, only, trouble, work};
 use crate::{Effect, Outcome, Trouble};
 use redress_domain::IdentifierType;
 use redress_sandbox::vendors::asked::KEY;
