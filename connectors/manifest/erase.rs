@@ -494,8 +494,25 @@ impl Item<'_> {
             };
         }
         let mut done = Done { yielded: self.findings.yielded.clone(), ..Done::default() };
+        // Orders about whom the vendor does not say whether it knows them.
+        let mut ordered = 0;
+        let knows = plan.deleted().iter().any(|search| !search.is_blind());
         for search in plan.deleted() {
             let (found, changed) = counts(plan, search, &self.touched);
+            if changed > 0 {
+                done.effect = weaker(done.effect.take(), plan.effect(&search.name).map(effect));
+            }
+            if search.is_blind() && knows {
+                ordered += changed;
+                done.evidence.collections.push(CollectionEvidence {
+                    collection: search.name.clone(),
+                    action: "order".to_owned(),
+                    before: 0,
+                    changed,
+                    after: 0,
+                });
+                continue;
+            }
             let shared = self.findings.shared.get(&search.name).copied().unwrap_or(0);
             done.found += found + shared;
             done.changed += changed;
@@ -509,9 +526,6 @@ impl Item<'_> {
                 changed,
                 after: found + shared - changed,
             });
-            if changed > 0 {
-                done.effect = weaker(done.effect.take(), plan.effect(&search.name).map(effect));
-            }
         }
         for search in plan.staying() {
             let there = self.findings.of(&search.name).len() as u64;
@@ -521,7 +535,7 @@ impl Item<'_> {
                 done.retained.push(retained(search, there + shared, "vendor_offers_no_deletion"));
             }
         }
-        if done.found == 0 {
+        if done.found == 0 && ordered == 0 {
             return Outcome::NothingFound(done.evidence);
         }
         done.receipt = Some(receipt);

@@ -129,11 +129,11 @@ pub(super) async fn find(run: &Run<'_>, people: &[&Subject], scout: &Scout<'_>) 
 }
 
 fn settle(run: &Run<'_>, findings: &Findings, conflicts: Conflicts, scout: &Scout<'_>) -> Result<(), Trouble> {
-    let counted = run.engine.plan.searches.iter().filter(|search| !search.find.many);
-    let matched: u64 = counted.map(|search| findings.of(&search.name).len() as u64).sum();
     if !scout.limited {
         return Ok(());
     }
+    let people = run.engine.plan.searches.iter().filter(|search| !search.find.many && !search.is_blind());
+    let matched: u64 = people.map(|search| findings.of(&search.name).len() as u64).sum();
     conflicts.settle(matched)?;
     allowed(matched, run.engine.max_matches)?;
     for search in &run.engine.plan.searches {

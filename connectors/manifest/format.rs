@@ -289,7 +289,8 @@ pub struct Find {
     #[serde(default)]
     pub requests: BTreeMap<String, Step>,
     /// The key without a search: a template such as `${subject.email|md5_lower}`; the vendor has no search and takes any identifier.
-    /// Allowed only for deletions that the vendor itself matches exactly; the records then count as unknown (`found` is what it says was done).
+    /// Allowed only for deletions that the vendor itself matches exactly. Such orders are told in the evidence; they count as
+    /// found records only where the manifest has no other deletions.
     #[serde(default)]
     pub key_is: Option<String>,
     /// Where the list of records is in the answer; `""` if the answer is one record or the list itself.

@@ -1,5 +1,6 @@
 //! Whose a record is: its identifiers equal the person's after normalisation, and no stronger one says that it is somebody else's.
 
+use super::format::Exact;
 use super::plan::Search;
 use super::pointer;
 use super::template::{Scope, Template};
@@ -27,7 +28,7 @@ pub(super) fn judge(search: &Search, record: &Value, subject: &Subject, asked: O
         if wanted.is_empty() {
             continue;
         }
-        let stored = stored(record, &exact.pointers);
+        let stored = stored(record, exact);
         let normalise = exact.normalise.as_deref();
         let handle = asked == Some(kind) && exact.pointers.iter().any(|pointer| pointer == "#handle");
         if handle || stored.iter().any(|text| wanted.iter().any(|i| is_same(i, text, normalise, subject))) {
@@ -41,10 +42,14 @@ pub(super) fn judge(search: &Search, record: &Value, subject: &Subject, asked: O
     Judgement { strongest, contradicting: other }
 }
 
-/// What a record holds at these places.
-fn stored(record: &Value, pointers: &[String]) -> Vec<String> {
-    let values = pointers.iter().filter(|p| *p != "#handle").flat_map(|pointer| pointer::all(record, pointer));
-    values.filter_map(pointer::text).filter(|text| !text.trim().is_empty()).collect()
+/// What a record holds where an identifier may be.
+fn stored(record: &Value, exact: &Exact) -> Vec<String> {
+    let values = exact.pointers.iter().filter(|p| *p != "#handle").flat_map(|pointer| pointer::all(record, pointer));
+    let texts = values.filter_map(pointer::text).flat_map(|text| match &exact.split {
+        Some(by) if !by.is_empty() => text.split(by.as_str()).map(str::to_owned).collect(),
+        _ => vec![text],
+    });
+    texts.filter(|text| !text.trim().is_empty()).collect()
 }
 
 fn is_same(identifier: &Identifier, stored: &str, normalise: Option<&str>, subject: &Subject) -> bool {
@@ -95,7 +100,7 @@ impl Index {
         let mut whose = BTreeSet::new();
         for exact in &search.find.exact {
             let Some(kind) = IdentifierType::parse(&exact.by) else { continue };
-            for text in stored(record, &exact.pointers) {
+            for text in stored(record, exact) {
                 let mut forms = BTreeSet::from([text.trim().to_lowercase()]);
                 for region in &self.regions {
                     for text in [text.clone(), format!("+{}", text.trim())] {
@@ -205,6 +210,6 @@ impl Conflicts {
 
 fn address(search: &Search, record: &Value) -> Option<String> {
     let exact = search.find.exact.iter().find(|exact| exact.by == "email" && exact.normalise.is_none())?;
-    let text = stored(record, &exact.pointers).into_iter().next()?;
+    let text = stored(record, exact).into_iter().next()?;
     Identifier::parse(IdentifierType::Email, &text, None).ok().map(|i| i.normal().expose().clone())
 }
