@@ -455,6 +455,10 @@ impl Suite<'_> {
 fn reaches_nobody(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::NothingFound(_) => true,
+        // Some of the system cannot be searched by such an identifier at all.
+        Outcome::Done(done) => {
+            (done.found, done.changed) == (0, 0) && done.retained.iter().any(|kept| kept.reason == "no_usable_identifier")
+        }
         Outcome::Trouble(Trouble::Denied(problem)) => problem.code == "identifier_not_sendable",
         _ => false,
     }

@@ -535,7 +535,8 @@ impl Item<'_> {
                 done.retained.push(retained(search, there + shared, "vendor_offers_no_deletion"));
             }
         }
-        if done.found == 0 && ordered == 0 {
+        done.retained.extend(self.findings.unsearched());
+        if done.found == 0 && ordered == 0 && done.retained.is_empty() {
             return Outcome::NothingFound(done.evidence);
         }
         done.receipt = Some(receipt);

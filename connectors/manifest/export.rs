@@ -68,7 +68,8 @@ fn told(plan: &Plan, found: &Result<Findings, Trouble>, action: &str) -> Outcome
             after: here + shared,
         });
     }
-    if done.found == 0 { Outcome::NothingFound(done.evidence) } else { Outcome::Done(done) }
+    done.retained.extend(findings.unsearched());
+    if done.found == 0 && done.retained.is_empty() { Outcome::NothingFound(done.evidence) } else { Outcome::Done(done) }
 }
 
 async fn hand_over(run: &Run<'_>, work: &Work<'_>, findings: &Findings, sink: &dyn ExportSink) -> Result<(), Trouble> {

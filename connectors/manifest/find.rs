@@ -7,7 +7,7 @@ use super::plan::{Request, Search};
 use super::pointer;
 use super::template::{RenderFault, Scope};
 use crate::http::unreadable;
-use crate::{Problem, Trouble};
+use crate::{Problem, Retained, Trouble};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use redress_domain::{Identifier, IdentifierType, Subject};
@@ -35,6 +35,8 @@ pub(super) struct Findings {
     /// Keys of records that a search gave but that are not the person's by comparison, by find: a deleted record that
     /// lost its identifiers only is among them.
     pub(super) strangers: BTreeMap<String, BTreeSet<String>>,
+    /// Finds that could not be made, because the person is not known by what they search by.
+    pub(super) unsearched: Vec<String>,
 }
 
 /// Which finds are made, and whether it matters how many records match.
@@ -44,6 +46,8 @@ pub(super) struct Scout<'a> {
 }
 
 type Found = Result<Findings, Trouble>;
+
+const NO_USABLE_IDENTIFIER: &str = "no_usable_identifier";
 
 impl Hit {
     /// What a request for this record sees.
@@ -93,6 +97,12 @@ impl Findings {
         self.hits.get(find).map_or(&[], Vec::as_slice)
     }
 
+    /// What could not be searched is told, and not taken for empty.
+    pub(super) fn unsearched(&self) -> impl Iterator<Item = Retained> + '_ {
+        let told = |find: &String| Retained { collection: find.clone(), records: 0, reason: NO_USABLE_IDENTIFIER.to_owned() };
+        self.unsearched.iter().map(told)
+    }
+
     fn add(&mut self, search: &Search, hit: Hit) {
         let has_something = |pointer: &String| pointer::first(&hit.record, pointer).is_some();
         if search.find.shared.iter().any(has_something) {
@@ -109,10 +119,11 @@ impl Findings {
 
 /// Looks for each of these people; nobody's trouble is another's.
 pub(super) async fn find(run: &Run<'_>, people: &[&Subject], scout: &Scout<'_>) -> Vec<Found> {
-    let mut found: Vec<Found> = people.iter().map(|_| Ok(Findings::default())).collect();
-    let mut conflicts: Vec<Conflicts> = people.iter().map(|_| Conflicts::default()).collect();
     let searches = || run.engine.plan.searches.iter().filter(|search| scout.finds.contains(search.name.as_str()));
-    for search in searches().filter(|search| search.find.from.is_none()) {
+    let direct_ones: Vec<&Search> = searches().filter(|search| search.find.from.is_none()).collect();
+    let mut found: Vec<Found> = people.iter().map(|subject| searchable(&direct_ones, subject)).collect();
+    let mut conflicts: Vec<Conflicts> = people.iter().map(|_| Conflicts::default()).collect();
+    for search in direct_ones {
         direct(run, search, people, &mut found, &mut conflicts).await;
     }
     for (found, conflicts) in found.iter_mut().zip(conflicts) {
@@ -126,6 +137,22 @@ pub(super) async fn find(run: &Run<'_>, people: &[&Subject], scout: &Scout<'_>) 
         dependent(run, search, people, &mut found, scout).await;
     }
     found
+}
+
+/// Which searches cannot be made for a person; trouble if none can.
+fn searchable(searches: &[&Search], subject: &Subject) -> Found {
+    let can = |search: &&&Search| subject.identifiers.iter().any(|identifier| search.by.contains(&identifier.kind()));
+    let unsearched: Vec<String> =
+        searches.iter().filter(|search| !can(search)).map(|search| search.name.clone()).collect();
+    if unsearched.len() < searches.len() || searches.is_empty() {
+        return Ok(Findings { unsearched, ..Findings::default() });
+    }
+    let kinds: BTreeSet<&str> = searches.iter().flat_map(|search| search.by.iter().map(|kind| kind.as_str())).collect();
+    let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
+    Err(Trouble::Denied(Problem::new(
+        NO_USABLE_IDENTIFIER,
+        format!("this vendor can only be searched by {kinds} and the request names none; add one or leave this system out"),
+    )))
 }
 
 fn settle(run: &Run<'_>, findings: &Findings, conflicts: Conflicts, scout: &Scout<'_>) -> Result<(), Trouble> {

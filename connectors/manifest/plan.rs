@@ -300,11 +300,23 @@ fn search(file: &ManifestFile, name: &str) -> Result<Search, Fault> {
     }
     let requests = find.requests.iter().map(|(by, step)| Ok((kind(by)?, Request::of(step, file, &at)?)));
     let each = find.each.as_ref().map(|each| Request::of(&each.request, file, &at)).transpose()?;
+    let request = find.request.as_ref().map(|step| Request::of(step, file, &at)).transpose()?;
+    let requests: BTreeMap<IdentifierType, Request> = requests.collect::<Result<_, Fault>>()?;
+    let by: Vec<IdentifierType> = find.by.iter().map(kind).collect::<Result<_, Fault>>()?;
+    // A type that is named and then not searched would be taken for nobody.
+    let searched = |kind: &IdentifierType| request.is_some() || requests.contains_key(kind);
+    let keyed = find.key_is.is_some() && request.is_none() && requests.is_empty();
+    if (by.is_empty() && (find.from.is_none() || request.is_none())) || !(keyed || by.iter().all(searched)) {
+        return Err(format!("{at}: every identifier type needs a request, or the find a key_is"));
+    }
+    if find.exact.is_empty() && !by.is_empty() && !keyed {
+        return Err(format!("{at}: a search by an identifier needs an exact comparison"));
+    }
     Ok(Search {
         name: name.to_owned(),
-        by: find.by.iter().map(kind).collect::<Result<_, Fault>>()?,
-        request: find.request.as_ref().map(|step| Request::of(step, file, &at)).transpose()?,
-        requests: requests.collect::<Result<_, Fault>>()?,
+        by,
+        request,
+        requests,
         each_is_personal: each.as_ref().is_some_and(|request| request.names("subject") || request.names("record")),
         each,
         key_is: find.key_is.as_ref().map(|text| template(text, &at)).transpose()?,

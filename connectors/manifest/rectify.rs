@@ -255,7 +255,8 @@ impl Item<'_> {
                 after: 0,
             });
         }
-        if done.found == 0 {
+        done.retained.extend(self.findings.unsearched());
+        if done.found == 0 && done.retained.is_empty() {
             let here: u64 = self.findings.hits.values().map(|hits| hits.len() as u64).sum();
             if here == 0 || !seen.is_empty() {
                 return Outcome::NothingFound(done.evidence);

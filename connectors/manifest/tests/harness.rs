@@ -213,6 +213,10 @@ impl Target for ManifestTarget {
         (self.known_as)(self.world(), person, kind)
     }
 
+    async fn let_time_pass(&self) {
+        self.world().travel(std::time::Duration::from_secs(86_400));
+    }
+
     fn secrets(&self) -> Vec<String> {
         self.secrets.values().cloned().collect()
     }

@@ -19,6 +19,7 @@ mod mailchimp;
 mod marketo;
 mod pipedrive;
 mod sendgrid;
+mod plain;
 mod templates;
 mod zendesk;
 mod zoho;

@@ -782,3 +782,12 @@ fn every_fault_of_the_settings_is_told_at_once() {
     paths.sort_unstable();
     assert_eq!(paths, ["secrets.password", "secrets.secret", "settings.account", "settings.acount", "settings.base_url"]);
 }
+
+#[tokio::test]
+async fn who_is_not_known_by_anything_searchable_is_told_so_and_is_not_nobody() {
+    let plain = Plain::holding(&[ann()]).await;
+    let subject = conformance::subject(&[(IdentifierType::LeadId, "7")]);
+    let fate = trouble(only(plain.connector().erase(&[work("e", &subject)], &MemoryJournal::default()).await));
+    assert!(matches!(&fate, Trouble::Denied(problem) if problem.code == "no_usable_identifier"), "{fate:?}");
+    assert!(plain.world().hits().is_empty());
+}
