@@ -31,6 +31,7 @@ pub(crate) struct ManifestTarget {
     field: Option<Field>,
     known_as: KnownAs,
     one_per_address: bool,
+    blind: Option<&'static str>,
     seeded: Mutex<Vec<conformance::Person>>,
 }
 
@@ -49,6 +50,7 @@ impl ManifestTarget {
             field: None,
             known_as: |_, _, _| None,
             one_per_address: false,
+            blind: None,
             seeded: Mutex::default(),
         }
     }
@@ -92,6 +94,12 @@ impl ManifestTarget {
     /// Where the vendor keeps one record for an address: then more matches than allowed cannot be had.
     pub(crate) fn one_per_address(mut self) -> Self {
         self.one_per_address = true;
+        self
+    }
+
+    /// Where orders are given about people of whom the vendor does not say whether it knows them: why.
+    pub(crate) fn blind(mut self, why: &'static str) -> Self {
+        self.blind = Some(why);
         self
     }
 
@@ -211,6 +219,10 @@ impl Target for ManifestTarget {
 
     fn known_as(&self, person: &conformance::Person, kind: IdentifierType) -> Option<String> {
         (self.known_as)(self.world(), person, kind)
+    }
+
+    fn blind(&self) -> Option<&'static str> {
+        self.blind
     }
 
     async fn let_time_pass(&self) {
