@@ -457,7 +457,8 @@ fn reaches_nobody(outcome: &Outcome) -> bool {
         Outcome::NothingFound(_) => true,
         // Some of the system cannot be searched by such an identifier at all.
         Outcome::Done(done) => {
-            (done.found, done.changed) == (0, 0) && done.retained.iter().any(|kept| kept.reason == "no_usable_identifier")
+            (done.found, done.changed) == (0, 0)
+                && done.retained.iter().any(|kept| kept.reason == "no_usable_identifier")
         }
         Outcome::Trouble(Trouble::Denied(problem)) => problem.code == "identifier_not_sendable",
         _ => false,

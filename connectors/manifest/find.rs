@@ -99,7 +99,8 @@ impl Findings {
 
     /// What could not be searched is told, and not taken for empty.
     pub(super) fn unsearched(&self) -> impl Iterator<Item = Retained> + '_ {
-        let told = |find: &String| Retained { collection: find.clone(), records: 0, reason: NO_USABLE_IDENTIFIER.to_owned() };
+        let told =
+            |find: &String| Retained { collection: find.clone(), records: 0, reason: NO_USABLE_IDENTIFIER.to_owned() };
         self.unsearched.iter().map(told)
     }
 
@@ -151,7 +152,9 @@ fn searchable(searches: &[&Search], subject: &Subject) -> Found {
     let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
     Err(Trouble::Denied(Problem::new(
         NO_USABLE_IDENTIFIER,
-        format!("this vendor can only be searched by {kinds} and the request names none; add one or leave this system out"),
+        format!(
+            "this vendor can only be searched by {kinds} and the request names none; add one or leave this system out"
+        ),
     )))
 }
 

@@ -167,7 +167,8 @@ fn object(body: &Bytes) -> Option<Map<String, Value>> {
 }
 
 fn signed(world: &World, headers: &HeaderMap) -> Option<Response> {
-    let token = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer ")).unwrap_or_default();
+    let token =
+        headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer ")).unwrap_or_default();
     if world.is_revoked() {
         return Some(json(401, &json!({"error": "who are you"})));
     }
@@ -198,8 +199,7 @@ async fn contacts(State(world): Place, headers: HeaderMap, uri: Uri) -> Response
     }
     let query = pairs(uri.query().unwrap_or_default());
     let field = first(&query, "field").unwrap_or_default().to_owned();
-    let values: Vec<String> =
-        first(&query, "values").unwrap_or_default().split(',').map(str::to_lowercase).collect();
+    let values: Vec<String> = first(&query, "values").unwrap_or_default().split(',').map(str::to_lowercase).collect();
     let after: usize = first(&query, "cursor").and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
     let all: Vec<Value> = world
         .all("contacts")
@@ -367,7 +367,8 @@ impl Plain {
     }
 
     fn connect(&self, url: &str, max_matches: u64) -> Arc<dyn Connector> {
-        manifest::connect_text(&self.manifest, &self.spec(url, max_matches)).unwrap_or_else(|faults| panic!("{faults:?}"))
+        manifest::connect_text(&self.manifest, &self.spec(url, max_matches))
+            .unwrap_or_else(|faults| panic!("{faults:?}"))
     }
 
     fn connector(&self) -> Arc<dyn Connector> {
@@ -442,13 +443,21 @@ fn by_email(person: &Person) -> Subject {
 
 fn people(n: usize) -> Vec<Person> {
     (0..n)
-        .map(|n| Person::new(&format!("P-{n:03}"), &format!("person{n:03}@shop.example"), &format!("+49151123450{n:02}"), "A B"))
+        .map(|n| {
+            Person::new(
+                &format!("P-{n:03}"),
+                &format!("person{n:03}@shop.example"),
+                &format!("+49151123450{n:02}"),
+                "A B",
+            )
+        })
         .collect()
 }
 
 async fn erase(connector: &Arc<dyn Connector>, people: &[Person], journal: &MemoryJournal) -> Vec<Outcome> {
     let subjects: Vec<Subject> = people.iter().map(by_email).collect();
-    let batch: Vec<Work<'_>> = people.iter().zip(&subjects).map(|(person, subject)| work(&person.customer_id, subject)).collect();
+    let batch: Vec<Work<'_>> =
+        people.iter().zip(&subjects).map(|(person, subject)| work(&person.customer_id, subject)).collect();
     connector.erase(&batch, journal).await
 }
 
@@ -534,7 +543,14 @@ async fn a_lost_answer_is_told_by_the_next_run_with_the_same_counts() {
 
 #[tokio::test]
 async fn a_wait_is_never_absurd() {
-    for (said, longest) in [("0", 1), ("-1", 1), ("1e10", 86_400), ("99999999999", 86_400), ("soon", 1), ("Sun, 06 Nov 1994 08:49:37 GMT", 1)] {
+    for (said, longest) in [
+        ("0", 1),
+        ("-1", 1),
+        ("1e10", 86_400),
+        ("99999999999", 86_400),
+        ("soon", 1),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 1),
+    ] {
         let plain = Plain::holding(&[ann()]).await;
         plain.world().fault(Fault::Status(429, "{}".into(), Some(said.into())), Some("/v1/contacts"));
         match trouble(only(plain.connector().discover(&[work("d", &ann().subject())]).await)) {
@@ -582,7 +598,8 @@ async fn a_deletion_answered_by_a_page_for_people_was_not_done() {
     for fault in [Fault::Html, Fault::Status(200, "{\"ok\":true,\"results\":[]}".into(), None)] {
         let plain = Plain::holding(&[ann()]).await;
         plain.world().fault(fault, Some("/contacts/delete"));
-        let fate = trouble(only(plain.connector().erase(&[work("e", &by_email(&ann()))], &MemoryJournal::default()).await));
+        let fate =
+            trouble(only(plain.connector().erase(&[work("e", &by_email(&ann()))], &MemoryJournal::default()).await));
         assert!(matches!(&fate, Trouble::Retry(problem) if problem.code == "answer_unreadable"), "{fate:?}");
     }
 }
@@ -780,7 +797,10 @@ fn every_fault_of_the_settings_is_told_at_once() {
     let faults = manifest::connect_text(MANIFEST, &spec).map(drop).expect_err("refused");
     let mut paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
     paths.sort_unstable();
-    assert_eq!(paths, ["secrets.password", "secrets.secret", "settings.account", "settings.acount", "settings.base_url"]);
+    assert_eq!(
+        paths,
+        ["secrets.password", "secrets.secret", "settings.account", "settings.acount", "settings.base_url"]
+    );
 }
 
 #[tokio::test]

@@ -8,7 +8,10 @@ use serde_json::json;
 
 async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("sendgrid").await.secret("api_key", KEY);
-    target.correcting("first_name", "contacts", "/email", "/first_name").one_per_address().blind("what is kept of mail to an address cannot be looked for")
+    target
+        .correcting("first_name", "contacts", "/email", "/first_name")
+        .one_per_address()
+        .blind("what is kept of mail to an address cannot be looked for")
 }
 
 #[tokio::test]
