@@ -64,6 +64,14 @@ pub fn names() -> Vec<String> {
     names
 }
 
+/// Every connector with what it does and promises, by name.
+pub fn listed() -> Vec<crate::manifest::Listed> {
+    let mut all: Vec<crate::manifest::Listed> = ALL.iter().map(Into::into).collect();
+    all.extend(crate::manifest::known().iter().map(|loaded| (&**loaded).into()));
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
 /// Whether a name is that of a connector that is no manifest.
 pub(crate) fn is_native(name: &str) -> bool {
     name == "bench" || ALL.iter().any(|entry| entry.name == name)

@@ -44,6 +44,8 @@ pub struct Hit {
     pub path: String,
     /// Query as it was sent.
     pub query: String,
+    /// Headers by lower-case name; `authorization` and what else holds credentials is known by name only.
+    pub headers: Vec<(String, String)>,
     /// Body as it was sent (up to 64 KiB).
     pub body: String,
     /// Status that was answered.
@@ -265,6 +267,14 @@ pub fn wrap(router: Router, world: &Arc<World>, refusal: Refusal, free: &'static
     router.layer(from_fn_with_state(layer, around))
 }
 
+fn headers(all: &HeaderMap) -> Vec<(String, String)> {
+    let told = |name: &str, value: &HeaderValue| {
+        let secret = ["auth", "key", "token", "secret"].iter().any(|word| name.contains(word));
+        if secret { String::new() } else { value.to_str().unwrap_or_default().to_owned() }
+    };
+    all.iter().map(|(name, value)| (name.as_str().to_owned(), told(name.as_str(), value))).collect()
+}
+
 async fn around(State(layer): State<Arc<Layer>>, request: Request, next: Next) -> Response {
     let world = &layer.world;
     world.under_way.fetch_add(1, Ordering::SeqCst);
@@ -274,6 +284,7 @@ async fn around(State(layer): State<Arc<Layer>>, request: Request, next: Next) -
         method: parts.method.to_string(),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: headers(&parts.headers),
         body: String::from_utf8_lossy(&bytes[..bytes.len().min(65_536)]).into_owned(),
         status: 0,
     };

@@ -253,6 +253,19 @@ impl Draft {
         max_bytes.is_some_and(|max| body.max(self.encoded_query().len()) > max) || (url > URL_MAX && !self.as_post)
     }
 
+    /// Method, path with query, and body, for a comparison.
+    pub(super) fn shown(&self) -> (String, String, Vec<u8>) {
+        let url = self.full_url();
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        (self.method.to_string(), format!("{}{query}", url.path()), self.encoded_body())
+    }
+
+    /// Its own headers, without credentials, for a comparison.
+    pub(super) fn shown_headers(&self) -> Vec<(String, String)> {
+        let media = self.body.as_ref().map(|_| ("content-type".to_owned(), self.content_type.clone()));
+        self.headers.iter().cloned().chain(media).collect()
+    }
+
     fn call(&self) -> Call {
         let url = self.full_url();
         let mut call = if self.as_post && url.as_str().len() > URL_MAX {

@@ -687,10 +687,16 @@ pub struct Case {
     /// A found record, for steps with `from`.
     #[serde(default)]
     pub record: Option<Value>,
+    /// An element of the list that a find with `each` goes through.
+    #[serde(default)]
+    pub item: Option<Value>,
+    /// For the step of a correction: field of the correction → new value.
+    #[serde(default)]
+    pub changes: BTreeMap<String, String>,
     /// Inputs; those not named have stand-ins.
     #[serde(default)]
     pub inputs: BTreeMap<String, Value>,
-    /// The request that must come of it: `method`, `url` (path and query), `body`, `headers`.
+    /// The request that must come of it: `method`, `url` (path below the base URL, and query), `body`.
     #[serde(default)]
     pub request: Option<ExpectedRequest>,
     /// The vendor's answer: body; JSON, or text that is none.

@@ -9,6 +9,7 @@ mod auth;
 mod body;
 pub mod builtin;
 mod call;
+pub mod case;
 mod catalogue;
 mod classify;
 mod connector;
@@ -18,7 +19,9 @@ mod export;
 mod find;
 pub mod finding;
 pub mod format;
+pub mod judge;
 mod lint;
+mod listing;
 mod load;
 mod pages;
 mod people;
@@ -30,12 +33,15 @@ pub mod schema;
 mod scope;
 mod settings;
 mod shape;
+mod table;
 pub mod template;
 mod verify;
 
 pub use catalogue::{Own, OwnFault, known, names};
 pub use finding::{Finding, Severity};
+pub use listing::Listed;
 pub use load::Loaded;
+pub use table::markdown;
 
 #[cfg(test)]
 pub(crate) mod tests;

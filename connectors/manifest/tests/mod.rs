@@ -13,6 +13,7 @@ mod hubspot;
 mod intercom;
 mod iterable;
 mod klaviyo;
+pub(crate) mod judging;
 mod linting;
 mod literals;
 mod mailchimp;

@@ -1,0 +1,149 @@
+//! What a manifest reaches, does and promises, for `redress connector list` and docs/connectors.md.
+
+use super::format::{DeleteEffect, Input, InputKind, ManifestFile};
+use super::load::Loaded;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// A connector as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// The name in `connector = "…"`.
+    pub name: String,
+    /// The product.
+    pub product: String,
+    /// What it reaches, in one line.
+    pub about: String,
+    /// `native` or `manifest`.
+    pub kind: &'static str,
+    /// What family of systems it belongs to.
+    pub family: String,
+    /// Its settings, required ones first, in the form of a TOML inline table.
+    pub settings: String,
+    /// Its secrets.
+    pub secrets: Vec<String>,
+    /// Verbs it performs.
+    pub verbs: Vec<String>,
+    /// By what it can look for a person.
+    pub identifiers: Vec<String>,
+    /// People or records in one call that deletes, where the vendor takes many.
+    pub batch: Option<usize>,
+    /// What the vendor allows.
+    pub limits: Vec<String>,
+    /// What a deletion is worth, with how long something of it stays.
+    pub deletes: Vec<String>,
+    /// The vendor's version.
+    pub api: String,
+    /// When it was last compared with the vendor's documentation.
+    pub verified_on: Option<String>,
+    /// By what, besides our own tests, its requests are judged.
+    pub judged_by: String,
+    /// What an operator must know.
+    pub notes: Vec<String>,
+}
+
+impl From<&crate::registry::Entry> for Listed {
+    fn from(entry: &crate::registry::Entry) -> Self {
+        Self {
+            name: entry.name.into(),
+            product: entry.name.into(),
+            about: entry.about.into(),
+            kind: "native",
+            family: String::new(),
+            settings: entry.settings.into(),
+            secrets: Vec::new(),
+            verbs: entry.verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+            identifiers: Vec::new(),
+            batch: None,
+            limits: Vec::new(),
+            deletes: Vec::new(),
+            api: String::new(),
+            verified_on: None,
+            judged_by: String::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl From<&Loaded> for Listed {
+    fn from(loaded: &Loaded) -> Self {
+        let file = &loaded.file;
+        let about = &file.connector;
+        let limits = file.limits.as_ref();
+        let rates = limits.and_then(|limits| limits.get("rates")?.as_array()).into_iter().flatten();
+        let mut allowed: Vec<String> = rates.filter_map(|rate| rate.as_str().map(Into::into)).collect();
+        let most = limits.and_then(|limits| limits.get("concurrency")?.as_u64());
+        allowed.extend(most.map(|most| format!("{most} at the same time")));
+        let by: BTreeSet<&String> = file.find.values().flat_map(|find| &find.by).collect();
+        let secret = |input: &Input| matches!(input.kind, InputKind::Secret | InputKind::PrivateKey);
+        Self {
+            name: about.id.clone(),
+            product: about.name.clone(),
+            about: about.about.clone(),
+            kind: "manifest",
+            family: about.family.clone(),
+            settings: settings(file),
+            secrets: file.inputs.iter().filter(|(_, input)| secret(input)).map(|(name, _)| name.clone()).collect(),
+            verbs: verbs(file),
+            identifiers: by.into_iter().cloned().collect(),
+            batch: file.delete.values().filter_map(|delete| delete.batch.as_ref()).map(|batch| batch.max_items).max(),
+            limits: allowed,
+            deletes: deletes(file),
+            api: about.api.clone(),
+            verified_on: Some(about.verified_on.clone()),
+            judged_by: about.judge.as_ref().map_or_else(|| "simulator".into(), |_| "vendor's OpenAPI file, simulator".into()),
+            notes: about.notes.clone(),
+        }
+    }
+}
+
+fn settings(file: &ManifestFile) -> String {
+    let shown = |optional: bool| {
+        let inputs = file.inputs.iter().filter(move |(_, input)| {
+            let secret = matches!(input.kind, InputKind::Secret | InputKind::PrivateKey);
+            !secret && (input.optional || input.default.is_some()) == optional
+        });
+        inputs.map(|(name, input)| {
+            let value = match (input.kind, &input.default) {
+                (_, Some(default)) => default.to_string(),
+                (InputKind::Integer, None) => "1".into(),
+                (InputKind::List, None) => "[\"…\"]".into(),
+                (InputKind::Choice, None) => {
+                    let names: Vec<&str> = input.choices.keys().map(String::as_str).collect();
+                    format!("\"{}\"", names.join("|"))
+                }
+                _ => "\"…\"".into(),
+            };
+            format!("{name} = {value}")
+        })
+    };
+    let all: Vec<String> = shown(false).chain(shown(true)).collect();
+    if all.is_empty() { "{}".into() } else { format!("{{ {} }}", all.join(", ")) }
+}
+
+fn verbs(file: &ManifestFile) -> Vec<String> {
+    let searches = file.find.values().any(|find| find.request.is_some() || !find.requests.is_empty());
+    let all = [
+        (searches, "discover"),
+        (searches, "export"),
+        (!file.correct.is_empty(), "rectify"),
+        (!file.delete.is_empty(), "erase"),
+        (true, "verify"),
+    ];
+    all.into_iter().filter(|(does, _)| *does).map(|(_, verb)| verb.to_owned()).collect()
+}
+
+fn deletes(file: &ManifestFile) -> Vec<String> {
+    let days = |days: Option<u32>| days.map_or_else(|| "?".into(), |days| days.to_string());
+    let one = |(name, delete): (&String, &super::format::Delete)| {
+        let worth = match delete.effect {
+            DeleteEffect::PermanentDelete => "permanent".to_owned(),
+            DeleteEffect::SoftDelete => format!("restorable for {} days", days(delete.residual_days)),
+            DeleteEffect::ScheduleDelete => format!("within {} days", days(delete.completes_within_days)),
+            DeleteEffect::Anonymise => "emptied".to_owned(),
+            DeleteEffect::Suppress => "suppressed".to_owned(),
+        };
+        format!("{name}: {worth}")
+    };
+    file.delete.iter().map(one).collect()
+}
