@@ -3,10 +3,11 @@
 use crate::config::Config;
 use crate::http::{self, Api};
 use crate::rules::RulesInUse;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt as _;
+use redress_connectors::manifest::Own;
 use redress_domain::{Clock, SystemClock};
 use redress_jobs::certificate::Signer;
 use redress_jobs::limits::Limiter;
@@ -239,11 +240,27 @@ fn give_up(reasons: &[String]) {
 /// The exit code of a process that was stuck.
 const EXIT_STUCK: i32 = 70;
 
+/// Makes the operator's own manifests known to the process.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub fn know_manifests(config: &Config) -> Result<()> {
+    let Some(folder) = &config.connectors.manifests else { return Ok(()) };
+    let own = Own::read(folder).map_err(|faults| {
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        anyhow!("connectors.manifests: {} (`redress connector lint FILE` shows one at a time)", told.join("; "))
+    })?;
+    tracing::info!(manifests = own.names().join(", "), "the operator's own manifests are in use");
+    own.install();
+    Ok(())
+}
+
 /// Opens the store without looking at its schema.
 ///
 /// # Errors
 /// The master key or the database cannot be used.
 pub async fn open_store(config: &Config) -> Result<Store> {
+    know_manifests(config)?;
     private_folder(&config.data_dir).with_context(|| format!("data_dir {}", config.data_dir.display()))?;
     let made_here = config.keys.master_key_file.is_none();
     let master_key = master_key(&config.master_key_file(), made_here)?;

@@ -50,6 +50,8 @@ pub struct Config {
     pub processor: Processor,
     /// Where calls that callers ask for may go.
     pub outbound: Outbound,
+    /// What systems are reached with.
+    pub connectors: Connectors,
     /// How people are told what the watch has seen.
     pub watch: Watch,
     /// How mail is sent.
@@ -182,6 +184,15 @@ pub struct Outbound {
     /// Host names, addresses and networks that callers may name although they are not public; checked, and meant for
     /// [`redress_jobs::outbound::OutboundPolicy::parse`].
     pub allow: Vec<String>,
+}
+
+/// `[connectors]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connectors {
+    /// The folder of the operator's own manifests; none if there are none.
+    #[serde(deserialize_with = "path_or_none")]
+    pub manifests: Option<PathBuf>,
 }
 
 /// `[watch]`

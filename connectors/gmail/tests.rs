@@ -302,3 +302,19 @@ async fn googles_own_client_agrees_with_the_simulator() {
     assert!(output.status.success(), "{said}");
     println!("{said}");
 }
+
+#[tokio::test]
+async fn gmails_own_file_has_every_call_we_make() {
+    let Some(judge) = crate::manifest::tests::judging::judge("gmail/judge.json") else { return };
+    let gmail = gmail().await;
+    deliver(gmail.world(), SUPPORT, &to("ann@shop.example"));
+    let (connector, subject) = (gmail.connector(), ann());
+    connector.discover(&[work("d", &subject)]).await;
+    connector.export(&[work("x", &subject)], &MemorySink::default()).await;
+    let erased = done(erase(&connector).await);
+    let item = Work { prior: erased.receipt.as_ref(), ..work("v", &subject) };
+    connector.verify(Verb::Erase, &[item]).await;
+    let besides = ["/token", "/admin/"];
+    let refused = crate::manifest::tests::judging::refused(&judge, &gmail.world().hits(), &besides);
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}

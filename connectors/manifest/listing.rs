@@ -42,24 +42,68 @@ pub struct Listed {
     pub notes: Vec<String>,
 }
 
+/// What is known of a connector that is no manifest and does not say it itself.
+struct Facts {
+    name: &'static str,
+    product: &'static str,
+    family: &'static str,
+    secrets: &'static [&'static str],
+    identifiers: &'static [&'static str],
+    batch: Option<usize>,
+    deletes: &'static str,
+    judged_by: &'static str,
+}
+
+const ADDRESS: &[&str] = &["email"];
+const PERSON: &[&str] = &["customer_id", "email", "phone"];
+
+const NATIVE: &[Facts] = &[
+    fact("gmail", "Gmail (Google Workspace)", "email", &["private_key"], ADDRESS, Some(1_000), "messages: restorable by an administrator for 25 days", "vendor's OpenAPI file, simulator"),
+    fact("graph", "Microsoft 365 mail (Graph)", "email", &["client_secret"], ADDRESS, Some(20), "messages: purged, kept as long as the tenant's retention says", "simulator"),
+    fact("imap", "any IMAP server", "email", &["password"], ADDRESS, None, "messages: permanent", "Dovecot"),
+    fact("maildir", "Maildir folders", "email", &[], ADDRESS, None, "messages: permanent", "Dovecot"),
+    fact("manual", "a person", "any", &[], &["any"], None, "what the person reports", "–"),
+    fact("mysql", "MySQL, MariaDB", "database", &["password"], PERSON, None, "rows: deleted, emptied or hashed as declared", "MariaDB"),
+    fact("opendsr", "OpenDSR processors", "downstream", &["…"], &["by dialect"], None, "as the processor promises", "signed answers, simulator"),
+    fact("postgres", "PostgreSQL", "database", &["password"], PERSON, None, "rows: deleted, emptied or hashed as declared", "PostgreSQL"),
+    fact("sqlite", "SQLite", "database", &[], PERSON, None, "rows: deleted, emptied or hashed as declared", "SQLite"),
+    fact("webhook", "in-house systems", "any", &["signing_secret"], &["as declared"], None, "as the system answers", "the receiver of its documentation"),
+];
+
+#[expect(clippy::too_many_arguments, reason = "a row of a table")]
+const fn fact(
+    name: &'static str,
+    product: &'static str,
+    family: &'static str,
+    secrets: &'static [&'static str],
+    identifiers: &'static [&'static str],
+    batch: Option<usize>,
+    deletes: &'static str,
+    judged_by: &'static str,
+) -> Facts {
+    Facts { name, product, family, secrets, identifiers, batch, deletes, judged_by }
+}
+
 impl From<&crate::registry::Entry> for Listed {
     fn from(entry: &crate::registry::Entry) -> Self {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let facts = NATIVE.iter().find(|facts| facts.name == entry.name);
         Self {
             name: entry.name.into(),
-            product: entry.name.into(),
+            product: facts.map_or(entry.name, |facts| facts.product).into(),
             about: entry.about.into(),
             kind: "native",
-            family: String::new(),
+            family: facts.map_or("", |facts| facts.family).into(),
             settings: entry.settings.into(),
-            secrets: Vec::new(),
-            verbs: entry.verbs.iter().map(|verb| (*verb).to_owned()).collect(),
-            identifiers: Vec::new(),
-            batch: None,
+            secrets: facts.map(|facts| owned(facts.secrets)).unwrap_or_default(),
+            verbs: owned(entry.verbs),
+            identifiers: facts.map(|facts| owned(facts.identifiers)).unwrap_or_default(),
+            batch: facts.and_then(|facts| facts.batch),
             limits: Vec::new(),
-            deletes: Vec::new(),
+            deletes: facts.map(|facts| vec![facts.deletes.to_owned()]).unwrap_or_default(),
             api: String::new(),
             verified_on: None,
-            judged_by: String::new(),
+            judged_by: facts.map_or("", |facts| facts.judged_by).into(),
             notes: Vec::new(),
         }
     }

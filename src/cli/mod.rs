@@ -3,6 +3,7 @@
 mod bench;
 mod client;
 mod clocks;
+mod connector;
 mod deadline;
 mod demo;
 mod fleet;
@@ -63,7 +64,7 @@ enum Command {
     Apply(operator::Apply),
     /// Connectors and connected systems.
     #[command(subcommand)]
-    Connector(operator::ConnectorCommand),
+    Connector(connector::ConnectorCommand),
     /// Routes: whom notices are told.
     #[command(subcommand)]
     Notify(routes::NotifyCommand),
@@ -169,7 +170,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Controller(command) => command.run(settings()?).await,
         Command::Key(command) => command.run(settings()?).await,
         Command::Apply(apply) => apply.run(settings()?, &environment).await,
-        Command::Connector(command) => command.run(settings).await,
+        Command::Connector(command) => command.run(settings, quiet, &environment).await,
         Command::Notify(command) => command.run(settings()?).await,
         Command::Verify(verify) => verify.run(),
         Command::Report(command) => command.run(settings()?).await,

@@ -8,7 +8,6 @@ use crate::provision::{ApplyFile, ControllerDef, ControllerFile, read_controller
 use crate::rules::RulesInUse;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
-use redress_connectors::registry;
 use redress_domain::terms::Terms;
 use redress_domain::{ControllerId, KeyId};
 use redress_jobs::certificate::{PublicKey, verify_any};
@@ -449,71 +448,6 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
         println!("controller {}: nothing to change", wanted.name);
     }
     Ok(())
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ConnectorCommand {
-    /// List the connectors with their settings and verbs.
-    List(Json),
-    /// Sign in to a connected system and compare what is declared with what is there.
-    Check {
-        /// The system's name.
-        system: String,
-        /// Its controller's name; may be left out if only one controller has a system of that name.
-        #[arg(long)]
-        controller: Option<String>,
-        #[command(flatten)]
-        output: Json,
-    },
-}
-
-impl ConnectorCommand {
-    pub(super) async fn run(self, settings: impl FnOnce() -> Result<Config>) -> Result<()> {
-        match self {
-            Self::List(output) if output.json => println!("{}", json!({ "connectors": registry::ALL })),
-            Self::List(_) => {
-                for entry in registry::ALL {
-                    println!(
-                        "{}: {}\n    verbs: {}\n    settings = {}",
-                        entry.name,
-                        entry.about,
-                        entry.verbs.join(", "),
-                        entry.settings
-                    );
-                }
-            }
-            Self::Check { system, controller, output } => {
-                let app = App::open(settings()?).await?;
-                let store = app.store();
-                let mut found = Vec::new();
-                for candidate in store.controllers().await? {
-                    if controller.as_ref().is_none_or(|name| *name == candidate.name)
-                        && let Some(row) = store.system_by_name(&candidate.id, &system).await?
-                    {
-                        found.push((candidate.name, row));
-                    }
-                }
-                let (name, row) = match found.len() {
-                    0 => bail!("no connected system is named {system:?}; `redress apply` connects one"),
-                    1 => found.remove(0),
-                    _ => bail!("several controllers have a system named {system:?}; say which with --controller"),
-                };
-                match App::check_system(app.engine(), &row).await {
-                    Ok(report) if output.json => println!("{report}"),
-                    Ok(report) => {
-                        println!("{name}/{system} answers");
-                        for (mark, key) in [("ok", "ok"), ("note", "warnings")] {
-                            for line in report[key].as_array().into_iter().flatten() {
-                                println!("  {mark}: {}", line.as_str().unwrap_or_default());
-                            }
-                        }
-                    }
-                    Err((code, detail)) => bail!("{name}/{system}: {code}: {detail}"),
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use redress_sandbox::vendors::asked::KEY;
 use serde_json::json;
 use std::time::Duration;
 
-async fn target() -> ManifestTarget {
+pub(super) async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("hubspot").await.secret("access_token", KEY);
     target.correcting("first_name", "contacts", "/properties/email", "/properties/firstname").known_as(
         |world, person, kind| {

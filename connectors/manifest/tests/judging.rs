@@ -1,10 +1,15 @@
 //! Judges refuse what the vendors' interfaces do not have; the cases of our manifests hold, and their judges have their requests.
 
+use super::harness::ManifestTarget;
+use crate::conformance::{MemoryJournal, MemorySink, Target, ann, bea, rectifying, work};
 use crate::manifest::judge::{Judge, Judged};
 use crate::manifest::{Loaded, builtin, case};
+use crate::{Outcome, Receipt, Work};
+use redress_domain::{Correction, Verb};
 use redress_sandbox::Hit;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The folder of judges, if there is one.
 #[expect(clippy::disallowed_methods, reason = "where the judges are is the affair of the one who runs the tests")]
@@ -151,4 +156,63 @@ fn a_wrong_type_or_a_missing_parameter_is_refused_by_marketos_and_gmails_own_fil
             (false, ("GET", "/gmail/v1/users/me/mail", "", "", json!(null))),
         ],
     );
+}
+
+/// Everything that a connector sends in the life of two people: looked for, handed over, corrected, deleted, looked for again.
+async fn is_judged(target: ManifestTarget, file: &str, besides: &[&str]) {
+    let Some(judge) = judge(file) else { return };
+    target.put(&ann());
+    target.put(&bea());
+    let (connector, subject, other) = (target.connector(), ann().subject(), bea().subject());
+    connector.discover(&[work("a", &subject), work("b", &other)]).await;
+    connector.export(&[work("a", &subject), work("b", &other)], &MemorySink::default()).await;
+    if let Some(field) = Target::correctable(&target) {
+        let corrections = [Correction { field: field.into(), value: "Anna".into() }];
+        connector.rectify(&[rectifying("c", &subject, &corrections)], &MemoryJournal::default()).await;
+        connector.verify(Verb::Rectify, &[rectifying("c", &subject, &corrections)]).await;
+    }
+    let mut receipt: Option<Receipt> = None;
+    for _ in 0..8 {
+        let item = Work { prior: receipt.as_ref(), ..work("e", &subject) };
+        match connector.erase(&[item], &MemoryJournal::default()).await.remove(0) {
+            Outcome::Accepted { receipt: order, .. } => receipt = Some(order),
+            Outcome::Done(done) => {
+                receipt = done.receipt;
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+        target.world().travel(Duration::from_secs(86_400));
+    }
+    let item = Work { prior: receipt.as_ref(), ..work("v", &subject) };
+    connector.verify(Verb::Erase, &[item]).await;
+    let hits = target.world().hits();
+    assert!(hits.len() > 4, "{} calls", hits.len());
+    let refused = refused(&judge, &hits, besides);
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[tokio::test]
+async fn marketos_own_file_has_every_call_we_make() {
+    is_judged(super::marketo::target().await, "marketo/judge.json", &["/identity/"]).await;
+}
+
+#[tokio::test]
+async fn hubspots_own_file_has_every_call_we_make() {
+    is_judged(super::hubspot::target().await, "hubspot/judge.2026-03.json", &[]).await;
+}
+
+#[tokio::test]
+async fn klaviyos_own_file_has_every_call_we_make() {
+    is_judged(super::klaviyo::target().await, "klaviyo/judge.json", &[]).await;
+}
+
+#[tokio::test]
+async fn sendgrids_own_file_has_every_call_we_make() {
+    is_judged(super::sendgrid::target().await, "sendgrid/judge.json", &[]).await;
+}
+
+#[tokio::test]
+async fn zendesks_own_file_has_every_call_we_make() {
+    is_judged(super::zendesk::target().await, "zendesk/judge.json", &[]).await;
 }

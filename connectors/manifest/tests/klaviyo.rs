@@ -7,7 +7,7 @@ use redress_domain::IdentifierType;
 use redress_sandbox::vendors::asked::KEY;
 use std::time::Duration;
 
-async fn target() -> ManifestTarget {
+pub(super) async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("klaviyo").await.secret("api_key", KEY);
     target.correcting("first_name", "profiles", "/email", "/first_name")
 }

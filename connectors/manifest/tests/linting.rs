@@ -47,6 +47,31 @@ fn the_schema_in_the_repository_is_the_one_of_the_types() {
     assert!(kept == schema::text(), "write it anew with REDRESS_UPDATE=1");
 }
 
+#[test]
+fn the_page_of_connectors_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/connectors.md");
+    let page = crate::manifest::markdown(&crate::registry::listed());
+    if update() {
+        std::fs::write(&path, &page).expect("writable");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == page, "write it anew with REDRESS_UPDATE=1, or `redress connector list --markdown > docs/connectors.md`");
+}
+
+#[test]
+fn the_example_of_the_documentation_is_a_sound_manifest_whose_cases_hold() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/writing-a-connector.md");
+    let page = std::fs::read_to_string(path).expect("the page");
+    let whole = page.split("```toml").filter_map(|part| part.split_once("```")).map(|(text, _)| text.trim_start());
+    let example: String = whole.filter(|text| !text.starts_with("# elsewhere")).collect();
+    let loaded = Loaded::parse(&example).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    assert_eq!(loaded.warnings, []);
+    for ran in crate::manifest::case::run(&loaded) {
+        assert!(ran.faults.is_empty(), "{}: {:?}", ran.name, ran.faults);
+    }
+    assert!(loaded.file.tests.len() > 4);
+}
+
 #[expect(clippy::disallowed_methods, reason = "a switch for the one who runs the tests")]
 fn update() -> bool {
     std::env::var("REDRESS_UPDATE").is_ok()

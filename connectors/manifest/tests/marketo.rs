@@ -10,7 +10,7 @@ use redress_sandbox::vendors::marketo::allowance;
 use serde_json::json;
 use std::time::Duration;
 
-async fn target() -> ManifestTarget {
+pub(super) async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("marketo").await.setting("munchkin", "123-ABC-456");
     let target = target.setting("client_id", "b6a1").secret("client_secret", KEY);
     target.correcting("first_name", "leads", "/email", "/firstName").known_as(|world, person, kind| {

@@ -6,7 +6,7 @@ use redress_domain::IdentifierType;
 use redress_sandbox::vendors::asked::KEY;
 use serde_json::json;
 
-async fn target() -> ManifestTarget {
+pub(super) async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("sendgrid").await.secret("api_key", KEY);
     target
         .correcting("first_name", "contacts", "/email", "/first_name")

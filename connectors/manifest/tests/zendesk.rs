@@ -8,7 +8,7 @@ use redress_sandbox::Fault;
 use redress_sandbox::vendors::asked::KEY;
 use serde_json::json;
 
-async fn target() -> ManifestTarget {
+pub(super) async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("zendesk").await.setting("subdomain", "shop");
     let target = target.setting("email", "admin@shop.example").secret("api_token", KEY);
     target.correcting("name", "users", "/email", "/name").known_as(|world, person, kind| {
