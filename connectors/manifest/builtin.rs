@@ -16,6 +16,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("marketo", include_str!("../manifests/marketo.toml")),
     ("pipedrive", include_str!("../manifests/pipedrive.toml")),
     ("sendgrid", include_str!("../manifests/sendgrid.toml")),
+    ("tryton", include_str!("../manifests/tryton.toml")),
     ("zendesk", include_str!("../manifests/zendesk.toml")),
     ("zoho", include_str!("../manifests/zoho.toml")),
 ];
