@@ -98,12 +98,18 @@ impl<'c> Stage<'c> {
         identifiers.sort_by_key(Identifier::kind);
         let subject = Subject { identifiers, region: None };
         let mut stage = Self { plan, case, search: None, request: None, kind: None, subject, changes: Map::new() };
-        let (kind, name) = case.step.as_deref().unwrap_or_default().split_once('.').unwrap_or((case.step.as_deref().unwrap_or_default(), ""));
+        let (kind, name) = case
+            .step
+            .as_deref()
+            .unwrap_or_default()
+            .split_once('.')
+            .unwrap_or((case.step.as_deref().unwrap_or_default(), ""));
         match kind {
             "check" => stage.request = Some(&plan.check),
             "find" => {
                 let search = plan.search(name).ok_or("there is no such find")?;
-                let wanted = stage.subject.identifiers.iter().map(Identifier::kind).find(|kind| search.by.contains(kind));
+                let wanted =
+                    stage.subject.identifiers.iter().map(Identifier::kind).find(|kind| search.by.contains(kind));
                 if wanted.is_none() && !search.by.is_empty() {
                     return Err(format!("the subject has none of the identifiers by which {name} searches"));
                 }
@@ -114,15 +120,21 @@ impl<'c> Stage<'c> {
                 (stage.search, stage.request) = (plan.search(&fetch.access.from), Some(&fetch.request));
             }
             "correct" => {
-                let change = plan.changes.iter().find(|change| change.name == name).ok_or("there is no such correction")?;
+                let change =
+                    plan.changes.iter().find(|change| change.name == name).ok_or("there is no such correction")?;
                 for (field, value) in &case.changes {
-                    let at = change.correct.fields.get(field).ok_or_else(|| format!("{name} corrects no field {field:?}"))?;
+                    let at = change
+                        .correct
+                        .fields
+                        .get(field)
+                        .ok_or_else(|| format!("{name} corrects no field {field:?}"))?;
                     stage.changes.insert(at.rsplit('/').next().unwrap_or(field).to_owned(), value.as_str().into());
                 }
                 (stage.search, stage.request) = (plan.search(&change.correct.from), Some(&change.request));
             }
             "delete" => {
-                let removal = plan.removals.iter().find(|removal| removal.name == name).ok_or("there is no such deletion")?;
+                let removal =
+                    plan.removals.iter().find(|removal| removal.name == name).ok_or("there is no such deletion")?;
                 (stage.search, stage.request) = (plan.search(&removal.delete.from), Some(&removal.request));
             }
             "verify" => {
@@ -139,7 +151,8 @@ impl<'c> Stage<'c> {
     fn key(&self) -> Value {
         let record = self.case.record.as_ref();
         let at = self.search.map_or("", |search| search.find.key.as_str());
-        let named = record.and_then(|record| if at.starts_with('/') { pointer::first(record, at) } else { record.get("key") });
+        let named =
+            record.and_then(|record| if at.starts_with('/') { pointer::first(record, at) } else { record.get("key") });
         named.cloned().unwrap_or_default()
     }
 
@@ -229,14 +242,18 @@ impl<'c> Stage<'c> {
         let mut keys = Vec::new();
         for element in records {
             let record = match &search.find.item {
-                Some(item) => pointer::first(&element, item).ok_or_else(|| format!("an element has nothing at {item:?}"))?,
+                Some(item) => {
+                    pointer::first(&element, item).ok_or_else(|| format!("an element has nothing at {item:?}"))?
+                }
                 None => &element,
             };
-            let is_subject = search.by.is_empty() || judge(search, record, &self.subject, self.kind).strongest.is_some();
+            let is_subject =
+                search.by.is_empty() || judge(search, record, &self.subject, self.kind).strongest.is_some();
             if !pointer::holds(record, &search.find.only) || !is_subject {
                 continue;
             }
-            let own = if search.find.key.starts_with('/') { pointer::first(record, &search.find.key) } else { Some(record) };
+            let own =
+                if search.find.key.starts_with('/') { pointer::first(record, &search.find.key) } else { Some(record) };
             let handle = self.subject.identifiers.iter().find(|identifier| Some(identifier.kind()) == self.kind);
             let handle = || handle.map(|identifier| identifier.normal().expose().clone());
             let key = own.and_then(pointer::text).or_else(|| handle().filter(|_| !search.find.key.starts_with('/')));
@@ -251,7 +268,13 @@ fn word(class: Class) -> String {
     serde_json::to_value(class).ok().and_then(|value| value.as_str().map(Into::into)).unwrap_or_default()
 }
 
-fn compare(draft: &Draft, reach: &Reach, request: Option<&Request>, expected: &ExpectedRequest, faults: &mut Vec<String>) {
+fn compare(
+    draft: &Draft,
+    reach: &Reach,
+    request: Option<&Request>,
+    expected: &ExpectedRequest,
+    faults: &mut Vec<String>,
+) {
     let (method, url, body) = draft.shown();
     if method != expected.method {
         faults.push(format!("the method is {method}, not {}", expected.method));
@@ -292,7 +315,8 @@ fn reach(loaded: &Loaded, case: &Case) -> Result<Reach, String> {
         let given = case.inputs.get(name).cloned();
         match input.kind {
             InputKind::Secret | InputKind::PrivateKey => {
-                let text = given.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_else(|| "stand-in".into());
+                let text =
+                    given.and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_else(|| "stand-in".into());
                 secrets.insert(name.clone(), text.into());
             }
             _ if given.is_none() && (input.optional || input.default.is_some()) => {}

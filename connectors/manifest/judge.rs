@@ -186,10 +186,12 @@ impl Judge {
             }
             return;
         }
-        let media = request.headers.iter().find(|(name, _)| name == "content-type").map_or("", |(_, value)| value.as_str());
+        let media =
+            request.headers.iter().find(|(name, _)| name == "content-type").map_or("", |(_, value)| value.as_str());
         let media = media.split(';').next().unwrap_or_default().trim().to_lowercase();
         let Some(content) = wanted["content"].get(&media) else {
-            let known: Vec<&str> = wanted["content"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+            let known: Vec<&str> =
+                wanted["content"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
             return faults.push(format!("the body is sent as {media:?}; there are {}", known.join(", ")));
         };
         if media == "application/json" || media.ends_with("+json") {

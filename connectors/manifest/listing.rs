@@ -58,16 +58,70 @@ const ADDRESS: &[&str] = &["email"];
 const PERSON: &[&str] = &["customer_id", "email", "phone"];
 
 const NATIVE: &[Facts] = &[
-    fact("gmail", "Gmail (Google Workspace)", "email", &["private_key"], ADDRESS, Some(1_000), "messages: restorable by an administrator for 25 days", "vendor's OpenAPI file, simulator"),
-    fact("graph", "Microsoft 365 mail (Graph)", "email", &["client_secret"], ADDRESS, Some(20), "messages: purged, kept as long as the tenant's retention says", "simulator"),
+    fact(
+        "gmail",
+        "Gmail (Google Workspace)",
+        "email",
+        &["private_key"],
+        ADDRESS,
+        Some(1_000),
+        "messages: restorable by an administrator for 25 days",
+        "vendor's OpenAPI file, simulator",
+    ),
+    fact(
+        "graph",
+        "Microsoft 365 mail (Graph)",
+        "email",
+        &["client_secret"],
+        ADDRESS,
+        Some(20),
+        "messages: purged, kept as long as the tenant's retention says",
+        "simulator",
+    ),
     fact("imap", "any IMAP server", "email", &["password"], ADDRESS, None, "messages: permanent", "Dovecot"),
     fact("maildir", "Maildir folders", "email", &[], ADDRESS, None, "messages: permanent", "Dovecot"),
     fact("manual", "a person", "any", &[], &["any"], None, "what the person reports", "–"),
-    fact("mysql", "MySQL, MariaDB", "database", &["password"], PERSON, None, "rows: deleted, emptied or hashed as declared", "MariaDB"),
-    fact("opendsr", "OpenDSR processors", "downstream", &["…"], &["by dialect"], None, "as the processor promises", "signed answers, simulator"),
-    fact("postgres", "PostgreSQL", "database", &["password"], PERSON, None, "rows: deleted, emptied or hashed as declared", "PostgreSQL"),
+    fact(
+        "mysql",
+        "MySQL, MariaDB",
+        "database",
+        &["password"],
+        PERSON,
+        None,
+        "rows: deleted, emptied or hashed as declared",
+        "MariaDB",
+    ),
+    fact(
+        "opendsr",
+        "OpenDSR processors",
+        "downstream",
+        &["…"],
+        &["by dialect"],
+        None,
+        "as the processor promises",
+        "signed answers, simulator",
+    ),
+    fact(
+        "postgres",
+        "PostgreSQL",
+        "database",
+        &["password"],
+        PERSON,
+        None,
+        "rows: deleted, emptied or hashed as declared",
+        "PostgreSQL",
+    ),
     fact("sqlite", "SQLite", "database", &[], PERSON, None, "rows: deleted, emptied or hashed as declared", "SQLite"),
-    fact("webhook", "in-house systems", "any", &["signing_secret"], &["as declared"], None, "as the system answers", "the receiver of its documentation"),
+    fact(
+        "webhook",
+        "in-house systems",
+        "any",
+        &["signing_secret"],
+        &["as declared"],
+        None,
+        "as the system answers",
+        "the receiver of its documentation",
+    ),
 ];
 
 #[expect(clippy::too_many_arguments, reason = "a row of a table")]
@@ -135,7 +189,10 @@ impl From<&Loaded> for Listed {
             deletes: deletes(file),
             api: about.api.clone(),
             verified_on: Some(about.verified_on.clone()),
-            judged_by: about.judge.as_ref().map_or_else(|| "simulator".into(), |_| "vendor's OpenAPI file, simulator".into()),
+            judged_by: about
+                .judge
+                .as_ref()
+                .map_or_else(|| "simulator".into(), |_| "vendor's OpenAPI file, simulator".into()),
             notes: about.notes.clone(),
         }
     }

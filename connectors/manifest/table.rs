@@ -20,7 +20,11 @@ pub fn markdown(connectors: &[Listed]) -> String {
                 listed.product.clone(),
                 listed.verbs.join(", "),
                 or_dash(listed.identifiers.join(", ")),
-                if listed.kind == "manifest" { batch } else { or_dash(listed.batch.map(|n| n.to_string()).unwrap_or_default()) },
+                if listed.kind == "manifest" {
+                    batch
+                } else {
+                    or_dash(listed.batch.map(|n| n.to_string()).unwrap_or_default())
+                },
                 or_dash(listed.deletes.join("; ")),
                 or_dash(listed.limits.join(", ")),
                 or_dash(listed.judged_by.clone()),
@@ -33,9 +37,11 @@ pub fn markdown(connectors: &[Listed]) -> String {
         if !listed.api.is_empty() {
             let _never_fails = write!(page, " Interface: {}.", listed.api);
         }
-        let _never_fails = write!(page, "\n\n```toml\nconnector = \"{}\"\nsettings = {}\n", listed.name, listed.settings);
+        let _never_fails =
+            write!(page, "\n\n```toml\nconnector = \"{}\"\nsettings = {}\n", listed.name, listed.settings);
         if !listed.secrets.is_empty() {
-            let secrets: Vec<String> = listed.secrets.iter().map(|name| format!("{name} = {{ env = \"…\" }}")).collect();
+            let secrets: Vec<String> =
+                listed.secrets.iter().map(|name| format!("{name} = {{ env = \"…\" }}")).collect();
             let _never_fails = writeln!(page, "secrets = {{ {} }}", secrets.join(", "));
         }
         page.push_str("```\n");

@@ -71,7 +71,9 @@ impl ConnectorCommand {
                 print!("{}", schema::text());
                 Ok(())
             }
-            Self::Check { system, controller, output } => check(settings()?, &system, controller.as_ref(), output.json).await,
+            Self::Check { system, controller, output } => {
+                check(settings()?, &system, controller.as_ref(), output.json).await
+            }
         }
     }
 }
@@ -83,7 +85,13 @@ fn list(connectors: &[Listed], markdown: bool, as_json: bool) {
         print!("{}", redress_connectors::manifest::markdown(connectors));
     } else {
         for listed in connectors {
-            println!("{}: {}\n    verbs: {}\n    settings = {}", listed.name, listed.about, listed.verbs.join(", "), listed.settings);
+            println!(
+                "{}: {}\n    verbs: {}\n    settings = {}",
+                listed.name,
+                listed.about,
+                listed.verbs.join(", "),
+                listed.settings
+            );
             if !listed.secrets.is_empty() {
                 println!("    secrets: {}", listed.secrets.join(", "));
             }
@@ -191,14 +199,19 @@ impl Files {
 fn judge(loaded: &Loaded, judges: &Path) -> Result<Option<Judge>, String> {
     let Some(name) = &loaded.file.connector.judge else { return Ok(None) };
     let path = judges.join(name);
-    Judge::read(&path).map(Some).map_err(|fault| format!("{}: {fault} (REDRESS_JUDGES names the folder of judges)", path.display()))
+    Judge::read(&path)
+        .map(Some)
+        .map_err(|fault| format!("{}: {fault} (REDRESS_JUDGES names the folder of judges)", path.display()))
 }
 
 fn judged(loaded: &Loaded, judge: &Judge) -> Vec<(String, Vec<String>)> {
     let one = |(name, shown): (String, case::Shown)| {
         let (path, query) = shown.url.split_once('?').unwrap_or((&shown.url, ""));
         let request = Judged { method: &shown.method, path, query, headers: &shown.headers, body: &shown.body };
-        (format!("the vendor's interface has the request of {name:?}"), judge.verdict(request).err().unwrap_or_default())
+        (
+            format!("the vendor's interface has the request of {name:?}"),
+            judge.verdict(request).err().unwrap_or_default(),
+        )
     };
     case::requests(loaded).into_iter().map(one).collect()
 }

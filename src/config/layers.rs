@@ -27,11 +27,24 @@ const SHORT_NAMES: &[(&str, &str)] = &[
 ];
 
 /// Variables that are ours and are read elsewhere: by the command line, or by tests.
-const NOT_SETTINGS: &[&str] =
-    &["REDRESS_CONFIG", "REDRESS_URL", "REDRESS_API_KEY", "REDRESS_JUDGES", "REDRESS_CRASH_AT", "REDRESS_CRASH_BY", "REDRESS_MUTANT"];
+const NOT_SETTINGS: &[&str] = &[
+    "REDRESS_CONFIG",
+    "REDRESS_URL",
+    "REDRESS_API_KEY",
+    "REDRESS_JUDGES",
+    "REDRESS_CRASH_AT",
+    "REDRESS_CRASH_BY",
+    "REDRESS_MUTANT",
+];
 
 /// Keys whose text is a path, which in a file is relative to that file.
-const PATHS: &[&str] = &["data_dir", "keys.master_key_file", "deadlines.regulations_file", "deadlines.calendars_dir", "connectors.manifests"];
+const PATHS: &[&str] = &[
+    "data_dir",
+    "keys.master_key_file",
+    "deadlines.regulations_file",
+    "deadlines.calendars_dir",
+    "connectors.manifests",
+];
 
 /// Lays the layers over each other. What is faulty keeps its earlier value.
 pub(super) fn settle(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> (Settled, Vec<ConfigFault>) {

@@ -56,8 +56,7 @@ fn every_case_of_our_manifests_holds_and_is_a_request_of_the_vendors() {
         let Some(judge) = loaded.file.connector.judge.as_deref().and_then(judge) else { continue };
         for (case, shown) in case::requests(&loaded) {
             let (path, query) = shown.url.split_once('?').unwrap_or((&shown.url, ""));
-            let request =
-                Judged { method: &shown.method, path, query, headers: &shown.headers, body: &shown.body };
+            let request = Judged { method: &shown.method, path, query, headers: &shown.headers, body: &shown.body };
             let faults = judge.verdict(request).err().unwrap_or_default();
             broken.extend(faults.iter().map(|fault| format!("{name}: {case}: {fault}")));
         }
@@ -131,8 +130,26 @@ fn a_wrong_type_or_a_missing_parameter_is_refused_by_marketos_and_gmails_own_fil
     verdicts(
         "marketo/judge.json",
         &[
-            (true, ("GET", "/rest/v1/leads.json", "filterType=email&filterValues=a%40x.example&batchSize=300", "", json!(null))),
-            (true, ("POST", "/rest/v1/leads.json", "_method=GET", "content-type=application/x-www-form-urlencoded", json!(null))),
+            (
+                true,
+                (
+                    "GET",
+                    "/rest/v1/leads.json",
+                    "filterType=email&filterValues=a%40x.example&batchSize=300",
+                    "",
+                    json!(null),
+                ),
+            ),
+            (
+                true,
+                (
+                    "POST",
+                    "/rest/v1/leads.json",
+                    "_method=GET",
+                    "content-type=application/x-www-form-urlencoded",
+                    json!(null),
+                ),
+            ),
             (false, ("GET", "/rest/v1/leads.json", "filterValues=a%40x.example", "", json!(null))),
             (false, ("GET", "/rest/v1/leads.json", "filterType=email&filterValues=a&batchSize=all", "", json!(null))),
             (false, ("GET", "/rest/v1/leads", "filterType=email&filterValues=a", "", json!(null))),

@@ -55,7 +55,10 @@ fn the_page_of_connectors_is_current() {
         std::fs::write(&path, &page).expect("writable");
     }
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == page, "write it anew with REDRESS_UPDATE=1, or `redress connector list --markdown > docs/connectors.md`");
+    assert!(
+        kept == page,
+        "write it anew with REDRESS_UPDATE=1, or `redress connector list --markdown > docs/connectors.md`"
+    );
 }
 
 #[test]
