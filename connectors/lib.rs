@@ -28,6 +28,7 @@ mod mailservice;
 mod manual;
 mod mutant;
 mod opendsr;
+pub mod salesforce;
 #[cfg(test)]
 mod sandboxed;
 mod settings;

@@ -26,6 +26,7 @@ pub const ALL: &[Entry] = &[
     crate::sql::MYSQL_ENTRY,
     crate::opendsr::ENTRY,
     crate::sql::POSTGRES_ENTRY,
+    crate::salesforce::ENTRY,
     crate::sql::SQLITE_ENTRY,
     crate::webhook::ENTRY,
 ];
@@ -45,6 +46,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         "mysql" => crate::sql::connect_mysql(spec),
         "opendsr" => crate::opendsr::connect(spec),
         "postgres" => crate::sql::connect_postgres(spec),
+        "salesforce" => crate::salesforce::connect(spec),
         "sqlite" => crate::sql::connect_sqlite(spec),
         "webhook" => crate::webhook::connect(spec),
         other => crate::manifest::connect(spec).unwrap_or_else(|| {

@@ -86,12 +86,11 @@ pub(super) fn query(world: &World, ask: &Ask, deleted_too: bool) -> Response {
         }
         Err(refused) => return bad(&refused),
     };
-    let records: Vec<_> = {
+    let found = {
         let tables = world.tables();
-        let rows = tables.get(query.object.name).into_iter().flatten();
-        rows.filter(|(_, record)| deleted_too || !is_deleted(record)).map(|(_, record)| record.clone()).collect()
+        let rows = tables.get(query.object.name).into_iter().flatten().map(|(_, record)| record);
+        query.run(rows.filter(|record| deleted_too || !is_deleted(record)))
     };
-    let found = query.run(records);
     if query.count {
         return Json(json!({"totalSize": found.len(), "done": true, "records": []})).into_response();
     }
@@ -261,7 +260,7 @@ pub(super) fn delete(tables: &mut BTreeMap<String, Records>, id: &str, hard: boo
     for child in object.children {
         let rows = tables.get(child.object).into_iter().flatten();
         let referring =
-            rows.filter(|(_, row)| !is_deleted(row) && row.get(child.field).and_then(Value::as_str) == Some(&id));
+            rows.filter(|(_, row)| row.get(child.field).and_then(Value::as_str) == Some(&id) && !is_deleted(row));
         let referring: Vec<String> = referring.map(|(key, _)| key.clone()).collect();
         if child.blocks && !referring.is_empty() {
             let message = "Your attempt to delete the record could not be completed because it is associated with the following cases.";
@@ -325,6 +324,12 @@ fn told(id: &str, done: Result<(), Fault>) -> Value {
     }
 }
 
+/// Whether a collection is to be taken whole or not at all.
+fn asks_for_all(ask: &Ask) -> bool {
+    ask.param("allOrNone") == Some("true")
+        || serde_json::from_slice::<Value>(&ask.body).is_ok_and(|body| body["allOrNone"] == true)
+}
+
 pub(super) fn collection(world: &World, ask: &Ask) -> Response {
     let too_many = || {
         error(
@@ -336,7 +341,7 @@ pub(super) fn collection(world: &World, ask: &Ask) -> Response {
     let now = world.now_ms();
     let (answers, all_or_none): (Vec<Value>, bool);
     let mut tables = world.tables();
-    let before = tables.clone();
+    let before = asks_for_all(ask).then(|| tables.clone());
     if ask.method == "DELETE" {
         let Some(ids) = ask.param("ids") else {
             return error(StatusCode::BAD_REQUEST, "MALFORMED_ID", "Request parameter is missing: ids");
@@ -382,7 +387,9 @@ pub(super) fn collection(world: &World, ask: &Ask) -> Response {
         answers = records.iter().map(one).collect();
     }
     if all_or_none && answers.iter().any(|answer| answer["success"] == false) {
-        *tables = before;
+        if let Some(before) = before {
+            *tables = before;
+        }
         let why = "Record rolled back because not all records were valid and the request was using AllOrNone header";
         let rolled = |answer: Value| {
             if answer["success"] == false {

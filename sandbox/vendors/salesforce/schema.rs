@@ -114,6 +114,7 @@ pub(super) const OBJECTS: &[Object] = &[
             field("Phone", "phone"),
             field("MobilePhone", "phone"),
             fixed("IsConverted", "boolean"),
+            field("Customer_Id__c", "string"),
         ],
         children: &[
             child("Task", "WhoId", true, false),

@@ -267,28 +267,33 @@ fn pattern(raw: &str) -> Vec<Piece> {
     pieces
 }
 
-fn is_like(pieces: &[Piece], text: &[char]) -> bool {
-    let mut reached: Vec<bool> = (0..=text.len()).map(|at| at == 0).collect();
-    for piece in pieces {
-        let mut next = vec![false; text.len() + 1];
-        match piece {
-            Piece::Any => {
-                let mut any = false;
-                for at in 0..=text.len() {
-                    any |= reached[at];
-                    next[at] = any;
+fn is_like(pieces: &[Piece], text: &str) -> bool {
+    let lower = |c: char| c.to_lowercase().next().unwrap_or(c);
+    let (mut at, mut rest, mut again) = (0, text.chars(), None);
+    loop {
+        match pieces.get(at) {
+            Some(Piece::Any) => {
+                at += 1;
+                again = Some((at, rest.clone()));
+                continue;
+            }
+            Some(piece) => {
+                let mut next = rest.clone();
+                if next.next().is_some_and(|c| *piece == Piece::One || *piece == Piece::Is(lower(c))) {
+                    (at, rest) = (at + 1, next);
+                    continue;
                 }
             }
-            Piece::One => next[1..].copy_from_slice(&reached[..text.len()]),
-            Piece::Is(c) => {
-                for at in 0..text.len() {
-                    next[at + 1] = reached[at] && text[at] == *c;
-                }
-            }
+            None if rest.as_str().is_empty() => return true,
+            None => {}
         }
-        reached = next;
+        // From the last "any" on, one character further.
+        let Some((from, behind)) = &mut again else { return false };
+        if behind.next().is_none() {
+            return false;
+        }
+        (at, rest) = (*from, behind.clone());
     }
-    reached[text.len()]
 }
 
 /// Salesforce compares texts without regard to case.
@@ -372,11 +377,10 @@ impl Query {
     }
 
     /// The records that match, in order, of those of its object.
-    pub(super) fn run(&self, records: Vec<Map<String, Value>>) -> Vec<Map<String, Value>> {
-        let mut found: Vec<_> = records
-            .into_iter()
-            .filter(|record| self.filter.as_ref().is_none_or(|filter| filter.holds(record)))
-            .collect();
+    pub(super) fn run<'r>(&self, records: impl Iterator<Item = &'r Map<String, Value>>) -> Vec<Map<String, Value>> {
+        let filter = self.filter.as_ref();
+        let mut found: Vec<_> =
+            records.filter(|record| filter.is_none_or(|filter| filter.holds(record))).cloned().collect();
         if let Some((field, down)) = &self.order {
             found.sort_by(|a, b| {
                 let order = text_of(a.get(field)).cmp(&text_of(b.get(field)));
@@ -444,10 +448,7 @@ impl Condition {
             Condition::Compare(field, operator, literal) => {
                 let stored = record.get(field).unwrap_or(&Value::Null);
                 let order = match literal {
-                    Literal::Pattern(pieces) => {
-                        let text: Vec<char> = text_of(Some(stored)).chars().collect();
-                        return !stored.is_null() && is_like(pieces, &text);
-                    }
+                    Literal::Pattern(pieces) => return stored.as_str().is_some_and(|text| is_like(pieces, text)),
                     Literal::Null => return stored.is_null() == (operator == "="),
                     Literal::Text(text) | Literal::Moment(text) => Some(text_of(Some(stored)).cmp(&folded(text))),
                     Literal::Number(number) => stored.as_f64().and_then(|stored| stored.partial_cmp(number)),
