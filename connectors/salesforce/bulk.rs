@@ -25,8 +25,10 @@ const FIRST_LOOK: Duration = Duration::from_secs(10);
 enum State {
     /// It is not done yet.
     Running,
-    /// It has ended, or is not there any more: error codes of what failed, by id.
+    /// It was carried out: error codes of what failed, by id.
     Ended(BTreeMap<String, String>),
+    /// It was given up, or is not there any more: nobody knows how it went.
+    Lost,
 }
 
 fn accepted(item: &Item<'_>) -> Outcome {
@@ -60,24 +62,30 @@ pub(super) async fn follow(desk: &Desk, items: &mut [Item<'_>]) -> Result<(), Tr
             item.answer = Some(accepted(item));
             continue;
         }
-        let mut lasting = None;
+        let (mut lasting, mut whole) = (None, true);
         for state in mine {
-            let State::Ended(failed) = state else { continue };
+            let State::Ended(failed) = state else {
+                whole = false;
+                continue;
+            };
             let ids = item.touched.rows.values().flatten();
             for code in ids.filter_map(|id| failed.get(id)) {
+                whole = false;
                 // What may pass is tried by the next job.
                 if let Some(trouble @ Trouble::Denied(_)) = of_item(code) {
                     lasting = Some(trouble);
                 }
             }
         }
+        // Otherwise there may be more to find than was known.
+        item.followed = whole;
         if let Some(trouble) = lasting {
             item.fail(trouble);
         }
     }
     // A job's data hold ids: it is cleared when everybody who waited for it knows how it went. Salesforce does so after a week.
     for (id, here) in people {
-        let ended = matches!(states.get(&id), Some(State::Ended(_)));
+        let ended = matches!(states.get(&id), Some(State::Ended(_) | State::Lost));
         let all = items
             .iter()
             .flat_map(|item| &item.touched.jobs)
@@ -100,7 +108,7 @@ async fn look(desk: &Desk, id: &str) -> Result<State, Trouble> {
     let path = desk.path(&format!("jobs/ingest/{id}"));
     let answer = desk.org.call(&desk.setup, Method::GET, &path, &[], &Body::None).await?;
     if answer.status == 404 && answer.json().is_ok_and(|body| body[0]["errorCode"] == "NOT_FOUND") {
-        return Ok(State::Ended(BTreeMap::new()));
+        return Ok(State::Lost);
     }
     if !answer.is_success() {
         return Err(trouble(&answer));
@@ -115,9 +123,9 @@ async fn look(desk: &Desk, id: &str) -> Result<State, Trouble> {
         Some("Open") => {
             let aborted = Body::Json(json!({"state": "Aborted"}));
             let _best_effort = desk.org.call(&desk.setup, Method::PATCH, &path, &[], &aborted).await;
-            Ok(State::Ended(BTreeMap::new()))
+            Ok(State::Lost)
         }
-        Some("Aborted" | "Failed") => Ok(State::Ended(BTreeMap::new())),
+        Some("Aborted" | "Failed") => Ok(State::Lost),
         Some("JobComplete") => {
             if body["numberRecordsFailed"].as_u64() == Some(0) {
                 return Ok(State::Ended(BTreeMap::new()));

@@ -21,7 +21,7 @@ pub(super) async fn check(desk: &Desk) -> Result<CheckReport, Trouble> {
     }
     if !schema.left_out.is_empty() {
         report.warnings.push(format!(
-            "custom objects with e-mail fields are not searched: {}; name those that hold people in settings.objects, or set custom_objects = true",
+            "custom objects or fields with e-mail addresses are not searched: {}; name those that hold the person's own in settings.objects, or set custom_objects = true",
             schema.left_out.join(", ")
         ));
     }

@@ -1,6 +1,6 @@
 //! Deleting: what refers to others goes first, 200 records a call, each record with its own answer.
 
-use super::find::{Ids, find, live};
+use super::find::{Ids, find, live, not_searched};
 use super::receipt::Touched;
 use super::schema::Schema;
 use super::session::{Body, denied, of_code, passing, trouble, unreadable};
@@ -19,6 +19,8 @@ pub(super) struct Item<'a> {
     pub(super) touched: Touched,
     /// Objects that could not be searched.
     pub(super) not_searched: Vec<Retained>,
+    /// Their jobs have ended: what is theirs is known, and is not searched again until the verification.
+    pub(super) followed: bool,
     /// Set once nothing more is done for the person now.
     pub(super) answer: Option<Outcome>,
 }
@@ -62,17 +64,20 @@ pub(super) async fn erase(desk: &Desk, batch: &[Work<'_>], journal: &dyn Journal
 
 fn begin<'a>(work: &'a Work<'a>) -> Item<'a> {
     match Touched::read(work.prior) {
-        Ok(touched) => Item { work, touched, not_searched: Vec::new(), answer: None },
+        Ok(touched) => Item { work, touched, not_searched: Vec::new(), followed: false, answer: None },
         Err(trouble) => {
             let answer = Some(Outcome::Trouble(trouble));
-            Item { work, touched: Touched::default(), not_searched: Vec::new(), answer }
+            Item { work, touched: Touched::default(), not_searched: Vec::new(), followed: false, answer }
         }
     }
 }
 
 /// Finds the records of everybody who is not waiting for a job.
 async fn search(desk: &Desk, schema: &Schema, items: &mut [Item<'_>]) -> Result<(), Trouble> {
-    let open: Vec<usize> = (0..items.len()).filter(|nth| items[*nth].is_open()).collect();
+    for item in items.iter_mut().filter(|item| item.followed) {
+        item.not_searched = not_searched(schema, item.work.subject);
+    }
+    let open: Vec<usize> = (0..items.len()).filter(|nth| items[*nth].is_open() && !items[*nth].followed).collect();
     let subjects: Vec<_> = open.iter().map(|nth| items[*nth].work.subject).collect();
     if subjects.is_empty() {
         return Ok(());
@@ -128,7 +133,7 @@ pub(super) async fn announce(items: &mut [Item<'_>], journal: &dyn Journal) {
         return;
     }
     let answers = journal.intend_all(&asked).await;
-    crate::crash_point("intended");
+    crate::crash_point("salesforce.before_effect");
     for ((nth, ..), answer) in receipts.into_iter().zip(answers) {
         if let Err(lost) = answer {
             items[nth].fail(lost.into());
@@ -168,7 +173,7 @@ async fn into_the_bin(desk: &Desk, schema: &Schema, items: &mut [Item<'_>]) {
                     owners[*key].iter().for_each(|nth| items[*nth].fail(trouble.clone()));
                 }
             }
-            crate::crash_point("deleted");
+            crate::crash_point("salesforce.after_effect");
         }
     }
 }
@@ -202,7 +207,8 @@ pub(super) fn of_result(result: &Value, id: &str) -> Result<Option<Trouble>, Tro
 /// What an error code of one record means; none if the record is gone.
 pub(super) fn of_item(code: &str) -> Option<Trouble> {
     match code {
-        "ENTITY_IS_DELETED" => None,
+        // The second is said of what was purged; whether it is gone is read again in any case.
+        "ENTITY_IS_DELETED" | "INVALID_CROSS_REFERENCE_KEY" => None,
         _ => Some(of_code(code).unwrap_or_else(|| {
             denied(
                 "record_refused",

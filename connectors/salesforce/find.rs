@@ -44,13 +44,24 @@ impl Found {
     }
 
     pub(super) fn not_searched(&self) -> Vec<Retained> {
-        let retained = |name: &String| Retained {
-            collection: name.clone(),
-            records: 0,
-            reason: "no_usable_identifier".to_owned(),
-        };
-        self.unsearched.iter().map(retained).collect()
+        as_retained(&self.unsearched)
     }
+}
+
+/// Objects that cannot be searched by what is known of a person.
+fn unsearched(schema: &Schema, subject: &Subject) -> Vec<String> {
+    let usable = |object: &&Object| subject.identifiers.iter().any(|identifier| is_usable(object, identifier));
+    schema.objects.iter().filter(|object| !usable(object)).map(|object| object.name.clone()).collect()
+}
+
+/// The same, as it is said in an answer.
+pub(super) fn not_searched(schema: &Schema, subject: &Subject) -> Vec<Retained> {
+    as_retained(&unsearched(schema, subject))
+}
+
+fn as_retained(names: &[String]) -> Vec<Retained> {
+    let reason = || "no_usable_identifier".to_owned();
+    names.iter().map(|name| Retained { collection: name.clone(), records: 0, reason: reason() }).collect()
 }
 
 /// One top-level record as it was read.
@@ -63,16 +74,12 @@ pub(super) async fn find(
     subjects: &[&Subject],
     limited: bool,
 ) -> Result<Vec<Result<Found, Trouble>>, Trouble> {
-    let mut found: Vec<Found> = vec![Found::default(); subjects.len()];
+    let fresh = |subject: &&Subject| Found { unsearched: unsearched(schema, subject), ..Found::default() };
+    let mut found: Vec<Found> = subjects.iter().map(fresh).collect();
     let mut said: Vec<BTreeSet<String>> = vec![BTreeSet::new(); subjects.len()];
     let mut sharing: Vec<BTreeSet<String>> = vec![BTreeSet::new(); subjects.len()];
     let mut merged: Vec<(usize, String, String)> = Vec::new();
     for object in &schema.objects {
-        for (nth, subject) in subjects.iter().enumerate() {
-            if !subject.identifiers.iter().any(|identifier| is_usable(object, identifier)) {
-                found[nth].unsearched.push(object.name.clone());
-            }
-        }
         let rows = candidates(desk, object, subjects).await?;
         let index = index(object, subjects);
         for (id, row) in &rows {

@@ -49,7 +49,7 @@ pub(super) struct Schema {
     pub(super) exported: BTreeMap<String, Vec<String>>,
     /// How far an object is from the people: what is furthest is deleted first.
     pub(super) levels: BTreeMap<String, usize>,
-    /// Custom objects with e-mail fields that are not searched.
+    /// Custom objects and custom fields with e-mail addresses that are not searched.
     pub(super) left_out: Vec<String>,
     pub(super) read_at: Instant,
 }
@@ -66,6 +66,15 @@ struct Described {
 impl Described {
     fn of_type(&self, kind: &str) -> Vec<String> {
         self.fields.iter().filter(|(_, (known, _))| known == kind).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Fields of a type that hold the person's own value. A custom field of a standard object may be anybody's (the
+    /// manager's address): it counts only where it is named. A fax or an assistant's number is nobody's identifier.
+    fn own(&self, kind: &str, object: &str) -> Vec<String> {
+        let foreign = |field: &str| field.ends_with("Fax") || field.ends_with("AssistantPhone");
+        let standard = !object.ends_with("__c");
+        let all = self.of_type(kind).into_iter();
+        all.filter(|field| !foreign(field) && !(standard && field.ends_with("__c"))).collect()
     }
 }
 
@@ -134,7 +143,12 @@ async fn read(desk: &Desk, telling: bool) -> Result<Schema, Trouble> {
         if !known.contains_key(&spec.name) {
             known.insert(spec.name.clone(), describe(desk, &spec.name).await?.ok_or_else(|| hidden(&spec.name))?);
         }
-        objects.extend(object(desk, spec, &known[&spec.name])?);
+        let described = &known[&spec.name];
+        let Some(object) = object(desk, spec, described)? else { continue };
+        let searched = |field: &String| object.identify.iter().any(|(_, known)| known == field);
+        let others = described.of_type("email").into_iter().filter(|field| !searched(field));
+        left_out.extend(others.map(|field| format!("{}.{field}", object.name)));
+        objects.push(object);
     }
     if let Some(field) = &desk.setup.customer_id
         && !objects.iter().any(|object| object.identify.iter().any(|(kind, _)| *kind == IdentifierType::CustomerId))
@@ -197,12 +211,8 @@ fn object(desk: &Desk, spec: &ObjectSpec, described: &Described) -> Result<Optio
     let own = spec.customer_id.clone();
     let customer_id =
         own.clone().into_iter().chain(desk.setup.customer_id.clone().filter(|field| own.is_none() && has(field)));
-    let usual = |kind: &str| described.of_type(kind);
-    let email = spec.email.clone().unwrap_or_else(|| usual("email"));
-    let phone = spec
-        .phone
-        .clone()
-        .unwrap_or_else(|| usual("phone").into_iter().filter(|field| !field.ends_with("Fax")).collect());
+    let email = spec.email.clone().unwrap_or_else(|| described.own("email", name));
+    let phone = spec.phone.clone().unwrap_or_else(|| described.own("phone", name));
     identify.extend(customer_id.map(|field| (IdentifierType::CustomerId, field)));
     identify.extend(email.into_iter().map(|field| (IdentifierType::Email, field)));
     identify.extend(phone.into_iter().map(|field| (IdentifierType::Phone, field)));

@@ -113,6 +113,20 @@ async fn custom_objects_are_found_by_describe_if_they_are_wanted_and_named_by_th
 }
 
 #[tokio::test]
+async fn somebody_whose_manager_or_assistant_the_person_is_is_somebody_else() {
+    let lab = Lab::new(false).await;
+    lab.seed(&ann());
+    let mut other = json!({"Email": "bo@shop.example", "LastName": "Bo", "_person": "bo"});
+    other["Manager_Email__c"] = ann().email.into();
+    other["AssistantPhone"] = ann().phone.into();
+    sim::insert(lab.world(), "Contact", other);
+    assert_eq!(erased(&lab, &lab.connector(), &ann().subject()).await.changed, 4);
+    assert_eq!(lab.count("bo"), 1);
+    let report = lab.connector().check().await.expect("in order");
+    assert!(report.warnings.iter().any(|warning| warning.contains("Contact.Manager_Email__c")), "{report:?}");
+}
+
+#[tokio::test]
 async fn an_object_that_the_user_may_not_see_is_not_an_empty_one() {
     let lab = Lab::new(false).await;
     sim::set_org(lab.world(), "hidden", json!("Lead"));

@@ -92,7 +92,7 @@ async fn strange_answers_are_retried_refused_or_waited_for_and_never_nothing() {
         (Fault::Status(200, away, None), "answer_unreadable"),
         (Fault::Status(200, page, None), "vendor_error"),
         (Fault::Status(302, String::new(), None), "redirected"),
-        (Fault::Status(403, "<html>blocked".into(), None), "credentials_refused"),
+        (Fault::Status(403, "<html>blocked".into(), None), "permission_missing"),
         (
             Fault::Status(
                 403,
