@@ -19,22 +19,27 @@ fn accepted(outcome: Outcome) -> (Receipt, Duration, Option<Duration>) {
 }
 
 #[tokio::test]
+async fn conforms() {
+    conformance::run(&target().await).await;
+}
+
+#[tokio::test]
 async fn a_deletion_is_done_when_amplitude_says_so_and_not_before() {
     let target = target().await;
-    [ann(), Person::new("C-10070", "joann@shop.example", "+4915112345670", "Jo Ann")]
-        .iter()
-        .for_each(|p| target.put(p));
+    for person in [ann(), Person::new("C-10070", "joann@shop.example", "+4915112345670", "Jo Ann")] {
+        target.put(&person);
+    }
     let subject = conformance::subject(&[(IdentifierType::UserId, &ann().customer_id)]);
     let (connector, journal) = (target.connector(), MemoryJournal::default());
     let (mut receipt, wait, within) = accepted(only(connector.erase(&[work("e", &subject)], &journal).await));
-    assert_eq!((wait, within), (Duration::from_secs(43_200), Some(Duration::from_secs(30 * 86_400))));
+    assert_eq!((wait, within), (Duration::from_hours(12), Some(Duration::from_hours(30 * 24))));
     for _ in 0..10 {
-        target.world().travel(Duration::from_secs(86_400));
+        target.world().travel(Duration::from_hours(24));
         let item = Work { prior: Some(&receipt), ..work("e", &subject) };
         receipt = accepted(only(connector.erase(&[item], &journal).await)).0;
         assert_eq!(target.left(&ann().email), 2);
     }
-    target.world().travel(Duration::from_secs(2 * 86_400));
+    target.world().travel(Duration::from_hours(48));
     let item = Work { prior: Some(&receipt), ..work("e", &subject) };
     let erased = done(only(connector.erase(&[item], &journal).await));
     assert_eq!((erased.found, erased.changed, erased.effect), (1, 1, Some(Effect::Permanent)));
@@ -48,7 +53,9 @@ async fn a_hundred_people_are_one_order() {
     let people: Vec<Person> = (0..100)
         .map(|n| Person::new(&format!("U-{n:03}"), &format!("p{n}@x.example"), "+4915112345678", "A"))
         .collect();
-    people.iter().for_each(|person| target.put(person));
+    for person in &people {
+        target.put(person);
+    }
     let subjects: Vec<_> =
         people.iter().map(|p| conformance::subject(&[(IdentifierType::UserId, &p.customer_id)])).collect();
     let keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();

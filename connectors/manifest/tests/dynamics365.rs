@@ -28,7 +28,9 @@ async fn conforms() {
 async fn an_apostrophe_finds_its_person_and_nobody_else() {
     let target = target().await;
     let brien = Person::new("C-1", "o'brien@shop.example", "+4915100000001", "Una O'Brien");
-    [brien.clone(), ann()].iter().for_each(|person| target.put(person));
+    for person in [brien.clone(), ann()] {
+        target.put(&person);
+    }
     let subject = conformance::subject(&[(IdentifierType::Email, &brien.email)]);
     let erased = done(only(target.connector().erase(&[work("e", &subject)], &MemoryJournal::default()).await));
     assert_eq!((erased.found, erased.changed), (2, 2));

@@ -30,7 +30,9 @@ async fn conforms() {
 #[tokio::test]
 async fn a_conversation_with_somebody_else_stays_and_is_told() {
     let target = target().await;
-    [ann(), bea()].iter().for_each(|person| target.put(person));
+    for person in [ann(), bea()] {
+        target.put(&person);
+    }
     let (one, other) = (id_of(&target, &ann().email), id_of(&target, &bea().email));
     let members = json!({ "contacts": [{ "id": one }, { "id": other }] });
     target.world().put("conversations", "9", json!({ "id": "9", "contacts": members, "source": { "author": {} } }));

@@ -35,7 +35,7 @@ async fn what_lies_in_the_bin_for_30_days_holds_no_address() {
     let calls: Vec<String> =
         target.world().hits().into_iter().filter(|hit| hit.method != "GET").map(|hit| hit.method).collect();
     assert_eq!(calls, ["PATCH", "DELETE"]);
-    target.world().travel(Duration::from_secs(31 * 86_400));
+    target.world().travel(Duration::from_hours(31 * 24));
     let _any = only(target.connector().discover(&[work("d", &subject)]).await);
     assert!(target.world().get("persons", &id).is_none(), "Pipedrive purged it");
 }
@@ -65,7 +65,9 @@ async fn notes_go_except_those_that_are_about_a_deal_too() {
 #[tokio::test]
 async fn the_search_is_for_whole_values() {
     let target = target().await;
-    conformance::near_twins().iter().chain([&ann()]).for_each(|person| target.put(person));
+    for person in conformance::near_twins().iter().chain([&ann()]) {
+        target.put(person);
+    }
     let subject = ann().subject();
     assert_eq!(done(only(target.connector().discover(&[work("d", &subject)]).await)).found, 1);
     let searches = target.calls("GET", "/persons/search");

@@ -32,7 +32,9 @@ async fn a_batch_of_people_is_few_calls_and_one_record_that_is_refused_is_one_pe
     let people: Vec<Person> = (0..120)
         .map(|n| Person::new(&format!("C-{n}"), &format!("p{n}@shop.example"), &format!("+49151000{n:05}"), "A B"))
         .collect();
-    people.iter().for_each(|person| target.put(person));
+    for person in &people {
+        target.put(person);
+    }
     let subjects: Vec<_> = people.iter().map(|p| conformance::subject(&[(IdentifierType::Email, &p.email)])).collect();
     let keys: Vec<String> = (0..120).map(|n| format!("k{n}")).collect();
     let batch: Vec<_> = keys.iter().zip(&subjects).map(|(key, subject)| work(key, subject)).collect();
