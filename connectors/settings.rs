@@ -83,6 +83,41 @@ impl<'a> Settings<'a> {
         number
     }
 
+    /// An optional yes or no.
+    pub(crate) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let flag = self.value(key)?.as_bool();
+        if flag.is_none() {
+            self.fault(key, "must be true or false");
+        }
+        flag
+    }
+
+    /// An optional list of anything.
+    pub(crate) fn list(&mut self, key: &'static str) -> Option<&'a [Value]> {
+        let list = self.value(key)?.as_array().map(Vec::as_slice);
+        if list.is_none() {
+            self.fault(key, "must be a list");
+        }
+        list
+    }
+
+    /// The URL at which everything of a vendor is, with a slash at its end: https, unless the operator wrote it.
+    pub(crate) fn base_url(&mut self, text: &str, any_scheme: bool) -> Option<url::Url> {
+        let slash = if text.ends_with('/') { "" } else { "/" };
+        let url = url::Url::parse(&format!("{text}{slash}")).ok().filter(|url| {
+            url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && (url.scheme() == "https" || (any_scheme && url.scheme() == "http"))
+        });
+        if url.is_none() {
+            self.fault("base_url", "must be an https URL without user, query and fragment");
+        }
+        url
+    }
+
     /// A path that is relative to the file in which the system was declared.
     pub(crate) fn path(&self, text: &str) -> PathBuf {
         self.spec.base_dir.as_deref().unwrap_or(Path::new("")).join(text)
