@@ -21,6 +21,7 @@ pub mod conformance;
 mod crash;
 pub mod gmail;
 pub mod graph;
+mod flat;
 pub mod imap;
 pub mod maildir;
 mod mailmatch;
@@ -31,6 +32,7 @@ mod opendsr;
 pub mod salesforce;
 #[cfg(test)]
 mod sandboxed;
+mod s3;
 mod settings;
 pub mod sql;
 pub mod webhook;

@@ -23,6 +23,7 @@ pub const ALL: &[Entry] = &[
     crate::imap::ENTRY,
     crate::maildir::ENTRY,
     crate::manual::ENTRY,
+    crate::s3::ENTRY,
     crate::sql::MYSQL_ENTRY,
     crate::opendsr::ENTRY,
     crate::sql::POSTGRES_ENTRY,
@@ -47,6 +48,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         "opendsr" => crate::opendsr::connect(spec),
         "postgres" => crate::sql::connect_postgres(spec),
         "salesforce" => crate::salesforce::connect(spec),
+        "s3" => crate::s3::connect(spec),
         "sqlite" => crate::sql::connect_sqlite(spec),
         "webhook" => crate::webhook::connect(spec),
         other => crate::manifest::connect(spec).unwrap_or_else(|| {

@@ -5,6 +5,7 @@
 
 mod answer;
 mod jwt;
+pub(crate) mod sigv4;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -181,6 +181,9 @@ fn pattern(declared: Declared) -> Result<Pattern, String> {
         [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => *byte,
         _ => return Err("delimiter must be one ASCII character, no quote and no line end".to_owned()),
     };
+    if format == Format::Parquet && !cfg!(feature = "parquet") {
+        return Err("this build reads no Parquet; build it with the feature `parquet`".to_owned());
+    }
     if format == Format::Object {
         if !fields.is_empty() {
             return Err("a whole object has no fields to correct; remove them".to_owned());

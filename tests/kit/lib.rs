@@ -6,6 +6,8 @@
 //! | [`Mariadb`] | the same, without `database_from`; `start_with(&["--general-log"])`; `general_ci` collation, row binlog |
 //! | [`Redis`] | `start().await`, `start_with(&["--appendonly", "yes"])`, `sentinel(port)`; `host() port() url()`; `flushall().await`, `command(&["GET", "k"]).await -> String`, `kill9_and_restart().await` |
 //! | [`Dovecot`] | `start().await`; `host() imap_port() imaps_port() ca_file()`; `user(name, password)`, `deliver(user, folder, bytes) -> PathBuf`, `maildir(user) -> PathBuf`, `folder(user, folder) -> PathBuf` |
+//! | [`Moto`] | `start().await`; `url()`: S3 with versions and Object Lock, DynamoDB; it takes any key |
+//! | [`S3s`] | `start().await`; `url()`, `access_key() secret_key()`, `bucket(name) -> PathBuf`: S3 that checks signatures, without versions |
 //! | [`Smtp`] | `start().await`; `host() port() smtps_port() ca_file()`; `mails() -> Vec<Mail>`, `wait_for(n).await -> Vec<Mail>` |
 //! | [`Receiver`] | `start().await`; `url() url_of(path)`; `answer([500, 200])`, `answer_with(Answer …)`, `otherwise(status)`; `requests() -> Vec<Received>`, `wait_for(n).await -> Vec<Received>`, `clear()` |
 //!
@@ -22,16 +24,20 @@
 
 mod dovecot;
 mod mariadb;
+mod moto;
 mod postgres;
 mod process;
 mod receiver;
 mod redis;
+mod s3s;
 mod smtp;
 
 pub use dovecot::Dovecot;
 pub use mariadb::Mariadb;
+pub use moto::Moto;
 pub use postgres::Postgres;
 pub use process::{Port, free_port, which};
 pub use receiver::{Answer, Received, Receiver};
 pub use redis::Redis;
+pub use s3s::S3s;
 pub use smtp::{Mail, Smtp};

@@ -42,6 +42,15 @@ pub(crate) fn require(names: &[&str], package: &str) -> PathBuf {
     })
 }
 
+/// A program that `scripts/servers` prepared in the user's cache, or a panic that says so.
+pub(crate) fn prepared(path: &str) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let file = cache.unwrap_or_default().join("redress").join(path);
+    assert!(file.exists(), "{} is not there, and this test needs it: run scripts/servers", file.display());
+    file
+}
+
 /// A port number that no other test uses while this lives.
 #[derive(Debug)]
 pub struct Port {
