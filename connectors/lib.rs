@@ -19,6 +19,7 @@ pub mod spec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod crash;
+mod dynamodb;
 pub mod gmail;
 pub mod graph;
 mod flat;

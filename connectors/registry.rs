@@ -18,6 +18,7 @@ pub struct Entry {
 
 /// Every connector, by name. `bench` is none of them: it measures, and reaches nobody's data.
 pub const ALL: &[Entry] = &[
+    crate::dynamodb::ENTRY,
     crate::gmail::ENTRY,
     crate::graph::ENTRY,
     crate::imap::ENTRY,
@@ -39,6 +40,7 @@ pub const ALL: &[Entry] = &[
 pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> {
     match spec.connector.as_str() {
         "bench" => crate::bench::connect(spec),
+        "dynamodb" => crate::dynamodb::connect(spec),
         "gmail" => crate::gmail::connect(spec),
         "graph" => crate::graph::connect(spec),
         "imap" => crate::imap::connect(spec),

@@ -2,7 +2,7 @@
 
 use super::settings::Config;
 use super::xml::{Element, escaped};
-use crate::http::sigv4::{Signer, encoded, hex};
+use crate::http::sigv4::{Signer, encoded};
 use crate::http::{Answer, Call, Line, Method, unreadable};
 use crate::{Network, Problem, Trouble};
 use base64::Engine as _;
@@ -97,7 +97,7 @@ impl Client {
         if !answer.is_success() {
             return Err(trouble(&answer, "s3:GetBucketVersioning"));
         }
-        Ok(Element::read(&answer.body, "VersioningConfiguration")?.text("Status").is_some())
+        Ok(Element::read(&answer.body, &["VersioningConfiguration", "GetBucketVersioningResponse"])?.text("Status").is_some())
     }
 
     /// Every version of every object whose key begins so; only what is now there if the bucket has no versions.
@@ -113,7 +113,7 @@ impl Client {
                 return Err(trouble(&answer, permission));
             }
             let root = if versions { "ListVersionsResult" } else { "ListBucketResult" };
-            let page = Element::read(&answer.body, root)?;
+            let page = Element::read(&answer.body, &[root])?;
             let is_encoded = page.text("EncodingType") == Some("url");
             let plain = |text: &str| if is_encoded { decoded(text) } else { Some(text.to_owned()) };
             for element in page.children() {
@@ -197,7 +197,10 @@ impl Client {
         body: Vec<u8>,
         label: &str,
     ) -> Result<String, Trouble> {
-        let mut call = Call::new(Method::PUT, self.url(&version.key, &[])?).header("if-match", &version.etag);
+        // A bucket with a lock takes nothing without its checksum.
+        let mut call = Call::new(Method::PUT, self.url(&version.key, &[])?)
+            .header("if-match", &version.etag)
+            .header("content-md5", STANDARD.encode(Md5::digest(&body)));
         for (name, value) in &read.headers {
             if is_kept(name) {
                 call = call.header(name, value);
@@ -222,7 +225,7 @@ impl Client {
         if !answer.is_success() {
             return Err(trouble(&answer, "s3:GetObjectTagging, s3:GetObjectVersionTagging and s3:PutObjectTagging"));
         }
-        let tagging = Element::read(&answer.body, "Tagging")?;
+        let tagging = Element::read(&answer.body, &["Tagging", "GetObjectTaggingResponse"])?;
         let set = tagging.children().iter().flat_map(Element::children);
         let pair = |tag: &Element| Some(format!("{}={}", encoded(tag.text("Key")?), encoded(tag.text("Value")?)));
         Ok(set.filter_map(pair).collect::<Vec<_>>().join("&"))
@@ -248,7 +251,7 @@ impl Client {
             if !answer.is_success() {
                 return Err(trouble(&answer, "s3:DeleteObject and s3:DeleteObjectVersion"));
             }
-            let result = Element::read(&answer.body, "DeleteResult")?;
+            let result = Element::read(&answer.body, &["DeleteResult", "DeleteObjectsResponse"])?;
             let mut said = BTreeMap::new();
             for element in result.children() {
                 let deleted = match (element.name(), element.text("Code").unwrap_or_default()) {
@@ -262,8 +265,9 @@ impl Client {
                 said.insert((element.text("Key").unwrap_or_default().to_owned(), id), deleted);
             }
             for version in chunk {
-                // A key of which nothing is said was not deleted.
-                let deleted = said.get(&(version.key.clone(), version.id.clone())).copied();
+                // Some stores name no version with a refusal. A key of which nothing is said was not deleted.
+                let refused = || said.get(&(version.key.clone(), None)).copied().filter(|d| *d == Deleted::Refused);
+                let deleted = said.get(&(version.key.clone(), version.id.clone())).copied().or_else(refused);
                 all.push(deleted.ok_or_else(unreadable)?);
             }
         }
@@ -330,7 +334,7 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 fn code(answer: &Answer) -> Option<String> {
-    Element::read(&answer.body, "Error").ok()?.text("Code").map(str::to_owned)
+    Element::read(&answer.body, &["Error"]).ok()?.text("Code").map(str::to_owned)
 }
 
 /// Somebody else wrote an object while it was worked on.
@@ -385,9 +389,4 @@ fn by_code(code: &str, status: u16, permission: &str) -> Option<Trouble> {
         "" if status == 403 => None,
         _ => None,
     }
-}
-
-/// A short name for a key that says nothing.
-pub(super) fn key_hash(key: &str) -> String {
-    hex(&digest::digest(&digest::SHA256, key.as_bytes()).as_ref()[..8])
 }

@@ -95,11 +95,6 @@ impl S3 {
         flat::evidence(patterns, touched, left, changing)
     }
 
-    fn settle(&self, found: &Found) -> Result<(), Trouble> {
-        // Whole objects are named by a part of their key and may be many; max_objects bounds them.
-        found.met.settle(found.rows_at_once, self.config.max_matches)
-    }
-
     fn seen(&self, crowd: &Crowd, person: usize, found: &Found, action: &str) -> Outcome {
         // Any number may be counted.
         let max_matches = if action == "search" { u64::MAX } else { self.config.max_matches };

@@ -16,9 +16,9 @@ pub(super) struct Element {
 const DEPTH_MAX: usize = 16;
 
 impl Element {
-    /// Reads a whole document whose root has this name.
-    pub(super) fn read(bytes: &[u8], root: &str) -> Result<Self, Trouble> {
-        Self::parse(bytes).filter(|element| element.name == root).ok_or_else(unreadable)
+    /// Reads a whole document whose root has one of these names: S3's own, and what other stores call it.
+    pub(super) fn read(bytes: &[u8], roots: &[&str]) -> Result<Self, Trouble> {
+        Self::parse(bytes).filter(|element| roots.contains(&element.name.as_str())).ok_or_else(unreadable)
     }
 
     /// Reads a whole document.
