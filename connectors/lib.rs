@@ -19,10 +19,10 @@ pub mod spec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod crash;
-mod dynamodb;
+pub mod dynamodb;
+mod flat;
 pub mod gmail;
 pub mod graph;
-mod flat;
 pub mod imap;
 pub mod maildir;
 mod mailmatch;
@@ -31,9 +31,9 @@ mod manual;
 mod mutant;
 mod opendsr;
 pub mod salesforce;
+pub mod s3;
 #[cfg(test)]
 mod sandboxed;
-mod s3;
 mod settings;
 pub mod sql;
 pub mod webhook;

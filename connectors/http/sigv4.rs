@@ -125,7 +125,7 @@ fn one_spaced(value: &str) -> String {
 }
 
 /// `20150830` and `20150830T123600Z`.
-fn stamp(now_ms: i64) -> (String, String) {
+pub(crate) fn stamp(now_ms: i64) -> (String, String) {
     let seconds = now_ms.div_euclid(1000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     // Days since 0000-03-01, so that a leap day ends its year.

@@ -2,7 +2,7 @@
 
 use super::settings::Config;
 use super::xml::{Element, escaped};
-use crate::http::sigv4::{Signer, encoded};
+use crate::http::sigv4::{Signer, encoded, stamp};
 use crate::http::{Answer, Call, Line, Method, unreadable};
 use crate::{Network, Problem, Trouble};
 use base64::Engine as _;
@@ -277,6 +277,13 @@ impl Client {
     /// Whether a version may not be deleted because it is locked, not because we lack a permission.
     pub(super) async fn is_locked(&self, version: &Version) -> Result<bool, Trouble> {
         let Some(id) = &version.id else { return Ok(false) };
+        let head = self.send(Call::new(Method::HEAD, self.url(&version.key, &[("versionId", encoded(id))])?)).await?;
+        if head.header("x-amz-object-lock-legal-hold") == Some("ON")
+            || head.header("x-amz-object-lock-retain-until-date").is_some_and(is_ahead)
+        {
+            return Ok(true);
+        }
+        // Who may not read the lock is not told of it there.
         for what in ["legal-hold", "retention"] {
             let url = self.url(&version.key, &[(what, String::new()), ("versionId", encoded(id))])?;
             let answer = self.send(Call::new(Method::GET, url)).await?;
@@ -286,14 +293,20 @@ impl Client {
                     _ => return Err(trouble(&answer, "s3:GetObjectLegalHold and s3:GetObjectRetention")),
                 }
             }
-            let element = Element::parse(&answer.body).ok_or_else(unreadable)?;
-            // A retention that is over holds nothing, but then nothing was refused because of it either.
-            if element.text("Status") == Some("ON") || element.text("RetainUntilDate").is_some() {
+            let Some(element) = Element::parse(&answer.body) else { continue };
+            if element.text("Status") == Some("ON") || element.text("RetainUntilDate").is_some_and(is_ahead) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+}
+
+/// Whether an instant (`2027-01-01T00:00:00Z`) is still to come; a retention that is over holds nothing.
+fn is_ahead(instant: &str) -> bool {
+    let plain: String = instant.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+    let (_, now) = stamp(SystemClock.now_ms());
+    plain.as_str() > now.trim_end_matches('Z')
 }
 
 /// What of an object is not its content, and goes with it.
