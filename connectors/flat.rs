@@ -130,8 +130,10 @@ impl Met {
         if !judgement.contradicting.is_empty() {
             let other = judgement.contradicting.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(" and ");
             self.contradicted += 1;
-            self.conflicts
-                .insert(format!("a record of {collection} matches by {} but holds another {other}", judgement.strongest.as_str()));
+            self.conflicts.insert(format!(
+                "a record of {collection} matches by {} but holds another {other}",
+                judgement.strongest.as_str()
+            ));
             return;
         }
         for (kind, value) in values {
@@ -159,7 +161,9 @@ impl Met {
                 matched: matched.max(self.contradicted),
                 problem: Problem::new(
                     "identifiers_contradict",
-                    format!("{said}; nothing was touched: find out whose they are, then send the request with the right identifiers"),
+                    format!(
+                        "{said}; nothing was touched: find out whose they are, then send the request with the right identifiers"
+                    ),
                 ),
             });
         }
@@ -344,7 +348,10 @@ pub(crate) fn all_verdicts(batch: &[Work<'_>], trouble: &Trouble) -> Vec<Verdict
 
 /// A verb that the connector does not perform.
 pub(crate) fn unsupported() -> Trouble {
-    Trouble::Denied(Problem::new("verb_unsupported", "this connector does not perform this verb; see docs/connectors.md"))
+    Trouble::Denied(Problem::new(
+        "verb_unsupported",
+        "this connector does not perform this verb; see docs/connectors.md",
+    ))
 }
 
 /// Reads `identify = { type = "place" }`. Faults are told as text.

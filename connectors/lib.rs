@@ -30,8 +30,8 @@ mod mailservice;
 mod manual;
 mod mutant;
 mod opendsr;
-pub mod salesforce;
 pub mod s3;
+pub mod salesforce;
 #[cfg(test)]
 mod sandboxed;
 mod settings;

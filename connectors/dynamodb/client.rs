@@ -134,24 +134,36 @@ fn code(answer: &Answer) -> String {
 fn trouble(answer: &Answer, operation: &str) -> Trouble {
     let denied = |code, detail: String| Trouble::Denied(Problem::new(code, detail));
     match code(answer).as_str() {
-        "ProvisionedThroughputExceededException" | "ThrottlingException" | "RequestLimitExceeded" | "LimitExceededException" => {
+        "ProvisionedThroughputExceededException"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "LimitExceededException" => {
             let wait = answer.said.wait_ms.map(|ms| Duration::from_millis(ms.max(0) as u64));
             Trouble::Throttled(wait.unwrap_or(Duration::from_secs(5)))
         }
-        "UnrecognizedClientException" | "InvalidSignatureException" | "MissingAuthenticationTokenException"
-        | "IncompleteSignatureException" | "ExpiredTokenException" | "InvalidClientTokenId" => denied(
+        "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationTokenException"
+        | "IncompleteSignatureException"
+        | "ExpiredTokenException"
+        | "InvalidClientTokenId" => denied(
             "credentials_refused",
             "DynamoDB refused the access key; set it anew with `redress apply`, then check the system".to_owned(),
         ),
         "AccessDeniedException" => denied(
             "permission_missing",
-            format!("DynamoDB does not permit this call; grant dynamodb:{operation} on the declared tables, then check the system"),
+            format!(
+                "DynamoDB does not permit this call; grant dynamodb:{operation} on the declared tables, then check the system"
+            ),
         ),
         "ResourceNotFoundException" => {
             denied("table_missing", "a declared table is not there; check settings.tables and region".to_owned())
         }
         "InternalServerError" | "ServiceUnavailable" | "TransactionConflictException" | "ResourceInUseException" => {
-            Trouble::Retry(Problem::new("vendor_error", "DynamoDB had an error of its own; it is tried again by itself"))
+            Trouble::Retry(Problem::new(
+                "vendor_error",
+                "DynamoDB had an error of its own; it is tried again by itself",
+            ))
         }
         _ => answer.trouble(),
     }

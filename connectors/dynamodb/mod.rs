@@ -160,7 +160,10 @@ impl DynamoDb {
                 if read > self.max_items {
                     return Err(Trouble::Denied(Problem::new(
                         "table_too_large",
-                        format!("table {} has more than {} items; raise max_items: it is read whole", table.name, self.max_items),
+                        format!(
+                            "table {} has more than {} items; raise max_items: it is read whole",
+                            table.name, self.max_items
+                        ),
                     )));
                 }
                 for item in items {
@@ -169,7 +172,10 @@ impl DynamoDb {
                 match next {
                     None => break,
                     next if next == from => {
-                        return Err(Trouble::Retry(Problem::new("list_loops", "a scan goes round in circles; nothing was concluded from it")));
+                        return Err(Trouble::Retry(Problem::new(
+                            "list_loops",
+                            "a scan goes round in circles; nothing was concluded from it",
+                        )));
                     }
                     next => from = next,
                 }
@@ -254,9 +260,8 @@ impl DynamoDb {
 
     /// What corrections would change of an item.
     fn wrong(&self, hit: &Hit, work: &Work<'_>) -> Item {
-        let wrong = |(name, value): &(&str, &str)| {
-            values::texts(&hit.item, name).first().is_some_and(|now| now != value)
-        };
+        let wrong =
+            |(name, value): &(&str, &str)| values::texts(&hit.item, name).first().is_some_and(|now| now != value);
         let due = flat::applicable(&self.tables[hit.table].fields, work.corrections).into_iter().filter(wrong);
         due.map(|(name, value)| (name.to_owned(), json!({"S": value}))).collect()
     }
@@ -329,7 +334,8 @@ impl Connector for DynamoDb {
                 _ => Problem::new("throttled", "DynamoDB asked us to wait; check again later"),
             })?;
             if table.fields.values().any(|field| key.contains(field)) {
-                let detail = format!("table {}: a field is part of the primary key and cannot change; remove it", table.name);
+                let detail =
+                    format!("table {}: a field is part of the primary key and cannot change; remove it", table.name);
                 return Err(Problem::new("field_is_key", detail));
             }
             report.ok.push(format!("table {}: key {}", table.name, key.join(" and ")));

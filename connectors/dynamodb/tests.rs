@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use url::Url;
 
-const ACCOUNT: &str = "AWS4-HMAC-SHA256 Credential=test/20261122/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
+const ACCOUNT: &str =
+    "AWS4-HMAC-SHA256 Credential=test/20261122/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
 
 struct Shop {
     moto: Moto,
@@ -23,7 +24,8 @@ impl Shop {
         let line = Line::new(&Network::default(), [&Url::parse(&moto.url()).expect("a URL")]);
         let shop = Self { moto, line };
         for (name, keys) in [("customers", vec![("id", "HASH")]), ("events", vec![("id", "HASH"), ("at", "RANGE")])] {
-            let schema: Vec<Value> = keys.iter().map(|(name, kind)| json!({"AttributeName": name, "KeyType": kind})).collect();
+            let schema: Vec<Value> =
+                keys.iter().map(|(name, kind)| json!({"AttributeName": name, "KeyType": kind})).collect();
             let types: Vec<Value> = keys
                 .iter()
                 .map(|(name, _)| json!({"AttributeName": name, "AttributeType": if *name == "at" { "N" } else { "S" }}))
@@ -60,7 +62,8 @@ fn spec(url: &str) -> SystemSpec {
         name: "store".into(),
         connector: "dynamodb".into(),
         settings: settings.as_object().cloned().expect("an object"),
-        secrets: [("access_key_id".to_owned(), "id".into()), ("secret_access_key".to_owned(), "memory-canary".into())].into(),
+        secrets: [("access_key_id".to_owned(), "id".into()), ("secret_access_key".to_owned(), "memory-canary".into())]
+            .into(),
         tables: Vec::new(),
         max_matches: 25,
         base_dir: None,
@@ -179,7 +182,9 @@ async fn an_item_that_became_somebody_elses_is_not_deleted_and_pages_are_read_to
 
 #[tokio::test]
 async fn strange_answers_are_troubles() {
-    let error = |code: &str| json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "ann@shop.example"}).to_string();
+    let error = |code: &str| {
+        json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "ann@shop.example"}).to_string()
+    };
     for (status, body, expected) in [
         (200, "<html>".to_owned(), "answer_unreadable"),
         (200, "{\"Table\":{\"KeySchema\":".to_owned(), "answer_unreadable"),

@@ -9,7 +9,9 @@ pub(super) fn texts(item: &Item, name: &str) -> Vec<String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     match typed.iter().next() {
         Some((kind, value)) if matches!(kind.as_str(), "S" | "N") => text(value).into_iter().collect(),
-        Some((kind, Value::Array(set))) if matches!(kind.as_str(), "SS" | "NS") => set.iter().filter_map(text).collect(),
+        Some((kind, Value::Array(set))) if matches!(kind.as_str(), "SS" | "NS") => {
+            set.iter().filter_map(text).collect()
+        }
         Some((kind, Value::Array(list))) if kind == "L" => {
             let inner = |value: &Value| value.get("S").or_else(|| value.get("N")).and_then(text);
             list.iter().filter_map(inner).collect()
@@ -27,7 +29,9 @@ pub(super) fn plain(typed: &Value) -> Value {
             Value::Object(members.iter().map(|(name, value)| (name.clone(), plain(value))).collect::<Map<_, _>>())
         }
         ("L", Value::Array(list)) => list.iter().map(plain).collect(),
-        ("N", Value::String(digits)) => digits.parse::<i64>().map_or_else(|_| Value::from(digits.as_str()), Value::from),
+        ("N", Value::String(digits)) => {
+            digits.parse::<i64>().map_or_else(|_| Value::from(digits.as_str()), Value::from)
+        }
         (_, value) => value.clone(),
     }
 }

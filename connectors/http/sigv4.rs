@@ -168,11 +168,8 @@ mod tests {
 
     #[test]
     fn the_published_test_suite_is_signed_as_published() {
-        let signer = Signer::new(
-            keys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
-            "us-east-1",
-            "service",
-        );
+        let signer =
+            Signer::new(keys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"), "us-east-1", "service");
         for (url, expected) in [
             ("https://example.amazonaws.com/", "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
             (
@@ -183,19 +180,13 @@ mod tests {
             assert_eq!(signature(&signer, get(url), SUITE), expected, "{url}");
         }
         let post = Call::new(Method::POST, Url::parse("https://example.amazonaws.com/").expect("a URL"));
-        assert_eq!(
-            signature(&signer, post, SUITE),
-            "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b"
-        );
+        assert_eq!(signature(&signer, post, SUITE), "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b");
     }
 
     #[test]
     fn the_examples_of_the_s3_guide_are_signed_as_printed_there() {
-        let signer = Signer::new(
-            keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
-            "us-east-1",
-            "s3",
-        );
+        let signer =
+            Signer::new(keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"), "us-east-1", "s3");
         let at = |rest: &str| format!("https://examplebucket.s3.amazonaws.com/{rest}");
         let ranged = get(&at("test.txt")).header("Range", "bytes=0-9");
         assert_eq!(

@@ -97,7 +97,9 @@ impl Client {
         if !answer.is_success() {
             return Err(trouble(&answer, "s3:GetBucketVersioning"));
         }
-        Ok(Element::read(&answer.body, &["VersioningConfiguration", "GetBucketVersioningResponse"])?.text("Status").is_some())
+        Ok(Element::read(&answer.body, &["VersioningConfiguration", "GetBucketVersioningResponse"])?
+            .text("Status")
+            .is_some())
     }
 
     /// Every version of every object whose key begins so; only what is now there if the bucket has no versions.
@@ -127,7 +129,8 @@ impl Client {
                 if !key.starts_with(prefix) {
                     return Err(unreadable());
                 }
-                let id = if versions { Some(element.text("VersionId").ok_or_else(unreadable)?.to_owned()) } else { None };
+                let id =
+                    if versions { Some(element.text("VersionId").ok_or_else(unreadable)?.to_owned()) } else { None };
                 let size = element.text("Size").and_then(|size| size.parse().ok());
                 all.push(Version {
                     key,
@@ -236,7 +239,10 @@ impl Client {
         let mut all = Vec::with_capacity(versions.len());
         for chunk in versions.chunks(DELETE_MAX) {
             let object = |version: &Version| {
-                let id = version.id.as_ref().map_or_else(String::new, |id| format!("<VersionId>{}</VersionId>", escaped(id)));
+                let id = version
+                    .id
+                    .as_ref()
+                    .map_or_else(String::new, |id| format!("<VersionId>{}</VersionId>", escaped(id)));
                 format!("<Object><Key>{}</Key>{id}</Object>", escaped(&version.key))
             };
             let objects: String = chunk.iter().map(object).collect();
@@ -258,7 +264,9 @@ impl Client {
                     ("Deleted", _) => Deleted::Gone,
                     ("Error", "AccessDenied") => Deleted::Refused,
                     ("Error", "NoSuchKey" | "NoSuchVersion") => Deleted::Gone,
-                    ("Error", code) => return Err(by_code(code, 200, "s3:DeleteObjectVersion").unwrap_or_else(unreadable)),
+                    ("Error", code) => {
+                        return Err(by_code(code, 200, "s3:DeleteObjectVersion").unwrap_or_else(unreadable));
+                    }
                     _ => continue,
                 };
                 let id = element.text("VersionId").filter(|id| !id.is_empty()).map(str::to_owned);
@@ -359,7 +367,10 @@ fn changed(label: &str) -> Trouble {
 }
 
 fn looping() -> Trouble {
-    Trouble::Retry(Problem::new("list_loops", "the list of objects goes round in circles; nothing was concluded from it"))
+    Trouble::Retry(Problem::new(
+        "list_loops",
+        "the list of objects goes round in circles; nothing was concluded from it",
+    ))
 }
 
 /// What a refused call means.
@@ -378,13 +389,19 @@ fn by_code(code: &str, status: u16, permission: &str) -> Option<Trouble> {
     match code {
         "AccessDenied" | "AllAccessDisabled" => denied(
             "permission_missing",
-            format!("the store does not permit this call; grant {permission} on the bucket and its objects, then check the system"),
+            format!(
+                "the store does not permit this call; grant {permission} on the bucket and its objects, then check the system"
+            ),
         ),
-        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => denied(
-            "credentials_refused",
-            "the store refused the access key; set it anew with `redress apply`, then check the system".to_owned(),
-        ),
-        "NoSuchBucket" => denied("bucket_missing", "there is no such bucket; check settings.bucket and region".to_owned()),
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
+            denied(
+                "credentials_refused",
+                "the store refused the access key; set it anew with `redress apply`, then check the system".to_owned(),
+            )
+        }
+        "NoSuchBucket" => {
+            denied("bucket_missing", "there is no such bucket; check settings.bucket and region".to_owned())
+        }
         "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
             denied("region_wrong", "the bucket is in another region; check settings.region".to_owned())
         }
@@ -393,7 +410,9 @@ fn by_code(code: &str, status: u16, permission: &str) -> Option<Trouble> {
             "object_archived",
             "an object is archived and cannot be read; restore it, or exclude it by a narrower prefix".to_owned(),
         ),
-        "SlowDown" | "ServiceUnavailable" | "RequestLimitExceeded" | "TooManyRequests" => Some(Trouble::Throttled(DEFAULT_WAIT)),
+        "SlowDown" | "ServiceUnavailable" | "RequestLimitExceeded" | "TooManyRequests" => {
+            Some(Trouble::Throttled(DEFAULT_WAIT))
+        }
         "InternalError" | "RequestTimeout" | "OperationAborted" => Some(Trouble::Retry(Problem::new(
             "vendor_error",
             format!("the store answered {code}; it is tried again by itself"),

@@ -5,9 +5,7 @@ use super::rows::Malformed;
 use parquet::basic::{Compression, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::column::writer::{ColumnWriter, ColumnWriterImpl};
-use parquet::data_type::{
-    ByteArray, DataType, FixedLenByteArray, Int96,
-};
+use parquet::data_type::{ByteArray, DataType, FixedLenByteArray, Int96};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::WriterProperties;
@@ -51,7 +49,8 @@ pub(super) struct Table {
 }
 
 const NESTED: &str = "has nested columns, which this version does not rewrite";
-const UNREADABLE: &str = "is no Parquet that can be read whole (or is compressed by other means than snappy, gzip and zstd)";
+const UNREADABLE: &str =
+    "is no Parquet that can be read whole (or is compressed by other means than snappy, gzip and zstd)";
 const UNWRITABLE: &str = "cannot be written again";
 const NOT_TEXT: &str = "is to be corrected in a column that is not of text";
 
@@ -293,7 +292,9 @@ fn write_column<'c>(
         (ColumnWriter::Int64ColumnWriter(to), Data::Int64(values)) => put(to, column, values, nullable, kept, |_| None),
         (ColumnWriter::Int96ColumnWriter(to), Data::Int96(values)) => put(to, column, values, nullable, kept, |_| None),
         (ColumnWriter::FloatColumnWriter(to), Data::Float(values)) => put(to, column, values, nullable, kept, |_| None),
-        (ColumnWriter::DoubleColumnWriter(to), Data::Double(values)) => put(to, column, values, nullable, kept, |_| None),
+        (ColumnWriter::DoubleColumnWriter(to), Data::Double(values)) => {
+            put(to, column, values, nullable, kept, |_| None)
+        }
         (ColumnWriter::FixedLenByteArrayColumnWriter(to), Data::Fixed(values)) => {
             put(to, column, values, nullable, kept, |_| None)
         }

@@ -185,7 +185,10 @@ impl Rows {
             }
             Kind::Jsonl(jsonl) => {
                 let of = |(row, places): (&usize, &BTreeMap<&'_ str, &'_ str>)| {
-                    places.iter().map(|(place, value)| (*row, (*place).to_owned(), (*value).to_owned())).collect::<Vec<_>>()
+                    places
+                        .iter()
+                        .map(|(place, value)| (*row, (*place).to_owned(), (*value).to_owned()))
+                        .collect::<Vec<_>>()
                 };
                 let all: Vec<(usize, String, String)> = changes.iter().flat_map(of).collect();
                 let all: Vec<(usize, &str, &str)> = all.iter().map(|(r, p, v)| (*r, p.as_str(), v.as_str())).collect();

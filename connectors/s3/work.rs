@@ -183,7 +183,11 @@ impl S3 {
     }
 
     /// The person's records that only locked versions still hold.
-    fn locked_of(&self, found: &Found, locked: &BTreeMap<String, BTreeSet<Option<String>>>) -> (Touched, Vec<Retained>) {
+    fn locked_of(
+        &self,
+        found: &Found,
+        locked: &BTreeMap<String, BTreeSet<Option<String>>>,
+    ) -> (Touched, Vec<Retained>) {
         let mut left = Touched::default();
         for hit in &found.hits {
             if locked.get(&hit.version.key).is_some_and(|versions| versions.contains(&hit.version.id)) {
@@ -243,12 +247,15 @@ impl S3 {
     async fn rewrite(&self, task: &Task, current: &Version, crowd: &Arc<Crowd>) -> Result<String, Trouble> {
         let label = &self.config.patterns[task.pattern].label;
         let read = self.client.get(current, label).await?;
-        let (config, crowd, p, people) = (Arc::clone(&self.config), Arc::clone(crowd), task.pattern, task.people.clone());
+        let (config, crowd, p, people) =
+            (Arc::clone(&self.config), Arc::clone(crowd), task.pattern, task.people.clone());
         let bytes = read.body.clone();
         let body = super::blocking(move || {
             let rows = Rows::read(&config.patterns[p], bytes, config.max_object)?;
             let gone: BTreeSet<usize> = (0..rows.len())
-                .filter(|row| crowd.judge(&rows.values(*row)).iter().any(|judgement| people.contains(&judgement.person)))
+                .filter(|row| {
+                    crowd.judge(&rows.values(*row)).iter().any(|judgement| people.contains(&judgement.person))
+                })
                 .collect();
             rows.without(&|row| gone.contains(&row))
         })
@@ -323,7 +330,9 @@ impl S3 {
         let mut states = Vec::with_capacity(batch.len());
         for (person, (prior, touched)) in priors.into_iter().zip(touched).enumerate() {
             let found = &found[person];
-            states.push(prior.and_then(|_| found.met.settle(found.rows_at_once, self.config.max_matches)).map(|()| touched));
+            states.push(
+                prior.and_then(|_| found.met.settle(found.rows_at_once, self.config.max_matches)).map(|()| touched),
+            );
         }
         for person in due {
             if let Ok(touched) = &states[person]
@@ -378,7 +387,8 @@ impl S3 {
         let fields = &self.config.patterns[p].fields;
         let wanted: Vec<BTreeMap<String, String>> =
             batch.iter().map(|work| own(flat::applicable(fields, work.corrections))).collect();
-        let (config, crowd, people, bytes) = (Arc::clone(&self.config), Arc::clone(crowd), people.clone(), read.body.clone());
+        let (config, crowd, people, bytes) =
+            (Arc::clone(&self.config), Arc::clone(crowd), people.clone(), read.body.clone());
         let (body, changes) = super::blocking(move || {
             let rows = Rows::read(&config.patterns[p], bytes, config.max_object)?;
             let mut edits: BTreeMap<usize, BTreeMap<&str, &str>> = BTreeMap::new();
@@ -391,7 +401,8 @@ impl S3 {
                             rows.current(row, place).is_some_and(|now| now != **value)
                         };
                         let of = wanted[judgement.person].iter().filter(differs);
-                        let of: BTreeMap<&str, &str> = of.map(|(place, value)| (place.as_str(), value.as_str())).collect();
+                        let of: BTreeMap<&str, &str> =
+                            of.map(|(place, value)| (place.as_str(), value.as_str())).collect();
                         if !of.is_empty() {
                             edits.entry(row).or_default().extend(of);
                         }
@@ -407,7 +418,8 @@ impl S3 {
             for (row, person) in whose {
                 let before = rows.fingerprint(row);
                 let new = after.as_ref().filter(|_| edits.contains_key(&row)).map(|after| after.fingerprint(row));
-                let change = changes.entry((person, before.clone())).or_insert(Change { person, before, after: new, times: 0 });
+                let change =
+                    changes.entry((person, before.clone())).or_insert(Change { person, before, after: new, times: 0 });
                 change.times += 1;
             }
             Ok((body, changes.into_values().collect()))

@@ -71,10 +71,8 @@ async fn whole_objects_are_the_persons_by_a_whole_part_of_their_key_with_all_the
 async fn what_a_lock_holds_is_told_as_retained_and_everything_else_goes() {
     let lab = Lab::memory().await;
     let rows = b"id,email,phone,full_name\nC-1007,ann@shop.example,,Ann\nC-2,b@shop.example,,B\n";
-    let locked = [
-        ("x-amz-object-lock-mode", "COMPLIANCE"),
-        ("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z"),
-    ];
+    let locked =
+        [("x-amz-object-lock-mode", "COMPLIANCE"), ("x-amz-object-lock-retain-until-date", "2099-01-01T00:00:00Z")];
     lab.put_raw("people.csv", "", &locked, rows).await;
     lab.put("people.csv", rows).await;
     let connector = connect(&lab.spec(&objects()));

@@ -74,8 +74,8 @@ impl Lab {
     }
 
     pub(super) async fn put_raw(&self, key: &str, query: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut call = Call::new(Method::PUT, self.at(key, query))
-            .header("content-md5", STANDARD.encode(Md5::digest(body)));
+        let mut call =
+            Call::new(Method::PUT, self.at(key, query)).header("content-md5", STANDARD.encode(Md5::digest(body)));
         for (name, value) in headers {
             call = call.header(*name, *value);
         }
@@ -99,9 +99,7 @@ impl Lab {
     pub(super) async fn get(&self, key: &str) -> Vec<u8> {
         match &self.store {
             Store::Memory(_) => self.get_with_headers(key, "").await.body,
-            Store::Folder(server) => {
-                std::fs::read(server.bucket(&self.bucket).join(key)).expect("the object is there")
-            }
+            Store::Folder(server) => std::fs::read(server.bucket(&self.bucket).join(key)).expect("the object is there"),
         }
     }
 

@@ -28,7 +28,11 @@ fn seed(codec: Compression) -> Vec<u8> {
     let text = |text: &str| ByteArray::from(text.as_bytes().to_vec());
     for (ids, emails, levels) in [
         ([1, 2, 3], vec![text("joann@shop.example"), text("Ann@shop.example")], [1, 1, 0]),
-        ([4, 5, 1007], vec![text("x@shop.example"), text("ann@shop.example.evil.org"), text("ann@shop.example")], [1, 1, 1]),
+        (
+            [4, 5, 1007],
+            vec![text("x@shop.example"), text("ann@shop.example.evil.org"), text("ann@shop.example")],
+            [1, 1, 1],
+        ),
     ] {
         let mut group = writer.next_row_group().expect("a group");
         let mut column = group.next_column().expect("a column").expect("there is one");
@@ -61,7 +65,9 @@ fn objects() -> Value {
 #[tokio::test]
 async fn rows_go_and_schema_metadata_compression_and_other_rows_stay() {
     let lab = Lab::folder().await;
-    for codec in [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::GZIP(parquet::basic::GzipLevel::default())] {
+    for codec in
+        [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::GZIP(parquet::basic::GzipLevel::default())]
+    {
         let before = seed(codec);
         lab.put("people.parquet", &before).await;
         let connector = connect(&lab.spec(&objects()));

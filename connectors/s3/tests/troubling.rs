@@ -9,7 +9,8 @@ use std::time::Duration;
 
 const NO_VERSIONS: &str = "<VersioningConfiguration/>";
 const LOOP: &str = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>";
-const FOREIGN: &str = "<ListBucketResult><Contents><Key>other/people.csv</Key><Size>1</Size></Contents></ListBucketResult>";
+const FOREIGN: &str =
+    "<ListBucketResult><Contents><Key>other/people.csv</Key><Size>1</Size></Contents></ListBucketResult>";
 
 fn spec(url: &str) -> SystemSpec {
     let mut declared = objects();
@@ -63,14 +64,17 @@ async fn strange_answers_are_troubles() {
 fn every_fault_of_the_settings_is_told() {
     let mut spec = spec("ftp://x");
     spec.settings.insert("bucket".into(), json!("Not A Bucket"));
-    spec.settings.insert("objects".into(), json!([
-        {"format": "csv", "identify": {"mail": "email"}},
-        {"format": "object", "identify": {"customer_id": "first"}},
-        {"format": "csv", "identify": {"email": "email"}, "delimiter": "ab"},
-        {"format": "csv", "identify": {"email": "email"}, "fields": {"email": "email"}},
-        {"format": "excel", "identify": {"email": "email"}},
-        {"format": "csv", "identify": {"email": "email"}, "colour": "red"},
-    ]));
+    spec.settings.insert(
+        "objects".into(),
+        json!([
+            {"format": "csv", "identify": {"mail": "email"}},
+            {"format": "object", "identify": {"customer_id": "first"}},
+            {"format": "csv", "identify": {"email": "email"}, "delimiter": "ab"},
+            {"format": "csv", "identify": {"email": "email"}, "fields": {"email": "email"}},
+            {"format": "excel", "identify": {"email": "email"}},
+            {"format": "csv", "identify": {"email": "email"}, "colour": "red"},
+        ]),
+    );
     spec.secrets.remove("secret_access_key");
     let faults = crate::s3::connect(&spec).err().expect("it is faulty");
     let paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
