@@ -1,7 +1,7 @@
 //! How a controller's file connects to each simulator: the settings and the made-up credentials that it takes.
 
 use crate::vendors::asked::KEY;
-use crate::vendors::{gmail, graph, salesforce, webhook};
+use crate::vendors::{gmail, graph, opendsr, salesforce, twilio, webhook};
 use std::fmt::Write as _;
 
 /// The `[[system]]` table for a vendor that is served at this URL.
@@ -70,6 +70,11 @@ fn of(vendor: &str) -> Connection {
             "munchkin = \"123-ABC-456\", client_id = \"sandbox\"".into(),
             &[("client_secret", KEY)],
         ),
+        "opendsr" => (
+            "analytics",
+            format!("domain = \"{}\", certificate = {}", opendsr::DOMAIN, quoted(opendsr::CERTIFICATE)),
+            &[("key", "sandbox-key"), ("secret", "sandbox-secret")],
+        ),
         "pipedrive" => ("crm", String::new(), &[("api_token", KEY)]),
         "salesforce" => (
             "crm",
@@ -77,7 +82,25 @@ fn of(vendor: &str) -> Connection {
             &[("client_secret", salesforce::CLIENT_SECRET)],
         ),
         "sendgrid" => ("email", String::new(), &[("api_key", KEY)]),
-        "webhook" => ("in_house", String::new(), &[("secret", webhook::SECRET)]),
+        "webhook" => ("in_house", "fields = [\"last_name\"]".into(), &[("signing_secret", webhook::SECRET)]),
+        "mixpanel" => (
+            "analytics",
+            format!("privacy_url = \"{{url}}\", project_id = \"7\", project_token = \"{KEY}\""),
+            &[("service_account", KEY), ("service_secret", KEY), ("gdpr_token", KEY)],
+        ),
+        "segment" => (
+            "analytics",
+            "profiles_url = \"{url}\", space = \"spa_sandbox\"".into(),
+            &[("token", KEY), ("profiles_token", KEY)],
+        ),
+        "shopify" => ("commerce", "shop = \"sandbox\"".into(), &[("access_token", KEY)]),
+        "slack" => ("messaging", String::new(), &[("token", KEY)]),
+        "stripe" => ("payments", String::new(), &[("api_key", KEY)]),
+        "twilio" => (
+            "messaging",
+            format!("account_sid = \"{}\"", twilio::ACCOUNT),
+            &[("api_key", KEY), ("api_secret", KEY)],
+        ),
         "zendesk" => (
             "support",
             "subdomain = \"sandbox\", email = \"agent@shop.example\"".into(),

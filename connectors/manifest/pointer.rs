@@ -1,4 +1,5 @@
-//! A pointer names a place in an answer (RFC 6901); `*` stands for every element of a list or value of an object.
+//! A pointer names a place in an answer (RFC 6901); `*` stands for every element of a list or value of an object, `-1` for the
+//! last element of a list (a cursor that is the last record's id).
 
 use serde_json::{Map, Value};
 
@@ -9,6 +10,7 @@ fn parts(pointer: &str) -> impl Iterator<Item = String> + '_ {
 fn child<'v>(value: &'v Value, part: &str) -> Option<&'v Value> {
     match value {
         Value::Object(map) => map.get(part),
+        Value::Array(list) if part == "-1" => list.last(),
         Value::Array(list) => list.get(part.parse::<usize>().ok()?),
         _ => None,
     }

@@ -15,10 +15,16 @@ pub mod iterable;
 pub mod klaviyo;
 pub mod mailchimp;
 pub mod marketo;
+pub mod mixpanel;
 pub mod opendsr;
 pub mod pipedrive;
 pub mod salesforce;
+pub mod segment;
 pub mod sendgrid;
+pub mod shopify;
+pub mod slack;
+pub mod stripe;
+pub mod twilio;
 pub mod webhook;
 pub mod zendesk;
 pub mod zoho;
@@ -70,10 +76,16 @@ pub const ALL: &[Vendor] = &[
     klaviyo::VENDOR,
     mailchimp::VENDOR,
     marketo::VENDOR,
+    mixpanel::VENDOR,
     opendsr::VENDOR,
     pipedrive::VENDOR,
     salesforce::VENDOR,
+    segment::VENDOR,
     sendgrid::VENDOR,
+    shopify::VENDOR,
+    slack::VENDOR,
+    stripe::VENDOR,
+    twilio::VENDOR,
     webhook::VENDOR,
     zendesk::VENDOR,
     zoho::VENDOR,

@@ -62,7 +62,8 @@ fn router(world: &Arc<World>) -> Router {
             .route("/download/{id}", get(results))
             .with_state::<()>((Arc::clone(world), dialect))
     };
-    let router = Router::new()
+    // Where it is served without a path it speaks OpenDSR 2.0, too.
+    let router = dialect(Dialect::Spec, "requests")
         .nest("/v2", dialect(Dialect::Spec, "requests"))
         .nest("/v1", dialect(Dialect::Old, "opengdpr_requests"))
         .nest("/v3", dialect(Dialect::MParticle, "requests"))
