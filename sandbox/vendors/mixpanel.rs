@@ -55,7 +55,8 @@ fn fault(status: u16, message: &str) -> Response {
 fn desk(world: &World, asked: &Asked) -> Response {
     let (method, parts) = asked.route();
     let privacy = matches!(parts.as_slice(), ["api", "app", "data-deletions", ..]);
-    let entered = if privacy { asked.authorized("Bearer", KEY) } else { asked.basic() == Some((KEY.into(), KEY.into())) };
+    let entered =
+        if privacy { asked.authorized("Bearer", KEY) } else { asked.basic() == Some((KEY.into(), KEY.into())) };
     if world.is_revoked() || !entered {
         return fault(401, "Unable to authenticate");
     }
@@ -76,7 +77,8 @@ fn desk(world: &World, asked: &Asked) -> Response {
 }
 
 fn engage(world: &World, asked: &Asked) -> Response {
-    if asked.get("project_id") != Some("7") || asked.header("content-type") != Some("application/x-www-form-urlencoded") {
+    if asked.get("project_id") != Some("7") || asked.header("content-type") != Some("application/x-www-form-urlencoded")
+    {
         return fault(400, "project_id is missing, or the body is no form");
     }
     let form = asked.form();
@@ -100,14 +102,21 @@ fn engage(world: &World, asked: &Asked) -> Response {
         .filter(|(id, profile)| is(id, profile))
         .map(|(id, profile)| j!({"$distinct_id": id, "$properties": profile}))
         .collect();
-    json(200, &j!({"status": "ok", "page": 0, "page_size": 1000, "session_id": "1-sandbox", "total": found.len(), "results": found}))
+    json(
+        200,
+        &j!({"status": "ok", "page": 0, "page_size": 1000, "session_id": "1-sandbox", "total": found.len(), "results": found}),
+    )
 }
 
 fn delete(world: &World, asked: &Asked) -> Response {
     let body = asked.json().unwrap_or_default();
     let ids = body["distinct_ids"].as_array().cloned().unwrap_or_default();
     let strange = unknown_key(&body, &["distinct_ids", "compliance_type", "disclosure_type"]).is_some();
-    if strange || asked.get("token") != Some(KEY) || body["compliance_type"] != "GDPR" || !(1..=2000).contains(&ids.len()) {
+    if strange
+        || asked.get("token") != Some(KEY)
+        || body["compliance_type"] != "GDPR"
+        || !(1..=2000).contains(&ids.len())
+    {
         return fault(400, "the request is not valid");
     }
     let id = format!("task-{}", world.next_id());

@@ -54,7 +54,8 @@ fn fault(status: u16, message: &str) -> Response {
 fn desk(world: &World, asked: &Asked) -> Response {
     let (method, parts) = asked.route();
     let profiles = matches!(parts.as_slice(), ["v1", "spaces", ..]);
-    let entered = if profiles { asked.basic() == Some((KEY.into(), String::new())) } else { asked.authorized("Bearer", KEY) };
+    let entered =
+        if profiles { asked.basic() == Some((KEY.into(), String::new())) } else { asked.authorized("Bearer", KEY) };
     if world.is_revoked() || !entered {
         return fault(401, "Unauthorized");
     }
@@ -67,9 +68,14 @@ fn desk(world: &World, asked: &Asked) -> Response {
             let end = j!({"has_more": false, "next": ""});
             match *what {
                 "external_ids" => {
-                    let entry = |id: &str, kind| j!({"collection": "users", "id": id, "type": kind, "encoding": "none"});
+                    let entry =
+                        |id: &str, kind| j!({"collection": "users", "id": id, "type": kind, "encoding": "none"});
                     // A merged profile has further ids, of which only one was asked for.
-                    let ids = [entry(id, "user_id"), entry(&format!("{id}0"), "user_id"), entry(text(&profile, "email"), "email")];
+                    let ids = [
+                        entry(id, "user_id"),
+                        entry(&format!("{id}0"), "user_id"),
+                        entry(text(&profile, "email"), "email"),
+                    ];
                     json(200, &j!({"data": ids, "cursor": end}))
                 }
                 "traits" => json(200, &j!({"traits": profile["traits"], "cursor": end})),
@@ -79,7 +85,10 @@ fn desk(world: &World, asked: &Asked) -> Response {
         }
         ("POST", ["regulations"]) => regulate(world, asked),
         ("GET", ["regulations", id]) => match world.get("regulations", id) {
-            Some(held) => json(200, &j!({"data": {"regulation": {"id": id, "overallStatus": held["status"], "streamStatus": []}}})),
+            Some(held) => json(
+                200,
+                &j!({"data": {"regulation": {"id": id, "overallStatus": held["status"], "streamStatus": []}}}),
+            ),
             None => fault(404, "no such regulation"),
         },
         _ => fault(404, "no such path"),
@@ -90,7 +99,11 @@ fn regulate(world: &World, asked: &Asked) -> Response {
     let body = asked.json().unwrap_or_default();
     let ids = body["subjectIds"].as_array().cloned().unwrap_or_default();
     let strange = unknown_key(&body, &["regulationType", "subjectType", "subjectIds"]).is_some();
-    if strange || body["regulationType"] != "SUPPRESS_WITH_DELETE" || body["subjectType"] != "USER_ID" || !(1..=5000).contains(&ids.len()) {
+    if strange
+        || body["regulationType"] != "SUPPRESS_WITH_DELETE"
+        || body["subjectType"] != "USER_ID"
+        || !(1..=5000).contains(&ids.len())
+    {
         return fault(400, "the regulation is not valid");
     }
     let id = format!("reg_{}", world.next_id());

@@ -88,7 +88,10 @@ fn desk(world: &World, asked: &Asked) -> Response {
         let id = variables["id"].as_str().unwrap_or_default();
         let orders = world.all("orders").into_iter().filter(|(_, order)| text(order, "customer") == id);
         let nodes: Vec<Value> = orders.map(|(_, order)| Value::Object(order)).collect();
-        json(200, &j!({"data": {"customer": {"orders": {"nodes": nodes, "pageInfo": {"hasNextPage": false, "endCursor": null}}}}}))
+        json(
+            200,
+            &j!({"data": {"customer": {"orders": {"nodes": nodes, "pageInfo": {"hasNextPage": false, "endCursor": null}}}}}),
+        )
     } else {
         fault("undefinedField")
     }

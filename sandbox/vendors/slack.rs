@@ -80,7 +80,10 @@ fn list(world: &World, asked: &Asked) -> Response {
     let found: Vec<Value> =
         world.all("members").into_iter().filter(|(_, m)| is(m)).map(|(_, m)| Value::Object(m)).collect();
     let schemas = ["urn:ietf:params:scim:api:messages:2.0:ListResponse"];
-    json(200, &j!({"schemas": schemas, "totalResults": found.len(), "itemsPerPage": found.len(), "startIndex": 1, "Resources": found}))
+    json(
+        200,
+        &j!({"schemas": schemas, "totalResults": found.len(), "itemsPerPage": found.len(), "startIndex": 1, "Resources": found}),
+    )
 }
 
 fn patch(world: &World, asked: &Asked, id: &str, mut member: Map<String, Value>) -> Response {

@@ -43,7 +43,9 @@ fn desk(world: &World, asked: &Asked) -> Response {
     match (method, rest) {
         ("GET", ["customers"]) => list(world, "customers", asked, |_| true),
         ("GET", ["customers", "search"]) => search(world, asked),
-        ("GET", ["customers", _, "payment_methods"]) => json(200, &j!({"object": "list", "data": [], "has_more": false})),
+        ("GET", ["customers", _, "payment_methods"]) => {
+            json(200, &j!({"object": "list", "data": [], "has_more": false}))
+        }
         ("GET", ["customers", id]) => match (world.get("customers", id), world.get("deleted", id)) {
             (Some(customer), _) => json(200, &Value::Object(customer)),
             (None, Some(shell)) => json(200, &Value::Object(shell)),

@@ -67,7 +67,9 @@ fn desk(world: &World, asked: &Asked) -> Response {
         }
         ("GET" | "DELETE", [kind @ ("Messages" | "Calls" | "Recordings"), name]) => {
             let list = kind.to_lowercase();
-            let Some(record) = name.strip_suffix(".json").and_then(|sid| world.get(&list, sid)) else { return missing() };
+            let Some(record) = name.strip_suffix(".json").and_then(|sid| world.get(&list, sid)) else {
+                return missing();
+            };
             if method == "GET" {
                 return json(200, &Value::Object(record));
             }
@@ -87,7 +89,8 @@ fn missing() -> Response {
 
 fn list(world: &World, asked: &Asked, kind: &str, is: impl Fn(&Map<String, Value>) -> bool) -> Response {
     // Twilio overlooks parameters that it does not know.
-    let same = |record: &Map<String, Value>, field: &str, name: &str| asked.get(name).is_none_or(|v| text(record, field) == v);
+    let same =
+        |record: &Map<String, Value>, field: &str, name: &str| asked.get(name).is_none_or(|v| text(record, field) == v);
     let all: Vec<Value> = world
         .all(kind)
         .into_iter()

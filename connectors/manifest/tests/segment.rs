@@ -26,7 +26,9 @@ fn accepted(outcome: Outcome) -> Receipt {
 #[tokio::test]
 async fn a_deletion_is_done_when_the_vendor_says_so_and_the_second_look_finds_nobody() {
     let target = target().await;
-    [ann(), Person::new("C-10070", "joann@shop.example", "+4915112345670", "Jo Ann"), bea()].iter().for_each(|p| target.put(p));
+    [ann(), Person::new("C-10070", "joann@shop.example", "+4915112345670", "Jo Ann"), bea()]
+        .iter()
+        .for_each(|p| target.put(p));
     let subject = conformance::subject(&[(IdentifierType::CustomerId, &ann().customer_id)]);
     let (connector, journal) = (target.connector(), MemoryJournal::default());
     connector.check().await.expect("it works");

@@ -61,7 +61,9 @@ async fn errors_with_200_are_errors() {
     target.put(&ann());
     let (subject, connector) = (ann().subject(), target.connector());
     let with = |code: &str| json!({"errors": [{"message": code, "extensions": {"code": code}}]}).to_string();
-    for (body, expected) in [(with("THROTTLED"), 0), (with("ACCESS_DENIED"), 1), (with("undefinedField"), 1), (with("TIMEOUT"), 2)] {
+    for (body, expected) in
+        [(with("THROTTLED"), 0), (with("ACCESS_DENIED"), 1), (with("undefinedField"), 1), (with("TIMEOUT"), 2)]
+    {
         target.world().fault(Fault::Status(200, body.clone(), None), None);
         let answer = trouble(only(connector.discover(&[work("d", &subject)]).await));
         let kind = match answer {

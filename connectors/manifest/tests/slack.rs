@@ -1,8 +1,8 @@
 //! Slack: a member is deactivated, and it is said that this is all.
 
 use super::harness::ManifestTarget;
-use crate::conformance::Target as _;
 use crate::Effect;
+use crate::conformance::Target as _;
 use crate::conformance::{self, MemoryJournal, ann, done, only, work};
 use redress_domain::IdentifierType;
 use redress_sandbox::vendors::asked::KEY;

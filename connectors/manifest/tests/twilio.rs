@@ -1,9 +1,9 @@
 //! Twilio: whatever was said to or by one number.
 
 use super::harness::ManifestTarget;
+use crate::Trouble;
 use crate::conformance::Target as _;
 use crate::conformance::{self, MemoryJournal, ann, bea, confirmed, done, only, trouble, work};
-use crate::Trouble;
 use redress_domain::{IdentifierType, Verb};
 use redress_sandbox::vendors::asked::KEY;
 use redress_sandbox::vendors::twilio::ACCOUNT;
@@ -51,7 +51,11 @@ async fn a_long_history_is_read_to_its_end() {
 #[tokio::test]
 async fn a_message_on_its_way_is_tried_again() {
     let target = target().await;
-    target.world().put("messages", "SM1", json!({"sid": "SM1", "to": ann().phone, "from": "+493012345670", "status": "sending"}));
+    target.world().put(
+        "messages",
+        "SM1",
+        json!({"sid": "SM1", "to": ann().phone, "from": "+493012345670", "status": "sending"}),
+    );
     let subject = conformance::subject(&[(IdentifierType::Phone, &ann().phone)]);
     let answer = trouble(only(target.connector().erase(&[work("e", &subject)], &MemoryJournal::default()).await));
     assert!(matches!(answer, Trouble::Retry(_)), "{answer:?}");
