@@ -558,5 +558,8 @@ async fn of_record(
         let place = place.clone().or_else(|| parent.item.clone());
         hits.extend(read(search, records, &place, Some(&parent.key))?);
     }
+    if let Some(belongs) = &search.find.belongs {
+        hits.retain(|hit| pointer::first(&hit.record, belongs).is_some_and(|of| pointer::same(of, &parent.key)));
+    }
     Ok(hits)
 }

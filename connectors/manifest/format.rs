@@ -327,6 +327,9 @@ pub struct Find {
     /// `/contacts/contacts/1`): it is neither handed over nor deleted, but told as retained with reason `shared_with_others`.
     #[serde(default)]
     pub shared: Vec<String>,
+    /// With `from`: only records that hold the key of the record they were searched for here count (`/requester_id`).
+    #[serde(default)]
+    pub belongs: Option<String>,
     /// Identifier types that an exactly matched record yields for other systems: type → pointer (`crm_id = "/id"`).
     #[serde(default)]
     pub yields: BTreeMap<String, String>,

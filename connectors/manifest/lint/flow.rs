@@ -187,6 +187,7 @@ impl Lint<'_> {
             .chain(find.item.iter().map(|pointer| ("item", pointer)))
             .chain(find.only.keys().map(|pointer| ("only", pointer)))
             .chain(find.shared.iter().map(|pointer| ("shared", pointer)))
+            .chain(find.belongs.iter().map(|pointer| ("belongs", pointer)))
             .chain(find.yields.values().map(|pointer| ("yields", pointer)))
             .chain(find.omit.iter().map(|pointer| ("omit", pointer)));
         for (key, pointer) in pointers {
@@ -195,6 +196,9 @@ impl Lint<'_> {
         self.harmless(&format!("{at}.none"), &find.none);
         if let Some(when) = &find.none_if {
             self.when(&format!("{at}.none_if"), when);
+        }
+        if find.belongs.is_some() && find.from.is_none() {
+            self.error(format!("{at}.belongs"), "belongs to a find with `from`");
         }
         if !find.yields.is_empty() && find.by.is_empty() {
             self.warn(

@@ -27,7 +27,7 @@ async fn conforms() {
 }
 
 #[tokio::test]
-async fn a_purged_contact_is_gone_although_the_search_still_shows_it() {
+async fn a_purged_contact_is_looked_for_when_the_index_has_caught_up_and_read_besides() {
     let target = target().await;
     target.put(&ann());
     target.world().put("settings", "lag_ms", json!({"value": 60_000}));

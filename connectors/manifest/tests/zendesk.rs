@@ -27,7 +27,8 @@ async fn tickets_go_first_then_the_user_for_good() {
     let target = target().await;
     target.put(&ann());
     let (id, user) = target.world().all("users").remove(0);
-    for (ticket, requester) in [("71", user["id"].clone()), ("72", json!(5))] {
+    let longer = user["id"].as_u64().map(|own| own * 10 + 7);
+    for (ticket, requester) in [("71", user["id"].clone()), ("72", json!(longer))] {
         let ticket_id: u64 = ticket.parse().expect("a number");
         target.world().put("tickets", ticket, json!({"id": ticket_id, "requester_id": requester, "status": "open"}));
     }
