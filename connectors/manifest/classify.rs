@@ -94,7 +94,9 @@ impl Meaning {
     fn by(rule: &OutcomeRule, seen: Seen<'_>) -> Self {
         let wait = rule.wait_seconds.map(Duration::from_secs);
         // The vendor's own word counts for a limit that ends soon; the rule's for a day's budget, which its headers do not mean.
-        let wait = if rule.class == Class::BudgetExhausted { wait.or(seen.wait) } else { seen.wait.or(wait) };
+        // A 429 without a word about the wait is not one that the vendor measured.
+        let told = seen.headers.iter().any(|(name, _)| name == "retry-after" || name.ends_with("reset"));
+        let wait = if told && rule.class != Class::BudgetExhausted { seen.wait.or(wait) } else { wait.or(seen.wait) };
         Self { class: rule.class, wait, say: rule.say.clone(), status: seen.status, by_rule: true }
     }
 
