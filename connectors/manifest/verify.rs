@@ -53,6 +53,10 @@ async fn one(run: &Run<'_>, work: &Work<'_>, findings: &Findings) -> Result<Verd
         let uses = looks.iter().map(|look| look.verify.uses.as_str()).chain([search.name.as_str()]);
         for name in uses.collect::<BTreeSet<&str>>() {
             let Some(used) = plan.search(name).filter(|used| !used.is_blind()) else { continue };
+            // Deleted records of another find are counted there.
+            if name != search.name && plan.deleted().iter().any(|other| other.name == name) {
+                continue;
+            }
             for hit in findings.of(name) {
                 let gone_if = looks.iter().map(|look| &look.verify.gone_if).filter(|gone_if| !gone_if.is_empty());
                 if !gone_if.into_iter().any(|gone_if| pointer::holds(&hit.record, gone_if)) {
