@@ -201,7 +201,8 @@ fn tickets(world: &World, asked: &Asked) -> Response {
     let (Some(wanted), Some("ticket"), None) = (wanted, asked.get("filter[type]"), asked.unknown(&known)) else {
         return fault(422, "InvalidParameter", "query and filter[type] are required");
     };
-    let of = world.all("tickets").into_iter().filter(|(_, ticket)| ticket["requester_id"].to_string().starts_with(wanted));
+    let of =
+        world.all("tickets").into_iter().filter(|(_, ticket)| ticket["requester_id"].to_string().starts_with(wanted));
     let of: Vec<Value> = of.map(|(_, ticket)| Value::Object(ticket)).collect();
     json(200, &value!({"results": of, "meta": {"has_more": false, "after_cursor": null}, "links": {"next": null}}))
 }
