@@ -19,6 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 /// The simulator.
@@ -78,7 +79,7 @@ fn refuse((_, dialect): &Sim, status: u16, message: &str, code: &str) -> Respons
         Dialect::AppsFlyer => error["af_gdpr_code"] = json!(code),
         _ => {
             error["errors"] =
-                json!([{"domain": "Validation", "reason": "IllegalArgumentException", "message": message}])
+                json!([{"domain": "Validation", "reason": "IllegalArgumentException", "message": message}]);
         }
     }
     let body = if *dialect == Dialect::MParticle { error } else { json!({"error": error}) };
@@ -106,6 +107,7 @@ fn signed((_, dialect): &Sim, status: u16, body: &Value) -> Response {
 }
 
 /// Basic `sandbox-key:sandbox-secret`, or at AppsFlyer the bearer token `sandbox-token`.
+#[expect(clippy::result_large_err, reason = "a refusal is an answer")]
 fn let_in(sim: &Sim, headers: &HeaderMap) -> Result<(), Response> {
     let given = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let wanted = match sim.1 {
@@ -224,7 +226,10 @@ async fn create(State(sim): State<Sim>, headers: HeaderMap, body: Bytes) -> Resp
 
 fn sha256_hex(text: &str) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
-    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.as_ref().iter().fold(String::new(), |mut text, byte| {
+        let _never_fails = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The keys of the people that all of the identities name, compared without case for addresses.
@@ -267,7 +272,9 @@ fn settle(sim: &Sim, id: &str) -> Option<(Map<String, Value>, &'static str)> {
         let held: Vec<_> = people.iter().filter_map(|key| world.get("people", key)).collect();
         request.insert("held".into(), json!(held));
         if request["type"] == "erasure" {
-            people.iter().for_each(|key| drop(world.take("people", key)));
+            for key in &people {
+                world.take("people", key);
+            }
             request.insert("held".into(), Value::Null);
         }
         world.put("requests", id, Value::Object(request.clone()));

@@ -132,7 +132,9 @@ fn answer(world: &World, call: &Map<String, Value>) -> Option<Value> {
             Some(json!({"status": "done", "found": found, "records": records}))
         }
         "erase" => {
-            theirs.iter().for_each(|(key, _)| drop(world.take("people", key)));
+            for (key, _) in &theirs {
+                world.take("people", key);
+            }
             Some(json!({"status": "done", "found": found, "changed": found, "effect": {"kind": "permanent"}}))
         }
         "rectify" => {
