@@ -37,7 +37,7 @@ use std::time::Duration;
 /// What the registry tells.
 pub const ENTRY: Entry = Entry {
     name: "s3",
-    about: "a bucket of S3 or of a store that speaks like it: whole objects, and rows of CSV, JSONL and Parquet objects",
+    about: "a bucket of S3 or of a store that speaks like it: whole objects, and rows of CSV and JSONL objects",
     settings: "{ bucket = \"acme-data\", region = \"eu-central-1\", objects = [ { prefix = \"customers/\", suffix = \".csv\", format = \"csv\", identify = { email = \"email\" }, fields = { full_name = \"full_name\" }, delimiter = \",\" }, { prefix = \"uploads/\", format = \"object\", identify = { customer_id = \"1\" } } ], base_url = \"https://minio.acme.example/\", path_style = true, max_object_mb = 256, max_objects = 100000 }",
     verbs: &["discover", "export", "rectify", "erase", "verify"],
 };

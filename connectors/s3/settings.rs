@@ -182,7 +182,7 @@ fn pattern(declared: Declared) -> Result<Pattern, String> {
         _ => return Err("delimiter must be one ASCII character, no quote and no line end".to_owned()),
     };
     if format == Format::Parquet && !cfg!(feature = "parquet") {
-        return Err("this build reads no Parquet; build it with the feature `parquet`".to_owned());
+        return Err("this build reads no Parquet (the feature `parquet` is not proven yet)".to_owned());
     }
     if format == Format::Object {
         if !fields.is_empty() {
