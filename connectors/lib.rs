@@ -24,6 +24,7 @@ mod flat;
 pub mod gmail;
 pub mod graph;
 pub mod imap;
+pub mod jmap;
 pub mod maildir;
 mod mailmatch;
 mod mailservice;

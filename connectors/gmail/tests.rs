@@ -39,8 +39,8 @@ async fn gmail_conforms() {
 
 #[tokio::test]
 async fn gmail_is_not_believed_when_it_is_wrong() {
-    assert_no_wrong_answer_is_believed(&gmail().await, "/gmail/v1/", "batchDelete").await;
-    assert_no_wrong_answer_is_believed(&gmail().await, "/admin/directory", "batchDelete").await;
+    assert_no_wrong_answer_is_believed(&gmail().await, "/gmail/v1/", ("batchDelete", 0)).await;
+    assert_no_wrong_answer_is_believed(&gmail().await, "/admin/directory", ("batchDelete", 0)).await;
 }
 
 #[test]

@@ -36,8 +36,8 @@ async fn graph_conforms() {
 
 #[tokio::test]
 async fn graph_is_not_believed_when_it_is_wrong() {
-    assert_no_wrong_answer_is_believed(&graph().await, "/v1.0/users/", "$batch").await;
-    assert_no_wrong_answer_is_believed(&graph().await, "/v1.0/users", "$batch").await;
+    assert_no_wrong_answer_is_believed(&graph().await, "/v1.0/users/", ("$batch", 0)).await;
+    assert_no_wrong_answer_is_believed(&graph().await, "/v1.0/users", ("$batch", 0)).await;
 }
 
 #[test]

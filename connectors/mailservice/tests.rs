@@ -150,8 +150,9 @@ async fn said(connector: &Arc<dyn Connector>) -> Vec<Trouble> {
 }
 
 /// Asserts that no wrong answer of the service is taken for "nothing found" or "deleted". `reading` and `removing` are
-/// parts of the paths at which people are looked for and messages are removed.
-pub(crate) async fn assert_no_wrong_answer_is_believed(target: &Simulated, reading: &str, removing: &str) {
+/// parts of the paths at which people are looked for and messages are removed, the latter after so many calls that read.
+pub(crate) async fn assert_no_wrong_answer_is_believed(target: &Simulated, reading: &str, removing: (&str, usize)) {
+    let (removing, before) = removing;
     let deep = format!("{}1{}", "[".repeat(200_000), "]".repeat(200_000));
     let status = |status, body: &str, wait: Option<&str>| Fault::Status(status, body.into(), wait.map(Into::into));
     let faults = [
@@ -196,6 +197,7 @@ pub(crate) async fn assert_no_wrong_answer_is_believed(target: &Simulated, readi
     }
     // The effect happened and its answer was lost: the next run tells what is true.
     target.seed(&[conformance::ann(), conformance::bea()]).await;
+    (0..before).for_each(|_| target.world().fault(Fault::Slow(Duration::ZERO), Some(removing)));
     target.world().fault(Fault::EffectThen500, Some(removing));
     let (connector, journal, subject) = (target.connector(), MemoryJournal::default(), ann());
     let first = only(connector.erase(&[work("e", &subject)], &journal).await);

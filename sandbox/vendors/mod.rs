@@ -12,6 +12,7 @@ pub mod graph;
 pub mod hubspot;
 pub mod intercom;
 pub mod iterable;
+pub mod jmap;
 pub mod klaviyo;
 pub mod mailchimp;
 pub mod marketo;
@@ -73,6 +74,7 @@ pub const ALL: &[Vendor] = &[
     hubspot::VENDOR,
     intercom::VENDOR,
     iterable::VENDOR,
+    jmap::VENDOR,
     klaviyo::VENDOR,
     mailchimp::VENDOR,
     marketo::VENDOR,

@@ -8,6 +8,7 @@
 //! | [`Dovecot`] | `start().await`; `host() imap_port() imaps_port() ca_file()`; `user(name, password)`, `deliver(user, folder, bytes) -> PathBuf`, `maildir(user) -> PathBuf`, `folder(user, folder) -> PathBuf` |
 //! | [`Moto`] | `start().await`; `url()`: S3 with versions and Object Lock, DynamoDB; it takes any key |
 //! | [`S3s`] | `start().await`; `url()`, `access_key() secret_key()`, `bucket(name) -> PathBuf`: S3 that checks signatures, without versions |
+//! | [`Cyrus`] | `start().await` (none if it was not fetched); `host() imap_port() jmap_url()`; `user(name, password)`, `deliver(user, folder, text)`, `messages(user) -> Vec<String>` |
 //! | [`Smtp`] | `start().await`; `host() port() smtps_port() ca_file()`; `mails() -> Vec<Mail>`, `wait_for(n).await -> Vec<Mail>` |
 //! | [`Receiver`] | `start().await`; `url() url_of(path)`; `answer([500, 200])`, `answer_with(Answer …)`, `otherwise(status)`; `requests() -> Vec<Received>`, `wait_for(n).await -> Vec<Received>`, `clear()` |
 //!
@@ -22,6 +23,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test that cannot have its server must fail, with the server's log")]
 
+mod cyrus;
 mod dovecot;
 mod mariadb;
 mod moto;
@@ -32,6 +34,7 @@ mod redis;
 mod s3s;
 mod smtp;
 
+pub use cyrus::Cyrus;
 pub use dovecot::Dovecot;
 pub use mariadb::Mariadb;
 pub use moto::Moto;
