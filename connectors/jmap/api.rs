@@ -242,7 +242,11 @@ fn refused(answer: &Answer) -> Trouble {
         let wait = answer.said.wait_ms.filter(|ms| *ms > 0).map_or(Duration::from_secs(5), |ms| Duration::from_millis(ms as u64));
         return Trouble::Throttled(wait);
     }
-    answer.trouble()
+    match answer.trouble() {
+        // "At once" is what it said before it refused.
+        Trouble::Throttled(wait) => Trouble::Throttled(wait.max(Duration::from_secs(1))),
+        other => other,
+    }
 }
 
 /// A method was refused (RFC 8620 sections 3.6.2, 5.3 and 5.5).

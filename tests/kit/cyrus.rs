@@ -140,6 +140,7 @@ autocreate_inbox_folders: Sent | Trash
 autocreate_users: anyone
 conversations: yes
 httpmodules: jmap
+munge8bit: no
 expunge_mode: immediate
 delete_mode: immediate
 idlesocket: {folder}/conf/socket/idle
