@@ -141,7 +141,9 @@ impl MailService for Jmap {
             let total = read::total(&self.api, account).await?;
             if total > self.scan_max {
                 read::prove_search(&self.api, account).await?;
-                report.ok.push(format!("an account of {total} messages is searched by headers; its search finds what is there"));
+                report.ok.push(format!(
+                    "an account of {total} messages is searched by headers; its search finds what is there"
+                ));
             }
             messages += total;
         }

@@ -75,7 +75,14 @@ impl Api {
     }
 
     /// The messages that a filter finds (all, without one), oldest first so that new ones come last.
-    pub(super) async fn query(&self, account: &str, filter: Option<&Value>, position: u64, most: usize, newest: bool) -> Result<Found, Trouble> {
+    pub(super) async fn query(
+        &self,
+        account: &str,
+        filter: Option<&Value>,
+        position: u64,
+        most: usize,
+        newest: bool,
+    ) -> Result<Found, Trouble> {
         let mut arguments = json!({
             "accountId": account, "position": position, "limit": most, "calculateTotal": true,
             "sort": [{ "property": "receivedAt", "isAscending": !newest }],
@@ -85,7 +92,8 @@ impl Api {
         }
         let said = self.method("Email/query", arguments).await?;
         let ids = said.get("ids").and_then(Value::as_array).ok_or_else(unreadable)?;
-        let ids = ids.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
+        let ids =
+            ids.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
         let state = said.get("queryState").and_then(Value::as_str).ok_or_else(unreadable)?.to_owned();
         let is_page = said.get("position").and_then(Value::as_u64).is_none_or(|at| at == position || ids.is_empty());
         if !is_page {
@@ -110,7 +118,9 @@ impl Api {
             let mut section = Vec::new();
             for name in &names {
                 // A server may leave `asRaw` out of the name: it is the usual form (RFC 8621 section 4.1.3).
-                let of = |form: &str| message.iter().find(|(key, _)| key.eq_ignore_ascii_case(&format!("header:{name}{form}:all")));
+                let of = |form: &str| {
+                    message.iter().find(|(key, _)| key.eq_ignore_ascii_case(&format!("header:{name}{form}:all")))
+                };
                 let (_, values) = of(":asRaw").or_else(|| of("")).ok_or_else(unreadable)?;
                 for value in values.as_array().ok_or_else(unreadable)? {
                     let value = value.as_str().ok_or_else(unreadable)?;
@@ -175,11 +185,20 @@ impl Api {
         Ok(())
     }
 
-    async fn get(&self, account: &str, ids: &[String], properties: &[String]) -> Result<Vec<Map<String, Value>>, Trouble> {
+    async fn get(
+        &self,
+        account: &str,
+        ids: &[String],
+        properties: &[String],
+    ) -> Result<Vec<Map<String, Value>>, Trouble> {
         let arguments = json!({ "accountId": account, "ids": ids, "properties": properties });
         let said = self.method("Email/get", arguments).await?;
         let list = said.get("list").and_then(Value::as_array).ok_or_else(unreadable)?;
-        let found = list.iter().map(|message| message.as_object().cloned()).collect::<Option<Vec<_>>>().ok_or_else(unreadable)?;
+        let found = list
+            .iter()
+            .map(|message| message.as_object().cloned())
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(unreadable)?;
         let gone = said.get("notFound").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         let mut told: BTreeSet<String> = gone.map(str::to_owned).collect();
         for message in &found {
@@ -206,7 +225,9 @@ impl Api {
             (Some("error"), Some(fault), _) => {
                 Err(method_fault(fault.get("type").and_then(Value::as_str).unwrap_or_default()))
             }
-            (Some(said), Some(arguments), Some(id)) if said == name && id == "0" && arguments.get("accountId") == Some(&account) => {
+            (Some(said), Some(arguments), Some(id))
+                if said == name && id == "0" && arguments.get("accountId") == Some(&account) =>
+            {
                 Ok(arguments.clone())
             }
             _ => Err(unreadable()),
@@ -220,7 +241,9 @@ impl Api {
         } else {
             format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose())))
         };
-        self.line.send(call.header("authorization", value).header("accept", "application/json, message/rfc822, */*")).await
+        self.line
+            .send(call.header("authorization", value).header("accept", "application/json, message/rfc822, */*"))
+            .await
     }
 }
 
@@ -231,7 +254,14 @@ fn id_of(message: &Map<String, Value>) -> Result<String, Trouble> {
 /// A raw value without line breaks; what they may mean is the parser's to see, so a break that folds nothing stays one.
 fn unfolded(value: &str) -> String {
     let value = value.trim_end_matches(['\r', '\n']);
-    value.replace("\r\n", "\n").replace('\r', "\n").replace("\n ", " ").replace("\n\t", "\t").replace('\n', "\r\n ").trim_start().to_owned()
+    value
+        .replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .replace("\n ", " ")
+        .replace("\n\t", "\t")
+        .replace('\n', "\r\n ")
+        .trim_start()
+        .to_owned()
 }
 
 /// A request as a whole was refused (RFC 8620 section 3.6.1).
@@ -239,7 +269,11 @@ fn refused(answer: &Answer) -> Trouble {
     let body = answer.json().unwrap_or_default();
     let kind = body.get("type").and_then(Value::as_str).unwrap_or_default();
     if kind == "urn:ietf:params:jmap:error:limit" && matches!(answer.status, 400 | 429) {
-        let wait = answer.said.wait_ms.filter(|ms| *ms > 0).map_or(Duration::from_secs(5), |ms| Duration::from_millis(ms as u64));
+        let wait = answer
+            .said
+            .wait_ms
+            .filter(|ms| *ms > 0)
+            .map_or(Duration::from_secs(5), |ms| Duration::from_millis(ms as u64));
         return Trouble::Throttled(wait);
     }
     match answer.trouble() {
@@ -253,7 +287,8 @@ fn refused(answer: &Answer) -> Trouble {
 fn method_fault(kind: &str) -> Trouble {
     let denied = |code, detail: &str| Trouble::Denied(Problem::new(code, detail));
     match kind {
-        "serverUnavailable" | "serverFail" | "serverPartialFail" | "stateMismatch" | "anchorNotFound" | "willDestroy" => {
+        "serverUnavailable" | "serverFail" | "serverPartialFail" | "stateMismatch" | "anchorNotFound"
+        | "willDestroy" => {
             Trouble::Retry(Problem::new("vendor_error", "the server could not do it now; it is tried again by itself"))
         }
         "rateLimit" => Trouble::Throttled(Duration::from_secs(10)),

@@ -28,14 +28,17 @@ pub(super) struct Session {
 impl Session {
     /// Reads a session that was fetched from `base`.
     pub(super) fn read(body: &Value, base: &Url) -> Result<Self, Trouble> {
-        let text = |key: &str| body.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).ok_or_else(unreadable);
+        let text =
+            |key: &str| body.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).ok_or_else(unreadable);
         let api = base.join(text("apiUrl")?).map_err(|_| unreadable())?;
         let most = |name: &str| {
             let core = body.get("capabilities").and_then(|all| all.get(CORE));
             core.and_then(|core| core.get(name)).and_then(Value::as_u64).unwrap_or(MOST).clamp(1, MOST) as usize
         };
         let accounts = body.get("accounts").and_then(Value::as_object).ok_or_else(unreadable)?;
-        let with_mail = accounts.iter().filter(|(_, account)| account.pointer("/accountCapabilities").is_some_and(|all| all.get(MAIL).is_some()));
+        let with_mail = accounts
+            .iter()
+            .filter(|(_, account)| account.pointer("/accountCapabilities").is_some_and(|all| all.get(MAIL).is_some()));
         let is_own = |account: &Value| account.get("isPersonal").and_then(Value::as_bool).unwrap_or(false);
         Ok(Self {
             api,
@@ -44,7 +47,11 @@ impl Session {
             get_at_once: most("maxObjectsInGet"),
             set_at_once: most("maxObjectsInSet"),
             accounts: with_mail.map(|(id, account)| (id.clone(), is_own(account))).collect(),
-            primary: body.pointer("/primaryAccounts").and_then(|all| all.get(MAIL)).and_then(Value::as_str).map(str::to_owned),
+            primary: body
+                .pointer("/primaryAccounts")
+                .and_then(|all| all.get(MAIL))
+                .and_then(Value::as_str)
+                .map(str::to_owned),
         })
     }
 
@@ -64,7 +71,10 @@ impl Session {
             return Ok(choice.mailboxes.clone());
         }
         let own = self.primary.clone().filter(|id| self.accounts.contains_key(id));
-        self.some(own.map_or_else(|| self.accounts.iter().filter(|(_, own)| **own).map(|(id, _)| id.clone()).collect(), |id| vec![id]))
+        self.some(own.map_or_else(
+            || self.accounts.iter().filter(|(_, own)| **own).map(|(id, _)| id.clone()).collect(),
+            |id| vec![id],
+        ))
     }
 
     fn some(&self, accounts: Vec<String>) -> Result<Vec<String>, Trouble> {
@@ -81,7 +91,13 @@ impl Session {
     pub(super) fn blob(&self, account: &str, blob: &str) -> Result<Url, Trouble> {
         let encoded = |text: &str| -> String {
             text.bytes()
-                .map(|byte| if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+                .map(|byte| {
+                    if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+                        char::from(byte).to_string()
+                    } else {
+                        format!("%{byte:02X}")
+                    }
+                })
                 .collect()
         };
         let url = self

@@ -39,7 +39,10 @@ fn every_fault_of_the_settings_is_told_at_once() {
     let spec = SystemSpec {
         name: "mail".into(),
         connector: "jmap".into(),
-        settings: json!({ "session_url": "ftp://x", "auth": "digest", "user": "x" }).as_object().cloned().unwrap_or_default(),
+        settings: json!({ "session_url": "ftp://x", "auth": "digest", "user": "x" })
+            .as_object()
+            .cloned()
+            .unwrap_or_default(),
         secrets: std::collections::BTreeMap::new(),
         tables: Vec::new(),
         max_matches: 25,
@@ -47,8 +50,7 @@ fn every_fault_of_the_settings_is_told_at_once() {
         network: crate::Network::default(),
     };
     let faults: Vec<String> = connect(&spec).err().unwrap_or_default().into_iter().map(|fault| fault.path).collect();
-    let expected =
-        ["settings.session_url", "settings.auth", "settings.username", "settings.user", "secrets.password"];
+    let expected = ["settings.session_url", "settings.auth", "settings.username", "settings.user", "secrets.password"];
     assert_eq!(faults, expected);
 }
 
@@ -89,7 +91,10 @@ async fn what_the_server_does_not_account_for_was_not_destroyed() {
     let said = |set: Value| json!({ "methodResponses": [["Email/set", set, "0"]], "sessionState": "0" }).to_string();
     for (set, expected) in [
         (json!({ "accountId": USER, "destroyed": [] }), "answer_unreadable"),
-        (json!({ "accountId": USER, "destroyed": null, "notDestroyed": { "M1": { "type": "forbidden" } } }), "permission_missing"),
+        (
+            json!({ "accountId": USER, "destroyed": null, "notDestroyed": { "M1": { "type": "forbidden" } } }),
+            "permission_missing",
+        ),
         (json!({ "accountId": USER, "notDestroyed": { "M1": { "type": "stateMismatch" } } }), "vendor_error"),
         (json!({ "accountId": "other", "destroyed": [] }), "answer_unreadable"),
     ] {

@@ -34,7 +34,12 @@ pub fn deliver(world: &World, raw: &str) -> String {
 
 fn seed(world: &World, person: &Person) {
     let Person { email, first_name, last_name, .. } = person;
-    deliver(world, &format!("From: \"{first_name} {last_name}\" <{email}>\r\nTo: support@corp.test\r\nSubject: A question\r\n\r\nHello\r\n"));
+    deliver(
+        world,
+        &format!(
+            "From: \"{first_name} {last_name}\" <{email}>\r\nTo: support@corp.test\r\nSubject: A question\r\n\r\nHello\r\n"
+        ),
+    );
     deliver(world, &format!("From: support@corp.test\r\nTo: {email}\r\nSubject: The answer\r\n\r\nHello\r\n"));
     deliver(world, &format!("Delivered-To: {email}\r\nFrom: support@corp.test\r\nSubject: News\r\n\r\nHello\r\n"));
 }
@@ -97,7 +102,9 @@ fn request(world: &World, body: Option<Value>) -> Response {
     let Some(body) = body else { return problem(400, "urn:ietf:params:jmap:error:notJSON") };
     let calls = body.get("methodCalls").and_then(Value::as_array);
     let using = body.get("using").and_then(Value::as_array);
-    let (Some(calls), Some(using)) = (calls, using) else { return problem(400, "urn:ietf:params:jmap:error:notRequest") };
+    let (Some(calls), Some(using)) = (calls, using) else {
+        return problem(400, "urn:ietf:params:jmap:error:notRequest");
+    };
     if !using.iter().any(|one| one == "urn:ietf:params:jmap:mail") {
         return problem(400, "urn:ietf:params:jmap:error:unknownCapability");
     }
@@ -150,11 +157,14 @@ fn query(world: &World, arguments: &Value) -> Result<Value, &'static str> {
     if arguments["sort"][0]["isAscending"] != true {
         found.reverse();
     }
-    let number = |key: &str, usual: u64| arguments.get(key).map_or(Some(usual), Value::as_u64).ok_or("invalidArguments");
+    let number =
+        |key: &str, usual: u64| arguments.get(key).map_or(Some(usual), Value::as_u64).ok_or("invalidArguments");
     let (position, limit) = (number("position", 0)?, number("limit", 256)?);
     let page = found.iter().skip(position as usize).take(limit as usize);
     let ids: Vec<&String> = page.map(|(_, id)| id).collect();
-    Ok(json!({ "queryState": world.all("mail").len().to_string(), "canCalculateChanges": false, "position": position, "total": found.len(), "ids": ids }))
+    Ok(
+        json!({ "queryState": world.all("mail").len().to_string(), "canCalculateChanges": false, "position": position, "total": found.len(), "ids": ids }),
+    )
 }
 
 fn matches(raw: &str, filter: &Value, blind: bool) -> Result<bool, &'static str> {
@@ -199,7 +209,8 @@ fn ids(arguments: &Value, key: &str) -> Result<Vec<String>, &'static str> {
 }
 
 fn get(world: &World, arguments: &Value) -> Result<Value, &'static str> {
-    let properties: Vec<&str> = arguments["properties"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let properties: Vec<&str> =
+        arguments["properties"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let (mut list, mut gone) = (Vec::new(), Vec::new());
     for id in ids(arguments, "ids")? {
         let Some(message) = world.get("mail", &id) else {

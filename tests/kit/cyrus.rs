@@ -71,7 +71,8 @@ impl Cyrus {
     /// Adds a user with an empty mailbox.
     pub fn user(&self, name: &str, password: &str) {
         set_password(&self.server.path(), self.account, name, password);
-        Session::open(self.imap_port(), name, password).unwrap_or_else(|e| panic!("{name} cannot log in: {e}\n{}", self.log()));
+        Session::open(self.imap_port(), name, password)
+            .unwrap_or_else(|e| panic!("{name} cannot log in: {e}\n{}", self.log()));
     }
 
     /// Puts a message into a user's folder.

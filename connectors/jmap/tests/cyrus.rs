@@ -64,7 +64,8 @@ impl Target for Conforming {
             let put = |folder: &str, text: &str| self.server.deliver(&user, PASSWORD, folder, text);
             put("INBOX", &message("shop@corp.test", address, 3 * n));
             put("INBOX/Sent", &message(&format!("\"{}\" <{address}>", person.full_name), "shop@corp.test", 3 * n + 1));
-            let delivered = format!("Delivered-To: {address}\r\n{}", message("shop@corp.test", "shop@corp.test", 3 * n + 2));
+            let delivered =
+                format!("Delivered-To: {address}\r\n{}", message("shop@corp.test", "shop@corp.test", 3 * n + 2));
             put("INBOX/Trash", &delivered);
         }
     }
