@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Where `scripts/servers` unpacks it.
@@ -18,6 +18,8 @@ const PROBE: &str = "probe";
 pub struct Cyrus {
     server: Arc<Server>,
     account: Account,
+    /// The connection of the user who was served last: each login is a new process of the server.
+    last: Mutex<Option<(String, Session)>>,
 }
 
 common!(Cyrus);
@@ -55,7 +57,7 @@ impl Cyrus {
             }),
             ready: Box::new(|_, ports| Session::open(ports[0], PROBE, "pw").map(drop)),
         };
-        Self { server: Arc::new(Server::start(folder, recipe)), account }
+        Self { server: Arc::new(Server::start(folder, recipe)), account, last: Mutex::default() }
     }
 
     /// The port for IMAP.
@@ -77,20 +79,32 @@ impl Cyrus {
 
     /// Puts a message into a user's folder.
     pub fn deliver(&self, user: &str, password: &str, folder: &str, message: &str) {
-        let mut session = Session::open(self.imap_port(), user, password).expect("the user was added");
         let command = format!("APPEND \"{folder}\" {{{}+}}\r\n{message}", message.len());
-        session.run(&command).unwrap_or_else(|e| panic!("append to {folder}: {e}"));
+        self.with(user, password, |session| {
+            session.run(&command).unwrap_or_else(|e| panic!("append to {folder}: {e}"));
+        });
     }
 
     /// Every message that the user has, as IMAP shows it.
     pub fn messages(&self, user: &str, password: &str) -> Vec<String> {
-        let mut session = Session::open(self.imap_port(), user, password).expect("the user was added");
-        let mut found = Vec::new();
-        for folder in ["INBOX", "INBOX/Sent", "INBOX/Trash"] {
-            session.run(&format!("EXAMINE \"{folder}\"")).expect("it is made with the user");
-            found.extend(session.run("UID FETCH 1:* (BODY.PEEK[])").expect("it is open"));
-        }
-        found
+        self.with(user, password, |session| {
+            let mut found = Vec::new();
+            for folder in ["INBOX", "INBOX/Sent", "INBOX/Trash"] {
+                session.run(&format!("EXAMINE \"{folder}\"")).expect("it is made with the user");
+                found.extend(session.run("UID FETCH 1:* (BODY.PEEK[])").expect("it is open"));
+            }
+            session.run("UNSELECT").expect("a folder is open");
+            found
+        })
+    }
+
+    fn with<T>(&self, user: &str, password: &str, of: impl FnOnce(&mut Session) -> T) -> T {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = match last.take() {
+            Some((name, session)) if name == user => session,
+            _ => Session::open(self.imap_port(), user, password).expect("the user was added"),
+        };
+        of(&mut last.insert((user.to_owned(), session)).1)
     }
 }
 
