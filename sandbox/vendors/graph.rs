@@ -163,7 +163,7 @@ fn desk(world: &World, asked: &Asked) -> Response {
     }
     let ["v1.0", rest @ ..] = parts.as_slice() else { return fault(404, "ResourceNotFound", "Invalid version.") };
     if let ("POST", ["$batch"]) = (method, rest) {
-        return batch(world, asked.json());
+        return batch(world, asked.json().as_ref());
     }
     let immutable = asked.header("prefer").is_some_and(|prefer| prefer.contains("ImmutableId"));
     let query: BTreeMap<String, String> = asked.query.iter().cloned().collect();
@@ -329,9 +329,9 @@ fn messages(
         _ => all.collect(),
     };
     if !immutable {
-        found
-            .iter_mut()
-            .for_each(|message| drop(message.insert("id".into(), json!(format!("changes-{}", world.next_id())))));
+        for message in &mut found {
+            message.insert("id".into(), json!(format!("changes-{}", world.next_id())));
+        }
     }
     let values: Vec<Value> = found.iter().map(|message| selected(message, query)).collect();
     list(&values, query, at)
@@ -400,9 +400,9 @@ fn is_about(text: &str, wanted: &str) -> bool {
     text.contains(wanted) || (!some.is_empty() && all.windows(some.len()).any(|part| part == some.as_slice()))
 }
 
-fn batch(world: &World, body: Option<Value>) -> Response {
+fn batch(world: &World, body: Option<&Value>) -> Response {
     let requests =
-        body.as_ref().and_then(|body| body.get("requests")).and_then(Value::as_array).cloned().unwrap_or_default();
+        body.and_then(|body| body.get("requests")).and_then(Value::as_array).cloned().unwrap_or_default();
     if requests.is_empty() || requests.len() > 20 {
         return fault(400, "BadRequest", "Number of batch request steps must be between 1 and 20.");
     }

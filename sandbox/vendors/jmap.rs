@@ -192,7 +192,10 @@ fn values(raw: &str, name: &str) -> Vec<String> {
     let mut found: Vec<(String, String)> = Vec::new();
     for line in head.split("\r\n") {
         match (line.starts_with([' ', '\t']), found.last_mut(), line.split_once(':')) {
-            (true, Some((_, value)), _) => value.push_str(&format!("\r\n{line}")),
+            (true, Some((_, value)), _) => {
+                value.push_str("\r\n");
+                value.push_str(line);
+            }
             (false, _, Some((name, value))) => found.push((name.to_owned(), value.to_owned())),
             _ => {}
         }
