@@ -324,7 +324,7 @@ impl Api {
                     ),
                 )))
             }
-            (429, _) | (503, _) if wait.is_some() || status == 429 => {
+            (429 | 503, _) if wait.is_some() || status == 429 => {
                 Refusal::Trouble(Trouble::Throttled(wait.unwrap_or(USUAL_WAIT)))
             }
             _ => Refusal::Other,
