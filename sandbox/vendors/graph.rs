@@ -401,8 +401,7 @@ fn is_about(text: &str, wanted: &str) -> bool {
 }
 
 fn batch(world: &World, body: Option<&Value>) -> Response {
-    let requests =
-        body.and_then(|body| body.get("requests")).and_then(Value::as_array).cloned().unwrap_or_default();
+    let requests = body.and_then(|body| body.get("requests")).and_then(Value::as_array).cloned().unwrap_or_default();
     if requests.is_empty() || requests.len() > 20 {
         return fault(400, "BadRequest", "Number of batch request steps must be between 1 and 20.");
     }
