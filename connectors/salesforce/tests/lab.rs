@@ -182,6 +182,10 @@ impl Target for Lab {
         (kind == IdentifierType::CrmId).then(|| self.contact(&person.email)).flatten()
     }
 
+    async fn let_time_pass(&self) {
+        self.world().travel(Duration::from_secs(30));
+    }
+
     fn secrets(&self) -> Vec<String> {
         vec![sim::CLIENT_SECRET.to_owned()]
     }
