@@ -69,7 +69,7 @@ async fn a_signed_assertion_opens_a_session_and_another_key_does_not() {
 #[tokio::test]
 async fn strange_answers_are_retried_refused_or_waited_for_and_never_nothing() {
     let row = |email: &str| {
-        json!({"totalSize": 1, "done": true, "records": [{"attributes": {"type": "Contact"}, "Id": "003D70000001000AAA", "Email": email}]}).to_string()
+        json!({"totalSize": 1, "done": true, "records": [{"attributes": {"type": "Contact"}, "Id": "003D70000001000", "Email": email}]}).to_string()
     };
     let page =
         json!({"totalSize": 4, "done": false, "records": [], "nextRecordsUrl": "/services/data/v67.0/query/01gD7-0"})
