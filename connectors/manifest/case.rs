@@ -2,7 +2,7 @@
 
 use super::call::Draft;
 use super::classify::{self, Seen};
-use super::format::{Case, Class, Expected, ExpectedRequest, InputKind};
+use super::format::{Case, Class, Expected, ExpectedRequest, InputKind, Paging};
 use super::load::Loaded;
 use super::people::{judge, subject_value};
 use super::plan::{Plan, Request, Search};
@@ -190,7 +190,13 @@ impl<'c> Stage<'c> {
             let filled = each.fill(&scope).map_err(why)?;
             scope.set("records.each", vec![filled]);
         }
-        Draft::of(request, &scope, reach.base(request.host.as_deref())).map(Some).map_err(why)
+        let mut draft = Draft::of(request, &scope, reach.base(request.host.as_deref())).map_err(why)?;
+        if let Some(search) = search {
+            first_page(&mut draft, search.find.paging.as_ref());
+        } else if let Some(access) = self.plan.file.access.get(step.strip_prefix("access.").unwrap_or_default()) {
+            first_page(&mut draft, access.paging.as_ref());
+        }
+        Ok(Some(draft))
     }
 
     fn answer(&self, given: &str, expected: &Expected, faults: &mut Vec<String>) {
@@ -260,6 +266,16 @@ impl<'c> Stage<'c> {
             keys.push(key.ok_or_else(|| format!("a record has no key at {:?}", search.find.key))?);
         }
         Ok(keys)
+    }
+}
+
+/// Puts in where a list begins, as the engine does.
+fn first_page(draft: &mut Draft, paging: Option<&Paging>) {
+    match paging {
+        Some(Paging::Page { query, first, .. }) => draft.set_query(query, first.to_string()),
+        Some(Paging::Offset { query: Some(query), .. }) => draft.set_query(query, "0".to_owned()),
+        Some(Paging::Offset { body: Some(body), .. }) => draft.set_body(body, 0.into()),
+        _ => {}
     }
 }
 

@@ -163,7 +163,9 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Migrate => operator::migrate(settings()?).await,
         Command::Doctor => operator::doctor(settings()?).await,
         Command::Config(ConfigCommand::Check) => {
-            RulesInUse::load(&settings()?)?;
+            let config = settings()?;
+            RulesInUse::load(&config)?;
+            app::know_manifests(&config)?;
             println!("the configuration is valid");
             Ok(())
         }

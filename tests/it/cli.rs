@@ -273,6 +273,39 @@ async fn wrong_usage_ends_with_2_and_a_wrong_configuration_with_1_and_both_say_w
 }
 
 #[tokio::test]
+async fn a_manifest_of_the_operators_own_is_linted_tested_and_used() {
+    let app = TestApp::builder().installed().await;
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-connector.md")).expect("the page");
+    let parts = page.split("```toml").filter_map(|part| part.split_once("```")).map(|(text, _)| text.trim_start());
+    let example: String = parts.filter(|text| !text.starts_with("# elsewhere")).collect();
+    let folder = app.folder().join("manifests");
+    std::fs::create_dir(&folder).expect("it is our own folder");
+    let file = folder.join("freshdesk.toml");
+    std::fs::write(&file, &example).expect("it is our own folder");
+    let (path, own) = (file.to_str().expect("UTF-8"), folder.to_str().expect("UTF-8"));
+    let tested = app.cli(&["connector", "test", path]).await;
+    assert!(tested.ok().contains("sound, and its cases hold"), "{tested:#?}");
+    let own = [("REDRESS_CONNECTORS__MANIFESTS", own)];
+    let listed = app.cli_with(&own, &["connector", "list", "--json"]).await.json();
+    let listed = listed["connectors"].as_array().expect("a list").iter().find(|c| c["name"] == "freshdesk");
+    assert_eq!(listed.expect("it is listed")["deletes"][0], "contact: permanent");
+
+    std::fs::write(&file, example.replace("max_matches", "max_machtes")).expect("it is our own folder");
+    let linted = app.cli(&["connector", "lint", path]).await;
+    linted.refused(1);
+    assert!(linted.stdout.contains("did you mean \"max_matches\"?"), "{linted:#?}");
+    let json = app.cli(&["connector", "lint", path, "--json"]).await;
+    assert!(json.stdout.contains("\"sound\":false"), "{json:#?}");
+    for command in [["config", "check"].as_slice(), &["doctor"], &["connector", "list"]] {
+        let refused = app.cli_with(&own, command).await;
+        assert!(refused.refused(1).contains("freshdesk.toml: line"), "{refused:#?}");
+    }
+    let schema = app.cli(&["connector", "schema"]).await.json();
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(app.cli(&["connector", "lint"]).await.code, Some(2));
+}
+
+#[tokio::test]
 async fn the_doctor_and_the_connector_check_name_what_is_wrong_with_each_system() {
     let (app, systems) = tokio::join!(TestApp::builder().installed(), Systems::all());
     systems.fill(&[Person::new("ann")]).await;
@@ -280,7 +313,9 @@ async fn the_doctor_and_the_connector_check_name_what_is_wrong_with_each_system(
     let listed = app.cli(&["connector", "list", "--json"]).await.json();
     let names: Vec<&str> =
         listed["connectors"].as_array().expect("a list").iter().filter_map(|c| c["name"].as_str()).collect();
-    assert_eq!(names, ["imap", "maildir", "mysql", "postgres", "sqlite"]);
+    for name in ["imap", "maildir", "mysql", "postgres", "sqlite", "marketo", "zendesk"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
     let listed = app.cli(&["connector", "list"]).await;
     assert!(names.iter().all(|name| listed.ok().contains(&format!("{name}: "))), "{listed:#?}");
 

@@ -224,10 +224,10 @@ impl Lint<'_> {
                     let hole = value.as_str().and_then(|text| Template::parse(text).ok()?.lone().cloned());
                     if let Some(hole) = hole.filter(is_list) {
                         let name = hole.name();
-                        self.error(
+                        self.warn(
                             at,
                             format!(
-                                "[\"${{{name}}}\"] is a list within a list; write \"${{{name}}}\" without the brackets"
+                                "[\"${{{name}}}\"] is a list within a list; unless the vendor wants that, write \"${{{name}}}\" without the brackets"
                             ),
                         );
                     }

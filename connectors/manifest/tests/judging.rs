@@ -28,7 +28,8 @@ pub(crate) fn judge(file: &str) -> Option<Judge> {
     judge
 }
 
-/// What a vendor's interface does not have of these calls. Paths that begin with one of `besides` (a token) are not judged.
+/// What a vendor's interface does not have of these calls. Paths that begin with one of `besides` (a token) are not judged,
+/// and faults that begin with one of them are known mistakes of the file.
 pub(crate) fn refused(judge: &Judge, hits: &[Hit], besides: &[&str]) -> Vec<String> {
     let ours = hits.iter().filter(|hit| !besides.iter().any(|path| hit.path.starts_with(path)));
     ours.filter_map(|hit| {
@@ -39,7 +40,11 @@ pub(crate) fn refused(judge: &Judge, hits: &[Hit], besides: &[&str]) -> Vec<Stri
             headers: &hit.headers,
             body: hit.body.as_bytes(),
         };
-        let faults = judge.verdict(request).err()?;
+        let mut faults = judge.verdict(request).err()?;
+        faults.retain(|fault| !besides.iter().any(|known| fault.starts_with(known)));
+        if faults.is_empty() {
+            return None;
+        }
         Some(format!("{} {}: {}", hit.method, hit.path, faults.join("; ")))
     })
     .collect()
@@ -211,7 +216,9 @@ async fn is_judged(target: ManifestTarget, file: &str, besides: &[&str]) {
 
 #[tokio::test]
 async fn marketos_own_file_has_every_call_we_make() {
-    is_judged(super::marketo::target().await, "marketo/judge.json", &["/identity/"]).await;
+    // A lead's description in the file: "may have any number of other fields"; its schema knows none.
+    let besides = ["/identity/", "the body at /input/0/firstName "];
+    is_judged(super::marketo::target().await, "marketo/judge.json", &besides).await;
 }
 
 #[tokio::test]
@@ -231,5 +238,6 @@ async fn sendgrids_own_file_has_every_call_we_make() {
 
 #[tokio::test]
 async fn zendesks_own_file_has_every_call_we_make() {
-    is_judged(super::zendesk::target().await, "zendesk/judge.json", &[]).await;
+    // The list of a user's tickets is in the vendor's documentation but was left out of this copy of its file.
+    is_judged(super::zendesk::target().await, "zendesk/judge.json", &["there is no path /api/v2/users/1"]).await;
 }
