@@ -275,7 +275,8 @@ async fn wrong_usage_ends_with_2_and_a_wrong_configuration_with_1_and_both_say_w
 #[tokio::test]
 async fn a_manifest_of_the_operators_own_is_linted_tested_and_used() {
     let app = TestApp::builder().installed().await;
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-connector.md")).expect("the page");
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/writing-a-connector.md")).expect("the page");
     let parts = page.split("```toml").filter_map(|part| part.split_once("```")).map(|(text, _)| text.trim_start());
     let example: String = parts.filter(|text| !text.starts_with("# elsewhere")).collect();
     let folder = app.folder().join("manifests");
