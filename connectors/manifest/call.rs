@@ -58,11 +58,20 @@ pub(super) struct Refusal {
     /// The call itself is wrong: another one may be right.
     pub(super) invalid: bool,
     pub(super) status: u16,
+    /// Whether a rule of the manifest said so.
+    pub(super) by_rule: bool,
+}
+
+impl Refusal {
+    /// Whether it is a bare status among these, of which no rule says anything else.
+    pub(super) fn is_one_of(&self, statuses: &[u16]) -> bool {
+        !self.by_rule && statuses.contains(&self.status)
+    }
 }
 
 impl From<Trouble> for Refusal {
     fn from(trouble: Trouble) -> Self {
-        Self { trouble, invalid: false, status: 0 }
+        Self { trouble, invalid: false, status: 0, by_rule: false }
     }
 }
 
@@ -153,7 +162,8 @@ fn reply(meaning: &Meaning, answer: Answer, json: Option<Value>) -> Result<Reply
     let gone = meaning.class == Class::Gone;
     if !fine && !gone {
         let invalid = meaning.class == Class::Invalid;
-        return Err(Refusal { trouble: meaning.trouble(), invalid, status: answer.status });
+        let by_rule = meaning.by_rule;
+        return Err(Refusal { trouble: meaning.trouble(), invalid, status: answer.status, by_rule });
     }
     // A page for people, or half an answer, says nothing, whatever its status is.
     if fine && json.is_none() && !answer.body.iter().all(u8::is_ascii_whitespace) {

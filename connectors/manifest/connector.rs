@@ -21,11 +21,16 @@ const ONE_BY_ONE: usize = 20;
 const MIXED: usize = 100;
 /// No batch is larger.
 const BATCH_MAX: usize = 1_000;
+/// So many people are finished together where they are searched one by one, and where only what hangs on their records is.
+const FEW: usize = 5;
+const SOME: usize = 50;
 /// So many calls of a batch at the same time, if the vendor allows no fewer.
 const IN_FLIGHT: usize = 4;
 
 struct ManifestConnector {
     manifest: Manifest,
+    /// So many people are brought to their end before the next are looked for.
+    group: usize,
     limits: Option<Limits>,
     engine: Engine,
 }
@@ -51,7 +56,7 @@ pub(super) fn connect(plan: &Arc<Plan>, spec: &SystemSpec) -> Result<Arc<dyn Con
         max_matches: spec.max_matches,
         in_flight: most.clamp(1, IN_FLIGHT),
     };
-    Ok(Arc::new(ManifestConnector { manifest: manifest(plan, spec), limits, engine }))
+    Ok(Arc::new(ManifestConnector { manifest: manifest(plan, spec), group: group(plan), limits, engine }))
 }
 
 fn manifest(plan: &Plan, spec: &SystemSpec) -> Manifest {
@@ -92,6 +97,19 @@ fn batch(plan: &Plan) -> usize {
         Some(largest) if all.iter().all(Option::is_some) => (*largest).clamp(1, BATCH_MAX),
         Some(largest) => (*largest).clamp(1, MIXED),
     }
+}
+
+/// Where each person is searched by calls of their own, a limit that is smaller than the searches of a whole batch would let
+/// nobody through: a few are finished first.
+fn group(plan: &Plan) -> usize {
+    let apart = |search: &&super::plan::Search| !search.is_blind() && search.find.batch.is_none();
+    if !plan.searches.iter().any(|search| apart(&search)) {
+        return usize::MAX;
+    }
+    if !plan.searches.iter().filter(|search| search.find.from.is_none()).any(|search| apart(&search)) {
+        return SOME;
+    }
+    plan.removals.iter().filter_map(|r| Some(r.delete.batch.as_ref()?.max_items)).max().unwrap_or(0).max(FEW)
 }
 
 fn no_search() -> Trouble {
@@ -162,11 +180,19 @@ impl Connector for ManifestConnector {
         if !self.manifest.verbs.contains(&Verb::Export) {
             return batch.iter().map(|_| Outcome::Trouble(no_search())).collect();
         }
-        export::export(&Run::of(&self.engine), batch, sink).await
+        let (run, mut outcomes) = (Run::of(&self.engine), Vec::with_capacity(batch.len()));
+        for group in batch.chunks(self.group) {
+            outcomes.extend(export::export(&run, group, sink).await);
+        }
+        outcomes
     }
 
     async fn rectify(&self, batch: &[Work<'_>], journal: &dyn Journal) -> Vec<Outcome> {
-        rectify::rectify(&Run::of(&self.engine), batch, journal).await
+        let (run, mut outcomes) = (Run::of(&self.engine), Vec::with_capacity(batch.len()));
+        for group in batch.chunks(self.group) {
+            outcomes.extend(rectify::rectify(&run, group, journal).await);
+        }
+        outcomes
     }
 
     async fn erase(&self, batch: &[Work<'_>], journal: &dyn Journal) -> Vec<Outcome> {
@@ -175,7 +201,11 @@ impl Connector for ManifestConnector {
                 Problem::new("verb_unsupported", "this vendor's connector deletes nothing; delete the records by hand");
             return batch.iter().map(|_| Outcome::Trouble(Trouble::Denied(problem.clone()))).collect();
         }
-        erase::erase(&Run::of(&self.engine), batch, journal).await
+        let (run, mut outcomes) = (Run::of(&self.engine), Vec::with_capacity(batch.len()));
+        for group in batch.chunks(self.group) {
+            outcomes.extend(erase::erase(&run, group, journal).await);
+        }
+        outcomes
     }
 
     async fn verify(&self, verb: Verb, batch: &[Work<'_>]) -> Vec<Verdict> {

@@ -311,7 +311,7 @@ pub(super) fn entry_scope<'s>(outer: &'s Scope<'s>, entry: &'s Entry) -> Scope<'
 /// A name for a call that is the same when it is made again, and tells nothing.
 fn idempotency_key(parts: &[&str]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, parts.join("\u{0}").as_bytes());
-    digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    digest.as_ref().iter().take(16).fold(String::new(), |name, byte| name + &format!("{byte:02x}"))
 }
 
 /// One call for each record.
@@ -339,7 +339,7 @@ async fn apart(run: &Run<'_>, removal: &Removal, targets: &[Target], items: &[It
 }
 
 fn is_gone(removal: &Removal, refusal: &Refusal) -> bool {
-    refusal.status != 0 && removal.delete.gone.contains(&refusal.status)
+    refusal.is_one_of(&removal.delete.gone)
 }
 
 /// What an answer says about the one record that it is about.

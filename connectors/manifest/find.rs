@@ -79,8 +79,7 @@ pub(super) fn identity(key: &Value, item: Option<&Value>) -> String {
 pub(super) fn prune(value: &Value, paths: &BTreeSet<Vec<String>>) -> Value {
     let mut kept = Map::new();
     for path in paths {
-        let pointer: String =
-            path.iter().map(|part| format!("/{}", part.replace('~', "~0").replace('/', "~1"))).collect();
+        let pointer = pointer::of(path);
         let Some(part) = pointer::all(value, &pointer).into_iter().next() else { continue };
         let mut whole = Value::Object(std::mem::take(&mut kept));
         pointer::set(&mut whole, &pointer, part.clone());
@@ -392,13 +391,18 @@ async fn one(
         let records = pages::all(run, draft, list_of(search, Some(kind))).await.map_err(|refusal| refusal.trouble)?;
         let handle = search.key_is.is_some().then(|| scope.get(&["handle".to_owned()]).cloned()).flatten();
         let handle = handle.unwrap_or_else(|| wanted.text.as_str().into());
-        hits.extend(read(search, records, place, Some(&handle))?);
+        hits.extend(read(search, records, place.as_ref(), Some(&handle))?);
     }
     Ok(hits)
 }
 
 /// The records of an answer, with their keys.
-fn read(search: &Search, records: Vec<Value>, place: &Place, handle: Option<&Value>) -> Result<Vec<Hit>, Trouble> {
+fn read(
+    search: &Search,
+    records: Vec<Value>,
+    place: Option<&Arc<Value>>,
+    handle: Option<&Value>,
+) -> Result<Vec<Hit>, Trouble> {
     let mut hits = Vec::new();
     for element in records {
         let record = match &search.find.item {
@@ -418,7 +422,7 @@ fn read(search: &Search, records: Vec<Value>, place: &Place, handle: Option<&Val
         };
         let usable = |key: &Value| pointer::text(key).is_some_and(|text| !text.trim().is_empty()) && !key.is_boolean();
         let key = key.filter(usable).ok_or_else(unreadable)?;
-        hits.push(Hit { key, item: place.clone(), record });
+        hits.push(Hit { key, item: place.cloned(), record });
     }
     Ok(hits)
 }
@@ -466,7 +470,7 @@ async fn together(
         let answered = match draft(&chunk) {
             Ok(draft) if chunk.len() > 1 && draft.is_longer_than(batch.max_bytes) => Err(None),
             Ok(draft) => match pages::all(run, draft, list_of(search, Some(kind))).await {
-                Ok(records) => read(search, records, &place.cloned(), None).map_err(Some),
+                Ok(records) => read(search, records, place, None).map_err(Some),
                 // One of them may be what the vendor does not take.
                 Err(Refusal { invalid: true, .. }) if chunk.len() > 1 => Err(None),
                 Err(refusal) => Err(Some(refusal.trouble)),
@@ -556,7 +560,7 @@ async fn of_record(
         let records = pages::all(run, draft, list_of(search, None)).await.map_err(|refusal| refusal.trouble)?;
         // What hangs on an element of a list is addressed through it.
         let place = place.clone().or_else(|| parent.item.clone());
-        hits.extend(read(search, records, &place, Some(&parent.key))?);
+        hits.extend(read(search, records, place.as_ref(), Some(&parent.key))?);
     }
     if let Some(belongs) = &search.find.belongs {
         hits.retain(|hit| pointer::first(&hit.record, belongs).is_some_and(|of| pointer::same(of, &parent.key)));

@@ -41,7 +41,7 @@ pub(super) async fn all(run: &Run<'_>, mut draft: Draft, list: List<'_>) -> Resu
     for page in 0..PAGES_MAX {
         let reply = match run.exchange(&draft).await {
             Ok(reply) => reply,
-            Err(refusal) if page == 0 && refusal.status != 0 && list.none.contains(&refusal.status) => {
+            Err(refusal) if page == 0 && refusal.is_one_of(list.none) => {
                 return Ok(records);
             }
             Err(refusal) => return Err(refusal),
@@ -239,7 +239,7 @@ pub(super) fn not_there(status: u16) -> Refusal {
             "the vendor says that there is no such place to search ({status}); see the system's address and settings"
         ),
     ));
-    Refusal { trouble, invalid: false, status }
+    Refusal { trouble, invalid: false, status, by_rule: false }
 }
 
 #[cfg(test)]

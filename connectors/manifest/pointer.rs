@@ -7,6 +7,11 @@ fn parts(pointer: &str) -> impl Iterator<Item = String> + '_ {
     pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"))
 }
 
+/// The pointer to a path.
+pub(super) fn of(path: &[String]) -> String {
+    path.iter().fold(String::new(), |pointer, part| pointer + "/" + &part.replace('~', "~0").replace('/', "~1"))
+}
+
 fn child<'v>(value: &'v Value, part: &str) -> Option<&'v Value> {
     match value {
         Value::Object(map) => map.get(part),
