@@ -36,7 +36,7 @@ pub(super) struct Meaning {
 
 /// A wait that nobody gave a length: until the vendor counts anew, as far as is known.
 const THROTTLED: Duration = Duration::from_secs(10);
-const BUDGET: Duration = Duration::from_secs(3_600);
+const BUDGET: Duration = Duration::from_hours(1);
 
 /// What a whole answer means.
 pub(super) fn response(rules: &[OutcomeRule], seen: Seen<'_>) -> Meaning {

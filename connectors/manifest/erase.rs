@@ -282,7 +282,7 @@ async fn remove(run: &Run<'_>, removal: &Removal, items: &mut [Item<'_>]) {
         for (i, nth) in &target.whose {
             match &fate {
                 Ok(State::Absent) if !blind || items[*i].was_listed(removal, &target.entry) => {
-                    set(&mut items[*i], removal, *nth, State::Done)
+                    set(&mut items[*i], removal, *nth, State::Done);
                 }
                 Ok(state) => set(&mut items[*i], removal, *nth, state.clone()),
                 Err(trouble) => {
@@ -424,7 +424,9 @@ async fn together(
             }
             Ok(draft) => draft,
             Err(fault) => {
-                chunk.iter().for_each(|at| fates[*at] = Some(Err(not_sendable(&fault))));
+                for at in &chunk {
+                    fates[*at] = Some(Err(not_sendable(&fault)));
+                }
                 continue;
             }
         };

@@ -110,7 +110,9 @@ async fn fetched(run: &Run<'_>, fetch: &Fetch, hit: &Hit, subject: &Value) -> Re
 /// A record without the parts that are not handed over.
 fn without(record: &Value, omit: &[String]) -> Map<String, Value> {
     let mut record = record.clone();
-    omit.iter().for_each(|pointer| pointer::remove(&mut record, pointer));
+    for pointer in omit {
+        pointer::remove(&mut record, pointer);
+    }
     match record {
         Value::Object(map) => map,
         other => Map::from_iter([("value".to_owned(), other)]),

@@ -46,6 +46,7 @@ pub(super) struct Scout<'a> {
 }
 
 type Found = Result<Findings, Trouble>;
+type Hits = Result<Vec<Hit>, Trouble>;
 
 const NO_USABLE_IDENTIFIER: &str = "no_usable_identifier";
 
@@ -220,7 +221,9 @@ async fn direct(run: &Run<'_>, search: &Search, people: &[&Subject], found: &mut
         let common = if search.each_is_personal { None } else { Some(places(run, search, &run.engine.scope()).await) };
         let places = match common {
             Some(Err(trouble)) => {
-                wanted.iter().for_each(|wanted| found[wanted.person] = Err(trouble.clone()));
+                for wanted in &wanted {
+                    found[wanted.person] = Err(trouble.clone());
+                }
                 continue;
             }
             Some(Ok(places)) => Some(places),
@@ -273,7 +276,7 @@ fn by_key(
     }
 }
 
-fn list_of<'s>(search: &'s Search, kind: Option<IdentifierType>) -> List<'s> {
+fn list_of(search: &Search, kind: Option<IdentifierType>) -> List<'_> {
     let find = &search.find;
     let items = kind.and_then(|kind| find.items_by.get(kind.as_str())).unwrap_or(&find.items);
     List { items, paging: find.paging.as_ref(), none: &find.none, none_if: find.none_if.as_ref() }
@@ -292,7 +295,7 @@ async fn apart(
     found: &mut [Found],
     conflicts: &mut [Conflicts],
 ) {
-    let asking: Vec<BoxFuture<'_, (Wanted, Result<Vec<Hit>, Trouble>)>> = wanted
+    let asking: Vec<BoxFuture<'_, (Wanted, Hits)>> = wanted
         .into_iter()
         .map(|wanted| {
             let subject = people[wanted.person];
@@ -510,7 +513,7 @@ async fn together(
 /// Searches for what belongs to records already found.
 async fn dependent(run: &Run<'_>, search: &Search, people: &[&Subject], found: &mut [Found], scout: &Scout<'_>) {
     let (Some(from), Some(request)) = (search.find.from.as_deref(), search.request(None)) else { return };
-    let mut asking: Vec<BoxFuture<'_, (usize, Result<Vec<Hit>, Trouble>)>> = Vec::new();
+    let mut asking: Vec<BoxFuture<'_, (usize, Hits)>> = Vec::new();
     for (person, findings) in found.iter().enumerate() {
         let Ok(findings) = findings else { continue };
         for parent in findings.of(from) {

@@ -186,7 +186,7 @@ fn value(name: &str, input: &Input, spec: &SystemSpec) -> Result<Option<Value>, 
     let text = value.as_str().filter(|text| !text.trim().is_empty());
     let line = text.filter(|text| !text.chars().any(char::is_control));
     match input.kind {
-        InputKind::Secret if line.is_none() => {
+        InputKind::Secret | InputKind::Text if line.is_none() => {
             fault("must be a text that is not empty and has no control characters".into())
         }
         InputKind::PrivateKey if text.is_none() => fault("must be a private key in PEM".into()),
@@ -197,17 +197,14 @@ fn value(name: &str, input: &Input, spec: &SystemSpec) -> Result<Option<Value>, 
             Ok(_) => Ok(Some(value.as_str().unwrap_or_default().trim_end_matches('/').into())),
             Err(detail) => fault(detail),
         },
-        InputKind::Text if line.is_none() => {
-            fault("must be a text that is not empty and has no control characters".into())
-        }
         InputKind::Integer if !value.is_i64() && !value.is_u64() => fault("must be a whole number".into()),
-        InputKind::Choice => match text.and_then(|text| input.choices.get(text)) {
-            Some(stands_for) => Ok(Some(stands_for.as_str().into())),
-            None => {
-                let choices = input.choices.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                fault(format!("must be one of {choices}"))
+        InputKind::Choice => {
+            if let Some(stands_for) = text.and_then(|text| input.choices.get(text)) {
+                return Ok(Some(stands_for.as_str().into()));
             }
-        },
+            let choices = input.choices.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            fault(format!("must be one of {choices}"))
+        }
         InputKind::List => {
             let sound =
                 |value: &Value| value.as_str().is_some_and(|t| !t.is_empty() && !t.chars().any(char::is_control));

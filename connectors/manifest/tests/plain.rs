@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-const MANIFEST: &str = r##"
+const MANIFEST: &str = r#"
 base_url = "https://${inputs.account}.plain.example/v1"
 
 [connector]
@@ -124,7 +124,7 @@ uses = "note"
 [verify.contact]
 uses = "contact"
 request = { method = "GET", path = "/contacts/${record.key}" }
-"##;
+"#;
 
 /// The same vendor, which now takes orders and carries them out later.
 const ORDERS: &str = r#"
@@ -333,7 +333,9 @@ impl Plain {
 
     async fn holding(people: &[Person]) -> Self {
         let plain = Self::serve(MANIFEST).await;
-        people.iter().for_each(|person| drop(plain.put(person)));
+        for person in people {
+            plain.put(person);
+        }
         plain
     }
 
@@ -353,7 +355,7 @@ impl Plain {
         id
     }
 
-    fn spec(&self, url: &str, max_matches: u64) -> SystemSpec {
+    fn spec(url: &str, max_matches: u64) -> SystemSpec {
         SystemSpec {
             name: "plain-under-test".into(),
             connector: "plain".into(),
@@ -367,7 +369,7 @@ impl Plain {
     }
 
     fn connect(&self, url: &str, max_matches: u64) -> Arc<dyn Connector> {
-        manifest::connect_text(&self.manifest, &self.spec(url, max_matches))
+        manifest::connect_text(&self.manifest, &Self::spec(url, max_matches))
             .unwrap_or_else(|faults| panic!("{faults:?}"))
     }
 
@@ -392,7 +394,9 @@ impl Target for Plain {
     async fn seed(&self, people: &[Person]) {
         self.world().clear();
         self.world().revoke(false);
-        people.iter().for_each(|person| drop(self.put(person)));
+        for person in people {
+            self.put(person);
+        }
     }
 
     fn connector(&self) -> Arc<dyn Connector> {
@@ -429,7 +433,7 @@ impl Target for Plain {
     }
 
     async fn let_time_pass(&self) {
-        self.world().travel(Duration::from_secs(90_000));
+        self.world().travel(Duration::from_hours(25));
     }
 
     fn secrets(&self) -> Vec<String> {
@@ -707,8 +711,8 @@ async fn an_export_hands_over_what_hangs_on_a_contact_and_stops_where_a_part_is_
 fn accepted(outcome: Outcome) -> Receipt {
     match outcome {
         Outcome::Accepted { receipt, check_after, completes_within } => {
-            assert_eq!(check_after, Duration::from_secs(600));
-            assert_eq!(completes_within, Some(Duration::from_secs(9 * 86_400)));
+            assert_eq!(check_after, Duration::from_mins(10));
+            assert_eq!(completes_within, Some(Duration::from_hours(9 * 24)));
             receipt
         }
         other => panic!("expected Accepted, got {other:?}"),
