@@ -45,9 +45,7 @@ async fn erased(run: &Run<'_>, batch: &[Work<'_>]) -> Vec<Verdict> {
 async fn one(run: &Run<'_>, work: &Work<'_>, findings: &Findings) -> Result<Verdict, Trouble> {
     let plan = &run.engine.plan;
     let touched = Touched::read(work.prior)?;
-    let mut evidence = Evidence::default();
-    // A record that shows that two deletions are not done is still one record.
-    let mut remaining: BTreeSet<(&str, String)> = BTreeSet::new();
+    let (mut evidence, mut remaining) = (Evidence::default(), 0);
     for search in plan.deleted() {
         let looks: Vec<&Look> = plan.looks.iter().filter(|look| look.about == search.name).collect();
         let mut left: BTreeSet<String> = BTreeSet::new();
@@ -63,7 +61,6 @@ async fn one(run: &Run<'_>, work: &Work<'_>, findings: &Findings) -> Result<Verd
                 let gone_if = looks.iter().map(|look| &look.verify.gone_if).filter(|gone_if| !gone_if.is_empty());
                 if !gone_if.into_iter().any(|gone_if| pointer::holds(&hit.record, gone_if)) {
                     left.insert(hit.identity(used));
-                    remaining.insert((&used.name, hit.identity(used)));
                 }
             }
         }
@@ -74,10 +71,10 @@ async fn one(run: &Run<'_>, work: &Work<'_>, findings: &Findings) -> Result<Verd
             for look in &looks {
                 if !is_gone(run, look, work.subject, &entry).await? {
                     left.insert(entry.identity());
-                    remaining.insert((&search.name, entry.identity()));
                 }
             }
         }
+        remaining += left.len() as u64;
         evidence.collections.push(CollectionEvidence {
             collection: search.name.clone(),
             action: plan.action(&search.name).to_owned(),
@@ -86,7 +83,6 @@ async fn one(run: &Run<'_>, work: &Work<'_>, findings: &Findings) -> Result<Verd
             after: left.len() as u64,
         });
     }
-    let remaining = remaining.len() as u64;
     Ok(if remaining == 0 { Verdict::Confirmed(evidence) } else { Verdict::Residue { remaining, evidence } })
 }
 
