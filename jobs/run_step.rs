@@ -277,7 +277,6 @@ async fn pass_on(store: &Store, o: &OpenWork, outcome: &Outcome) -> Result<(), E
         .cloned()
         .collect();
     if !new.is_empty() {
-        crash_point("step.before_yield");
         store.yield_identifiers(o, &new).await?;
     }
     Ok(())

@@ -12,6 +12,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use redress_domain::RequestType;
 use redress_jobs::certificate::verify_certificate;
+use redress_sandbox::{ALL, Sandbox, Vendor, connections};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+/// The vendors that are simulated beside the systems on disk.
+const VENDORS: [&str; 2] = ["marketo", "salesforce"];
 /// How long one request of the demonstration may take.
 const LIMIT: Duration = Duration::from_mins(2);
 
@@ -37,9 +40,10 @@ impl Demo {
     pub(super) async fn run(self, mut config: Config) -> Result<()> {
         let began = Instant::now();
         let world = demo_seed::seed(&self.dir, DEFAULT_SEED).await?;
-        let before = census(&self.dir, &world).await?;
+        let vendors = simulate(&world).await?;
+        let before = census(&self.dir, &world, &vendors).await?;
         println!(
-            "Three systems with {} people are in {}: a CRM, a newsletter (SQLite) and a mail store (Maildir).",
+            "Five systems with {} people: a shop's database, a newsletter (SQLite) and a mail store (Maildir) in {}, and two simulated vendors, a Salesforce CRM and Marketo.",
             world.people.len(),
             self.dir.display()
         );
@@ -54,7 +58,7 @@ impl Demo {
         let listener = listen_somewhere(config.http.listen).await?;
         let address = listener.local_addr()?;
         let app = App::open(config).await?;
-        let key = provision(&app, &self.dir).await?;
+        let key = provision(&app, &self.dir, &vendors).await?;
 
         let stop = CancellationToken::new();
         tokio::spawn(stop_on_signal(stop.clone()));
@@ -62,7 +66,7 @@ impl Demo {
         let store = app.store().clone();
         let signing_key = app.signing_key();
         let work = async {
-            let outcome = self.fulfil(&client, &world, &before, &signing_key).await;
+            let outcome = self.fulfil(&client, &world, &vendors, &before, &signing_key).await;
             if let Ok((fulfilled, all)) = &outcome {
                 println!(
                     "\n{fulfilled} of {all} fulfilled in {:.1} s (from an empty folder)",
@@ -95,6 +99,7 @@ impl Demo {
         &self,
         client: &Client,
         world: &DemoWorld,
+        vendors: &Sandbox,
         before: &BTreeMap<String, u64>,
         signing_key: &Value,
     ) -> Result<(usize, usize)> {
@@ -117,7 +122,7 @@ impl Demo {
         bar.finish_and_clear();
         println!("Sixty requests took {:.2} s:", began.elapsed().as_secs_f64());
         summarize(&views);
-        self.prove(client, world, before, &views, signing_key).await?;
+        self.prove(client, world, vendors, before, &views, signing_key).await?;
         latency(client, world).await?;
         let fulfilled = views.iter().filter(|(_, view)| is_fulfilled(view)).count();
         for (_, view) in views.iter().filter(|(_, view)| !is_fulfilled(view)) {
@@ -131,6 +136,7 @@ impl Demo {
         &self,
         client: &Client,
         world: &DemoWorld,
+        vendors: &Sandbox,
         before: &BTreeMap<String, u64>,
         views: &[(&DemoRequest, Value)],
         signing_key: &Value,
@@ -155,7 +161,7 @@ impl Demo {
             std::fs::write(&path, client.bytes(&format!("/v1/requests/{id}/package")).await?)?;
             println!("\nAn access package (open its index.html): {}", path.display());
         }
-        let after = census(&self.dir, world).await?;
+        let after = census(&self.dir, world, vendors).await?;
         let deleted: Vec<&str> = views
             .iter()
             .filter(|(r, v)| r.kind == RequestType::Deletion && is_fulfilled(v))
@@ -183,15 +189,26 @@ impl Demo {
 
 /// How many records each of the people has, read from the systems themselves. The shop's own addresses, which lose the
 /// messages they exchanged with deleted people, are nobody's.
-async fn census(dir: &Path, world: &DemoWorld) -> Result<BTreeMap<String, u64>> {
+async fn census(dir: &Path, world: &DemoWorld, vendors: &Sandbox) -> Result<BTreeMap<String, u64>> {
     let mut counts = demo_seed::census(dir).await?;
     counts.retain(|email, _| world.people.iter().any(|person| person.email == *email));
+    for person in &world.people {
+        let there: u64 = VENDORS.iter().map(|vendor| vendors.left(vendor, &person.email)).sum();
+        *counts.entry(person.email.clone()).or_default() += there;
+    }
     Ok(counts)
 }
 
 async fn fulfil_one(client: &Client, body: &Value) -> Result<Value> {
     let view = client.json(Method::POST, "/v1/requests", Some(body)).await?;
     client.until_settled(view["id"].as_str().unwrap_or_default(), LIMIT).await
+}
+
+/// The vendors' simulators, which know the same people.
+async fn simulate(world: &DemoWorld) -> Result<Sandbox> {
+    let vendors: Vec<Vendor> = ALL.iter().filter(|vendor| VENDORS.contains(&vendor.name)).copied().collect();
+    let people = world.people.iter().map(super::sandbox::in_sandbox).collect();
+    Sandbox::start(&vendors, 0, people).await.context("a port for a simulated vendor")
 }
 
 /// One request with three systems while nothing else runs.
@@ -202,7 +219,7 @@ async fn latency(client: &Client, world: &DemoWorld) -> Result<()> {
     else {
         bail!("nobody is left")
     };
-    let body = json!({ "type": "access", "reference": "DEMO-LATENCY", "subject": { "identifiers": [{ "type": "email", "value": person.email }] } });
+    let body = json!({ "type": "access", "reference": "DEMO-LATENCY", "systems": ["crm", "newsletter", "mail"], "subject": { "identifiers": [{ "type": "email", "value": person.email }] } });
     let began = Instant::now();
     let view = fulfil_one(client, &body).await?;
     println!(
@@ -243,8 +260,15 @@ fn indent(text: &str) -> String {
     text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
-async fn provision(app: &App, dir: &Path) -> Result<String> {
-    let file = ControllerFile::load(&dir.join("controller.toml"), &|_| None)?;
+async fn provision(app: &App, dir: &Path, vendors: &Sandbox) -> Result<String> {
+    let path = dir.join("controller.toml");
+    let mut text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    for (vendor, url) in vendors.vendors() {
+        text.push('\n');
+        text.push_str(&connections::system(vendor, vendor, &url));
+    }
+    std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+    let file = ControllerFile::load(&path, &|_| None)?;
     operator::apply(app.store(), &file, false).await?;
     let controller =
         app.store().controller_by_name(&file.controller.name).await?.context("the controller that was just made")?;
