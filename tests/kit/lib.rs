@@ -33,6 +33,7 @@ mod receiver;
 mod redis;
 mod s3s;
 mod smtp;
+mod tryton;
 
 pub use cyrus::Cyrus;
 pub use dovecot::Dovecot;
@@ -44,3 +45,4 @@ pub use receiver::{Answer, Received, Receiver};
 pub use redis::Redis;
 pub use s3s::S3s;
 pub use smtp::{Mail, Smtp};
+pub use tryton::Tryton;

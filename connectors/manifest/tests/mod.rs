@@ -27,6 +27,7 @@ mod shopify;
 mod slack;
 mod stripe;
 mod templates;
+mod tryton;
 mod twilio;
 mod zendesk;
 mod zoho;
