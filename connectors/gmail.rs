@@ -103,7 +103,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         fields: Vec::new(),
         batch: 5,
         // The search sees a deletion a little later.
-        verify_after: Duration::from_secs(60),
+        verify_after: Duration::from_mins(1),
     };
     let line = Line::new(&spec.network, &urls);
     let [token_url, base_url, directory_url] = urls;

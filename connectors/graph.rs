@@ -85,7 +85,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         fields: Vec::new(),
         batch: 5,
         // The search index follows a little later.
-        verify_after: Duration::from_secs(120),
+        verify_after: Duration::from_mins(2),
     };
     let line = Line::new(&spec.network, [&login_url, &base_url]);
     let configured = choice.mailboxes.clone();

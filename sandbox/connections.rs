@@ -9,11 +9,11 @@ pub fn system(name: &str, vendor: &str, url: &str) -> String {
     let (family, settings, secrets) = of(vendor);
     let mut text = format!("[[system]]\nname = \"{name}\"\nfamily = \"{family}\"\nconnector = \"{vendor}\"\n");
     let settings = settings.replace("{url}", url);
-    let _never_fails = write!(text, "settings = {{ {settings} }}\n");
+    let _never_fails = writeln!(text, "settings = {{ {settings} }}");
     if !secrets.is_empty() {
         let secrets: Vec<String> =
             secrets.iter().map(|(name, value)| format!("{name} = {{ value = {} }}", quoted(value))).collect();
-        let _never_fails = write!(text, "secrets = {{ {} }}\n", secrets.join(", "));
+        let _never_fails = writeln!(text, "secrets = {{ {} }}", secrets.join(", "));
     }
     text.push_str("allow = [\"access\", \"correction\", \"deletion\"]\n");
     text

@@ -227,7 +227,7 @@ impl World {
         for (calls, span) in &allowance.windows {
             let within: Vec<&Instant> = recent.iter().filter(|at| now.duration_since(**at) <= *span).collect();
             if within.len() >= *calls {
-                let until = within.first().map_or(*span, |first| *span - now.duration_since(**first));
+                let until = within.first().map_or(*span, |first| (*span).checked_sub(now.duration_since(**first)).unwrap());
                 return Some(Over::Window(until));
             }
         }

@@ -23,7 +23,7 @@ const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 pub(super) const DELETE_AT_ONCE: usize = 1_000;
 /// Gmail takes messages up to 150 MB in transfer encoding; in JSON they are a third longer.
 const RAW_MAX: usize = 256 << 20;
-const RAW_PATIENCE: Duration = Duration::from_secs(180);
+const RAW_PATIENCE: Duration = Duration::from_mins(3);
 
 /// The APIs, with a token for each mailbox.
 pub(super) struct Api {

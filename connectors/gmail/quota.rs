@@ -25,7 +25,7 @@ pub(super) const QUOTAS: [Quota; 2] = [
     Quota { name: "legacy", project: 1_200_000, mailbox: 15_000, list: 5, get: 5, batch_delete: 50 },
 ];
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 /// So long it is waited for units inside a call; longer waits go back to the queue.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -60,12 +60,9 @@ impl Used {
             free += units_then;
             wait = Some(MINUTE.saturating_sub(now.duration_since(*at)));
         }
-        match wait {
-            Some(wait) => Err(wait),
-            None => {
-                self.calls.push_back((now, units));
-                Ok(())
-            }
+        if let Some(wait) = wait { Err(wait) } else {
+            self.calls.push_back((now, units));
+            Ok(())
         }
     }
 }
@@ -92,7 +89,7 @@ impl Pace {
             let own = Duration::from_secs(1 << used.refusals.min(6));
             used.refusals += 1;
             let wait = asked.unwrap_or(own).max(Duration::from_millis(100));
-            used.until = Some(now() + wait.min(Duration::from_secs(86_400)));
+            used.until = Some(now() + wait.min(Duration::from_hours(24)));
             Trouble::Throttled(wait)
         })
     }
@@ -113,7 +110,7 @@ fn now() -> Instant {
 }
 
 /// The day's budget is spent; there is more tomorrow (Pacific time), so it is asked again every hour.
-pub(super) const DAY_SPENT: Duration = Duration::from_secs(3_600);
+pub(super) const DAY_SPENT: Duration = Duration::from_hours(1);
 
 /// A setting that names no quota.
 pub(super) fn unknown() -> Problem {
@@ -133,7 +130,7 @@ mod tests {
         assert_eq!(wait, Duration::from_secs(40), "until the first ones are a minute old");
         let wait = used.take(90, 100, start + Duration::from_secs(20)).expect_err("none left");
         assert_eq!(wait, Duration::from_secs(50), "until the second ones are, too");
-        assert!(used.take(60, 100, start + Duration::from_secs(60)).is_ok());
+        assert!(used.take(60, 100, start + Duration::from_mins(1)).is_ok());
         // A call that costs more than there ever is must still be possible once.
         assert!(Used::default().take(500, 100, start).is_ok());
     }

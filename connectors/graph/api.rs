@@ -15,7 +15,7 @@ const PAGE: &str = "250";
 const FIELDS: &str = "id,from,sender,replyTo,toRecipients,ccRecipients,bccRecipients";
 const IMMUTABLE: (&str, &str) = ("Prefer", "IdType=\"ImmutableId\"");
 const MIME_MAX: usize = 200 << 20;
-const MIME_PATIENCE: Duration = Duration::from_secs(180);
+const MIME_PATIENCE: Duration = Duration::from_mins(3);
 /// A limit without a wait.
 const USUAL_WAIT: Duration = Duration::from_secs(10);
 

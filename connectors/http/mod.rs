@@ -31,7 +31,7 @@ pub use reqwest::Method;
 /// An answer is no longer than this, unless the call says otherwise (bytes).
 pub const ANSWER_MAX: usize = 16 << 20;
 /// An answer that takes longer does not come, unless the call says otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// One call to be made.

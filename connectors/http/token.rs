@@ -12,7 +12,7 @@ pub(crate) struct Token {
 }
 
 /// It is renewed this long before its end, or at half of its life if that is shorter.
-const EARLY: Duration = Duration::from_secs(60);
+const EARLY: Duration = Duration::from_mins(1);
 
 impl Token {
     /// The token, fetched if there is none or it is about to end. `fetch` gives it with its life, if it has one.

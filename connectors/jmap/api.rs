@@ -13,7 +13,7 @@ use std::time::Duration;
 use url::Url;
 
 const MESSAGE_MAX: usize = 200 << 20;
-const MESSAGE_PATIENCE: Duration = Duration::from_secs(180);
+const MESSAGE_PATIENCE: Duration = Duration::from_mins(3);
 /// A page of headers of many messages.
 const ANSWER_MAX: usize = 64 << 20;
 

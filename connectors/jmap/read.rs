@@ -24,7 +24,7 @@ pub(super) async fn find(api: &Api, account: &str, who: &Addressee, scan_max: u6
         prove_search(api, account).await?;
         let names = SEARCHED_BY_KEY.iter().chain(SEARCHED_BY_NAME);
         let spellings = who.spellings();
-        let texts = spellings.iter().map(|spelling| spelling.expose());
+        let texts = spellings.iter().map(redress_domain::Personal::expose);
         let conditions: Vec<Value> =
             texts.flat_map(|text| names.clone().map(move |name| json!({ "header": [name, text] }))).collect();
         list(api, account, Some(&json!({ "operator": "OR", "conditions": conditions }))).await?

@@ -192,7 +192,7 @@ pub(crate) async fn assert_no_wrong_answer_is_believed(target: &Simulated, readi
         }
         for trouble in said(&target.connector()).await {
             let Trouble::Throttled(wait_for) = trouble else { panic!("{wait}: {trouble:?}") };
-            assert!(wait_for <= Duration::from_secs(86_400) && wait_for > Duration::ZERO, "{wait}: {wait_for:?}");
+            assert!(wait_for <= Duration::from_hours(24) && wait_for > Duration::ZERO, "{wait}: {wait_for:?}");
         }
     }
     // The effect happened and its answer was lost: the next run tells what is true.

@@ -26,7 +26,7 @@ pub(crate) const ENTRY: Entry = Entry {
     verbs: &["export", "rectify", "erase", "verify"],
 };
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 const VERBS: &[Verb] = &[Verb::Export, Verb::Rectify, Verb::Erase, Verb::Verify];
 const ALL_TYPES: [IdentifierType; 6] = [
     IdentifierType::CustomerId,

@@ -18,7 +18,7 @@ use url::Url;
 
 /// Results are not longer than this (bytes).
 pub(super) const RESULTS_MAX: usize = 256 << 20;
-const RESULTS_PATIENCE: Duration = Duration::from_secs(300);
+const RESULTS_PATIENCE: Duration = Duration::from_mins(5);
 const CERTIFICATE_MAX: usize = 256 << 10;
 
 pub(super) struct Desk {

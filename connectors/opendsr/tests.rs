@@ -104,7 +104,7 @@ impl Lab {
 fn accepted(outcome: Outcome) -> Receipt {
     match outcome {
         Outcome::Accepted { receipt, check_after, .. } => {
-            assert_eq!(check_after, Duration::from_secs(60));
+            assert_eq!(check_after, Duration::from_mins(1));
             receipt
         }
         other => panic!("expected Accepted, got {other:?}"),
@@ -165,7 +165,7 @@ async fn results_that_were_fetched_too_late_are_ordered_again() {
     let lab = Lab::new().await;
     let (connector, sink) = (lab.connector("spec"), MemorySink::default());
     let receipt = accepted(lab.export(&connector, None, &sink).await);
-    lab.world().travel(Duration::from_secs(8 * 86_400));
+    lab.world().travel(Duration::from_hours(192));
     let again = accepted(lab.export(&connector, Some(&receipt), &sink).await);
     assert_ne!(receipt, again);
     lab.world().travel(Duration::from_secs(130));
@@ -282,7 +282,7 @@ async fn nonsense_is_never_done() {
         (String::new(), "answer_unreadable"),
     ] {
         lab.world().fault(Fault::Status(200, body.clone(), None), None);
-        assert_eq!(code(lab.erase(&off, &ann(), Some(&receipt)).await), expected, "{:.80}", body);
+        assert_eq!(code(lab.erase(&off, &ann(), Some(&receipt)).await), expected, "{body:.80}");
     }
     for (fault, expected) in [
         (Fault::Html, "answer_unreadable"),

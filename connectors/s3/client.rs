@@ -18,7 +18,7 @@ use url::Url;
 const DELETE_MAX: usize = 1_000;
 const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 /// A store of objects is slow with large ones.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// One version of one object, or a mark that it was deleted.
 #[derive(Clone)]
@@ -376,12 +376,10 @@ fn looping() -> Trouble {
 /// What a refused call means.
 fn trouble(answer: &Answer, permission: &str) -> Trouble {
     let code = code(answer).unwrap_or_default();
-    by_code(&code, answer.status, permission)
-        .map(|trouble| match (trouble, answer.said.wait_ms) {
+    by_code(&code, answer.status, permission).map_or_else(|| answer.trouble(), |trouble| match (trouble, answer.said.wait_ms) {
             (Trouble::Throttled(_), Some(ms)) => Trouble::Throttled(Duration::from_millis(ms.max(0) as u64)),
             (trouble, _) => trouble,
         })
-        .unwrap_or_else(|| answer.trouble())
 }
 
 fn by_code(code: &str, status: u16, permission: &str) -> Option<Trouble> {

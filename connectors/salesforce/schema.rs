@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// It is read again after so long.
-const FRESH: Duration = Duration::from_secs(6 * 3_600);
+const FRESH: Duration = Duration::from_hours(6);
 /// Custom objects are described one by one; an org that has more is told to name them.
 const CUSTOM_MAX: usize = 200;
 

@@ -16,9 +16,9 @@ use url::Url;
 /// What is left of a day is believed for so long (ms): others use the org too.
 const LEFT_FOR_MS: i64 = 3_600_000;
 /// After so long it is looked again whether the day has more.
-const LOOK_AGAIN: Duration = Duration::from_secs(900);
+const LOOK_AGAIN: Duration = Duration::from_mins(15);
 /// Salesforce refuses without saying for how long.
-const SPENT: Duration = Duration::from_secs(1_800);
+const SPENT: Duration = Duration::from_mins(30);
 
 #[derive(Clone)]
 struct Session {

@@ -18,7 +18,7 @@ pub const VENDOR: Vendor = Vendor { name: "braze", router: |world| router(world,
 
 /// What is allowed for exports since August 2024.
 pub fn allowance() -> Allowance {
-    Allowance { windows: vec![(250, Duration::from_secs(60))], concurrent: None, budget: None }
+    Allowance { windows: vec![(250, Duration::from_mins(1))], concurrent: None, budget: None }
 }
 
 const IDENTIFIERS: [&str; 3] = ["external_ids", "user_aliases", "braze_ids"];

@@ -19,7 +19,7 @@ pub const VENDOR: Vendor = Vendor { name: "klaviyo", router: |world| router(worl
 /// What is allowed for privacy deletions, the narrowest of its limits.
 pub fn allowance() -> Allowance {
     Allowance {
-        windows: vec![(75, Duration::from_secs(1)), (700, Duration::from_secs(60))],
+        windows: vec![(75, Duration::from_secs(1)), (700, Duration::from_mins(1))],
         concurrent: None,
         budget: None,
     }

@@ -18,7 +18,7 @@ pub const VENDOR: Vendor = Vendor { name: "sendgrid", router: |world| router(wor
 
 /// What is allowed for erasures.
 pub fn allowance() -> Allowance {
-    Allowance { windows: vec![(100, Duration::from_secs(60))], concurrent: None, budget: None }
+    Allowance { windows: vec![(100, Duration::from_mins(1))], concurrent: None, budget: None }
 }
 
 fn seed(world: &World, person: &Person) {

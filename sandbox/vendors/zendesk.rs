@@ -18,7 +18,7 @@ pub const VENDOR: Vendor = Vendor { name: "zendesk", router: |world| router(worl
 
 /// What a Growth or Professional account allows.
 pub fn allowance() -> Allowance {
-    Allowance { windows: vec![(400, Duration::from_secs(60))], concurrent: None, budget: None }
+    Allowance { windows: vec![(400, Duration::from_mins(1))], concurrent: None, budget: None }
 }
 
 fn seed(world: &World, person: &Person) {
@@ -163,7 +163,7 @@ fn update(world: &World, asked: &Asked, id: &str) -> Response {
 
 fn hide(world: &World, id: &str) -> Response {
     let open = |ticket: &Map<String, Value>| {
-        ticket.get("requester_id").is_some_and(|of| of.to_string() == id) && text(ticket, "status") != "closed"
+        ticket.get("requester_id").is_some_and(|of| *of == id) && text(ticket, "status") != "closed"
     };
     if world.all("tickets").iter().any(|(_, ticket)| open(ticket)) {
         return fault(422, "RecordInvalid", "Record validation errors");

@@ -118,7 +118,7 @@ impl Lint<'_> {
             self.batch(&format!("{at}.batch"), batch);
             match (&batch.correlate, &delete.items) {
                 (Some(_), None) => {
-                    self.error(format!("{at}.batch.correlate"), "needs `items`: where the answer's outcomes are")
+                    self.error(format!("{at}.batch.correlate"), "needs `items`: where the answer's outcomes are");
                 }
                 (None, Some(_)) => {
                     self.error(

@@ -137,35 +137,32 @@ impl Lint<'_> {
             self.no_secret(at, hole);
         }
         let theirs = || holes.iter().filter(|hole| origin(hole) == Origin::Theirs);
-        match lang {
-            Some(lang) => match Escaper::named(lang) {
-                None => {
-                    let names: Vec<String> = Escaper::ALL.iter().map(|escaper| escaper.name().to_owned()).collect();
-                    self.unknown(&format!("{at}.lang"), "query language", lang, &names);
-                }
-                Some(escaper) => {
-                    for hole in theirs().filter(|hole| !is_escaped(hole, escaper)) {
-                        let name = hole.name();
-                        self.error(
-                            at,
-                            format!("${{{name}}} goes into {lang} without its escaper; write ${{{name}|{lang}}}"),
-                        );
-                    }
-                    let like = value.to_lowercase().contains(" like ");
-                    if like && matches!(escaper, Escaper::Soql | Escaper::Sgql) && theirs().next().is_some() {
-                        self.error(at, "LIKE takes % and _ in an identifier for wildcards; compare with =");
-                    }
-                }
-            },
+        if let Some(lang) = lang { match Escaper::named(lang) {
             None => {
-                let bare = theirs().find(|hole| hole.escaper().is_none() && !is_harmless(hole));
-                if let Some(hole) = bare.filter(|_| QUERIES.contains(&name)) {
+                let names: Vec<String> = Escaper::ALL.iter().map(|escaper| escaper.name().to_owned()).collect();
+                self.unknown(&format!("{at}.lang"), "query language", lang, &names);
+            }
+            Some(escaper) => {
+                for hole in theirs().filter(|hole| !is_escaped(hole, escaper)) {
                     let name = hole.name();
-                    self.warn(
+                    self.error(
                         at,
-                        format!("looks like a query language: write {{ value = \"…${{{name}|LANGUAGE}}\", lang = \"LANGUAGE\" }} if it is one"),
+                        format!("${{{name}}} goes into {lang} without its escaper; write ${{{name}|{lang}}}"),
                     );
                 }
+                let like = value.to_lowercase().contains(" like ");
+                if like && matches!(escaper, Escaper::Soql | Escaper::Sgql) && theirs().next().is_some() {
+                    self.error(at, "LIKE takes % and _ in an identifier for wildcards; compare with =");
+                }
+            }
+        } } else {
+            let bare = theirs().find(|hole| hole.escaper().is_none() && !is_harmless(hole));
+            if let Some(hole) = bare.filter(|_| QUERIES.contains(&name)) {
+                let name = hole.name();
+                self.warn(
+                    at,
+                    format!("looks like a query language: write {{ value = \"…${{{name}|LANGUAGE}}\", lang = \"LANGUAGE\" }} if it is one"),
+                );
             }
         }
         for hole in holes.iter().filter(|hole| is_list(hole) && hole.escaper() != Some(Escaper::Csv)) {

@@ -226,7 +226,7 @@ impl Target for ManifestTarget {
     }
 
     async fn let_time_pass(&self) {
-        self.world().travel(std::time::Duration::from_secs(86_400));
+        self.world().travel(std::time::Duration::from_hours(24));
     }
 
     fn secrets(&self) -> Vec<String> {

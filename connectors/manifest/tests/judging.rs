@@ -204,7 +204,7 @@ async fn is_judged(target: ManifestTarget, file: &str, besides: &[&str]) {
             }
             other => panic!("{other:?}"),
         }
-        target.world().travel(Duration::from_secs(86_400));
+        target.world().travel(Duration::from_hours(24));
     }
     let item = Work { prior: receipt.as_ref(), ..work("v", &subject) };
     connector.verify(Verb::Erase, &[item]).await;

@@ -37,13 +37,13 @@ async fn a_deletion_is_done_when_the_vendor_says_so_and_the_second_look_finds_no
     let (connector, journal) = (target.connector(), MemoryJournal::default());
     connector.check().await.expect("it works");
     let receipt = accepted(only(connector.erase(&[work("e", &subject)], &journal).await));
-    target.world().travel(Duration::from_secs((240 - 1) * 3_600));
+    target.world().travel(Duration::from_hours(239));
     let item = Work { prior: Some(&receipt), ..work("e", &subject) };
     let receipt = accepted(only(connector.erase(&[item], &journal).await));
     assert_eq!(target.left(&ann().email), 1, "ordered is not done");
     let early = only(connector.verify(Verb::Erase, &[Work { prior: Some(&receipt), ..work("v", &subject) }]).await);
     assert!(matches!(early, Verdict::Residue { remaining: 1, .. }), "{early:?}");
-    target.world().travel(Duration::from_secs(2 * 3_600));
+    target.world().travel(Duration::from_hours(2));
     let item = Work { prior: Some(&receipt), ..work("e", &subject) };
     let erased = done(only(connector.erase(&[item], &journal).await));
     assert_eq!((erased.found, erased.changed, erased.effect), (1, 1, Some(Effect::Permanent)));

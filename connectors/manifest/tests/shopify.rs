@@ -14,7 +14,7 @@ async fn target() -> ManifestTarget {
     ManifestTarget::serve("shopify").await.setting("shop", "acme").secret("access_token", KEY)
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 #[tokio::test]
 async fn an_erasure_is_scheduled_and_seen_two_weeks_later() {

@@ -44,7 +44,7 @@ async fn three_thousand(hard: bool) -> u64 {
         for person in part {
             assert_eq!(lab.count(&person.email), 0);
         }
-        lab.world().travel(Duration::from_secs(16 * 86_400));
+        lab.world().travel(Duration::from_hours(384));
     }
     assert_eq!(lab.count(&bystander.email), 4, "somebody else was touched");
     let hits = lab.world().hits();

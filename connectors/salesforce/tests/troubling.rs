@@ -143,7 +143,7 @@ async fn however_wrong_a_wait_is_it_is_a_wait() {
         lab.world().fault(Fault::Status(429, String::new(), Some(wait.into())), Some("sobjects"));
         let outcome = only(lab.connector().erase(&[work("e", &subject)], &MemoryJournal::default()).await);
         assert!(
-            matches!(outcome, Outcome::Trouble(Trouble::Throttled(wait)) if wait <= Duration::from_secs(86_400)),
+            matches!(outcome, Outcome::Trouble(Trouble::Throttled(wait)) if wait <= Duration::from_hours(24)),
             "{wait:?}: {outcome:?}"
         );
     }

@@ -161,15 +161,12 @@ pub(super) fn create(world: &World, ask: &Ask, name: &str) -> Response {
         Err(refusal) => return refusal,
     };
     body.remove("attributes");
-    match checked(object, &body) {
-        Err((code, message, fields)) => {
-            (StatusCode::BAD_REQUEST, Json(json!([{"message": message, "errorCode": code, "fields": fields}])))
-                .into_response()
-        }
-        Ok(()) => {
-            let id = insert(world, object.name, Value::Object(body));
-            (StatusCode::CREATED, Json(json!({"id": id, "success": true, "errors": []}))).into_response()
-        }
+    if let Err((code, message, fields)) = checked(object, &body) {
+        (StatusCode::BAD_REQUEST, Json(json!([{"message": message, "errorCode": code, "fields": fields}])))
+            .into_response()
+    } else {
+        let id = insert(world, object.name, Value::Object(body));
+        (StatusCode::CREATED, Json(json!({"id": id, "success": true, "errors": []}))).into_response()
     }
 }
 
