@@ -42,7 +42,9 @@ impl Crowd {
         let (mut exact, mut tails): (HashMap<_, Vec<usize>>, HashMap<_, Vec<usize>>) = Default::default();
         for (person, subject) in people.iter().enumerate() {
             for identifier in &subject.identifiers {
-                if let Some(tail) = identifier.phone_tail() { tails.entry(tail.expose().clone()).or_default().push(person) } else {
+                if let Some(tail) = identifier.phone_tail() {
+                    tails.entry(tail.expose().clone()).or_default().push(person);
+                } else {
                     let key = (identifier.kind(), identifier.normal().expose().clone());
                     exact.entry(key).or_default().push(person);
                 }

@@ -89,7 +89,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
     };
     let line = Line::new(&spec.network, [&login_url, &base_url]);
     let configured = choice.mailboxes.clone();
-    let api = Api::new(line, &login_url, base_url, tenant, client_id, secret, scope, configured);
+    let api = Api::new(line, &login_url, base_url, &tenant, client_id, secret, scope, configured);
     Ok(Arc::new(Mailboxes(Graph { manifest, api, choice, retention_days: retention_days as u32, max_messages })))
 }
 

@@ -100,7 +100,11 @@ impl<'a> Reader<'a> {
     /// A text of at most so many bytes without control characters.
     pub(crate) fn text(&mut self, key: &'static str, max: usize) -> String {
         let text = self.value(key).and_then(Value::as_str);
-        if let Some(text) = text.filter(|text| !text.trim().is_empty() && text.len() <= max && !text.chars().any(char::is_control)) { text.to_owned() } else {
+        if let Some(text) =
+            text.filter(|text| !text.trim().is_empty() && text.len() <= max && !text.chars().any(char::is_control))
+        {
+            text.to_owned()
+        } else {
             self.fault(key, &format!("must be a text of 1 to {max} bytes without control characters"));
             String::new()
         }

@@ -155,6 +155,7 @@ impl World {
     }
 
     /// The simulator's clock (Unix ms): the machine's and what was travelled.
+    #[expect(clippy::disallowed_methods, reason = "this is a clock: it travels by `travel`")]
     pub fn now_ms(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(now.as_millis()).unwrap_or(i64::MAX) + self.travelled_ms.load(Ordering::Relaxed)
@@ -227,7 +228,8 @@ impl World {
         for (calls, span) in &allowance.windows {
             let within: Vec<&Instant> = recent.iter().filter(|at| now.duration_since(**at) <= *span).collect();
             if within.len() >= *calls {
-                let until = within.first().map_or(*span, |first| (*span).checked_sub(now.duration_since(**first)).unwrap());
+                let until =
+                    within.first().map_or(*span, |first| (*span).checked_sub(now.duration_since(**first)).unwrap());
                 return Some(Over::Window(until));
             }
         }
@@ -335,10 +337,9 @@ async fn around(State(layer): State<Arc<Layer>>, request: Request, next: Next) -
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
         Some(Fault::Endless(bytes)) => {
-            let pieces = bytes.div_ceil(65_536);
-            let stream = futures::stream::iter(
-                (0..pieces).map(|_| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 65_536]))),
-            );
+            let piece = Bytes::from(vec![b' '; 65_536]);
+            let pieces = (0..bytes.div_ceil(65_536)).map(move |_| Ok::<_, std::io::Error>(piece.clone()));
+            let stream = futures::stream::iter(pieces);
             Body::from_stream(stream).into_response()
         }
     };

@@ -4,6 +4,8 @@
 //! Each has a side door ([`World`]) through which a test or the sandbox seeds people and sees what is left, without the
 //! vendor's interface. It holds everything in memory and listens on the loopback address only.
 
+#![expect(clippy::result_large_err, reason = "what is refused is answered: the error is the response")]
+
 pub mod connections;
 pub mod control;
 pub mod kit;

@@ -60,7 +60,9 @@ impl Used {
             free += units_then;
             wait = Some(MINUTE.saturating_sub(now.duration_since(*at)));
         }
-        if let Some(wait) = wait { Err(wait) } else {
+        if let Some(wait) = wait {
+            Err(wait)
+        } else {
             self.calls.push_back((now, units));
             Ok(())
         }

@@ -85,7 +85,9 @@ async fn relation(api: &Api, key: &str, mailbox: &str, id: &str, who: &Addressee
         return Ok(relation);
     }
     let Some(headers) = api.headers(mailbox, id).await? else { return Ok(Relation::Nothing) };
-    let section: String = headers.iter().map(|(name, value)| format!("{name}: {}\r\n", on_one_line(value))).collect();
+    let section: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{name}: {}\r\n", on_one_line(value))).collect();
+    let section = section.concat();
     let mut relation = who.relation(section.as_bytes());
     if relation != Relation::Nothing && headers.iter().any(|(_, value)| !is_plain(value))
         || relation == Relation::Unclear

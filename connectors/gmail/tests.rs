@@ -289,7 +289,9 @@ async fn the_check_tells_what_is_there() {
 #[ignore = "installs google-api-python-client once, from the network"]
 async fn googles_own_client_agrees_with_the_simulator() {
     let gmail = gmail().await;
-    conformance::everybody().iter().for_each(|person| gmail.put(person));
+    for person in &conformance::everybody() {
+        gmail.put(person);
+    }
     let key = std::env::temp_dir().join(format!("redress-gmail-{}.pem", std::process::id()));
     std::fs::write(&key, PRIVATE_KEY).expect("a temporary file");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/clients/gmail.py");

@@ -67,13 +67,13 @@ impl Api {
         line: Line,
         login: &Url,
         base: Url,
-        tenant: String,
+        tenant: &str,
         client_id: String,
         secret: Secret,
         scope: String,
         configured: Vec<String>,
     ) -> Self {
-        let login = joined(login, &[&tenant, "oauth2", "v2.0", "token"]);
+        let login = joined(login, &[tenant, "oauth2", "v2.0", "token"]);
         Self { line, login, base, client_id, secret, scope, configured, token: Token::default() }
     }
 

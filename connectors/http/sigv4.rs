@@ -53,7 +53,8 @@ impl Signer {
         headers.push(("host".to_owned(), host(&call.url)));
         headers.sort();
         let names = headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(";");
-        let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let lines = lines.concat();
         let path = match (self.service, call.url.path()) {
             (_, "") => "/".to_owned(),
             // An object's key is encoded once, every other service's path twice.

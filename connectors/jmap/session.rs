@@ -58,7 +58,7 @@ impl Session {
     /// The accounts to look into: those chosen, all for `*`, the user's own if nothing was chosen.
     pub(super) fn accounts(&self, choice: &Choice) -> Result<Vec<String>, Trouble> {
         if choice.is_all() {
-            return self.some(self.accounts.keys().cloned().collect());
+            return Self::some(self.accounts.keys().cloned().collect());
         }
         if !choice.mailboxes.is_empty() {
             if choice.mailboxes.iter().any(|id| !self.accounts.contains_key(id)) {
@@ -71,13 +71,13 @@ impl Session {
             return Ok(choice.mailboxes.clone());
         }
         let own = self.primary.clone().filter(|id| self.accounts.contains_key(id));
-        self.some(own.map_or_else(
+        Self::some(own.map_or_else(
             || self.accounts.iter().filter(|(_, own)| **own).map(|(id, _)| id.clone()).collect(),
             |id| vec![id],
         ))
     }
 
-    fn some(&self, accounts: Vec<String>) -> Result<Vec<String>, Trouble> {
+    fn some(accounts: Vec<String>) -> Result<Vec<String>, Trouble> {
         if accounts.is_empty() {
             return Err(Trouble::Denied(Problem::new(
                 "account_missing",

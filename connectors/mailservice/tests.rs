@@ -80,7 +80,9 @@ impl Target for Simulated {
     async fn seed(&self, people: &[Person]) {
         self.world().clear();
         self.world().revoke(false);
-        people.iter().for_each(|person| self.put(person));
+        for person in people {
+            self.put(person);
+        }
         *self.seeded.lock().expect("ours") = people.to_vec();
     }
 

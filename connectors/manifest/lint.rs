@@ -220,14 +220,18 @@ impl Lint<'_> {
                 self.token_place(&format!("{at}.token_url"), token_url);
                 add("client_id", client_id, false);
                 add("client_secret", client_secret, true);
-                parameters.iter().for_each(|(key, text)| add(&format!("parameters.{key}"), text, false));
+                for (key, text) in parameters {
+                    add(&format!("parameters.{key}"), text, false);
+                }
             }
             Auth::Oauth2Refresh { token_url, client_id, client_secret, refresh_token, parameters, .. } => {
                 self.token_place(&format!("{at}.token_url"), token_url);
                 add("client_id", client_id, false);
                 add("client_secret", client_secret, true);
                 add("refresh_token", refresh_token, true);
-                parameters.iter().for_each(|(key, text)| add(&format!("parameters.{key}"), text, false));
+                for (key, text) in parameters {
+                    add(&format!("parameters.{key}"), text, false);
+                }
             }
         }
         for (at, text, secret) in texts {

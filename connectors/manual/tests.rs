@@ -4,6 +4,7 @@ use crate::{Effect, Network, Receipt};
 use redress_domain::ManualClock;
 use serde_json::{Map, json};
 
+#[expect(clippy::needless_pass_by_value, reason = "it is written where it is used")]
 fn spec(settings: serde_json::Value) -> SystemSpec {
     SystemSpec {
         name: "archive".into(),

@@ -115,10 +115,10 @@ impl Desk {
                         "the processor works on another request for the same identities; it is tried again by itself",
                     )))
                 }
-                Progress::Unknown => Err(self.trouble(&answer)),
+                Progress::Unknown => Err(Self::trouble(&answer)),
                 progress => Ok(progress),
             },
-            _ => Err(self.trouble(&answer)),
+            _ => Err(Self::trouble(&answer)),
         }
     }
 
@@ -132,7 +132,7 @@ impl Desk {
             return if answer.json().is_ok() { Ok(Progress::Unknown) } else { Err(crate::http::unreadable()) };
         }
         if !answer.is_success() {
-            return Err(self.trouble(&answer));
+            return Err(Self::trouble(&answer));
         }
         order.signed &= self.believe(&answer).await?;
         let told = answer.json()?;
@@ -177,7 +177,7 @@ impl Desk {
     /// The processor's own description.
     pub(super) async fn discover(&self) -> Result<Value, Trouble> {
         let answer = self.line.send(self.call(Method::GET, self.at(&["discovery"]))).await?;
-        if answer.status == 200 { answer.json() } else { Err(self.trouble(&answer)) }
+        if answer.status == 200 { answer.json() } else { Err(Self::trouble(&answer)) }
     }
 
     /// Whether an answer is signed. An error if it has to be believed and may not.
@@ -228,7 +228,7 @@ impl Desk {
         call.answer_max = CERTIFICATE_MAX;
         let answer = self.line.send(call).await?;
         if answer.status != 200 {
-            return Err(self.trouble(&answer));
+            return Err(Self::trouble(&answer));
         }
         let chain = Chain::from_pem(&answer.body)
             .ok_or_else(|| disbelieved("certificate_unreadable", "the processor's certificate is no certificate"))?;
@@ -245,7 +245,7 @@ impl Desk {
     }
 
     /// What an error answer means. AppsFlyer says all of it with 400 and a code.
-    fn trouble(&self, answer: &Answer) -> Trouble {
+    fn trouble(answer: &Answer) -> Trouble {
         match code(answer).as_str() {
             "e411" | "e412" | "e413" | "e212" => Trouble::Denied(Problem::new(
                 "permission_missing",

@@ -51,6 +51,7 @@ impl Lab {
         self.served.world()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is written where it is used")]
     fn spec(&self, dialect: &str, more: Value) -> SystemSpec {
         let path = DIALECTS.iter().find(|(name, _)| *name == dialect).expect("a dialect").1;
         let mut settings = json!({

@@ -261,9 +261,8 @@ impl Client {
             let mut said = BTreeMap::new();
             for element in result.children() {
                 let deleted = match (element.name(), element.text("Code").unwrap_or_default()) {
-                    ("Deleted", _) => Deleted::Gone,
+                    ("Deleted", _) | ("Error", "NoSuchKey" | "NoSuchVersion") => Deleted::Gone,
                     ("Error", "AccessDenied") => Deleted::Refused,
-                    ("Error", "NoSuchKey" | "NoSuchVersion") => Deleted::Gone,
                     ("Error", code) => {
                         return Err(by_code(code, 200, "s3:DeleteObjectVersion").unwrap_or_else(unreadable));
                     }
@@ -376,10 +375,13 @@ fn looping() -> Trouble {
 /// What a refused call means.
 fn trouble(answer: &Answer, permission: &str) -> Trouble {
     let code = code(answer).unwrap_or_default();
-    by_code(&code, answer.status, permission).map_or_else(|| answer.trouble(), |trouble| match (trouble, answer.said.wait_ms) {
+    by_code(&code, answer.status, permission).map_or_else(
+        || answer.trouble(),
+        |trouble| match (trouble, answer.said.wait_ms) {
             (Trouble::Throttled(_), Some(ms)) => Trouble::Throttled(Duration::from_millis(ms.max(0) as u64)),
             (trouble, _) => trouble,
-        })
+        },
+    )
 }
 
 fn by_code(code: &str, status: u16, permission: &str) -> Option<Trouble> {

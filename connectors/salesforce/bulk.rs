@@ -241,7 +241,9 @@ pub(super) async fn go_on(
             .filter(|id| left.get(&object).is_some_and(|left| left.contains(*id)))
             .collect();
         if let Err(trouble) = fill(desk, &id, &ids).await {
-            people.iter().for_each(|nth| items[*nth].fail(trouble.clone()));
+            for nth in people {
+                items[nth].fail(trouble.clone());
+            }
         }
     }
     for nth in waiting {

@@ -85,7 +85,9 @@ async fn search(desk: &Desk, schema: &Schema, items: &mut [Item<'_>]) -> Result<
     let found = match find(desk, schema, &subjects, true).await {
         Ok(found) => found,
         Err(trouble) => {
-            open.iter().for_each(|nth| items[*nth].fail(trouble.clone()));
+            for nth in open {
+                items[nth].fail(trouble.clone());
+            }
             return Ok(());
         }
     };

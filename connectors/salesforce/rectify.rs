@@ -145,7 +145,8 @@ fn begin(schema: &Schema, work: &Work<'_>, found: &Found, touched: &mut Touched)
 
 /// Sends the changes, and notes for whom they failed.
 async fn change(desk: &Desk, schema: &Schema, items: &mut [Item<'_>], before: &BTreeMap<String, Map<String, Value>>) {
-    let mut records: BTreeMap<(String, String), (Map<String, Value>, Vec<usize>)> = BTreeMap::new();
+    type Changes = BTreeMap<(String, String), (Map<String, Value>, Vec<usize>)>;
+    let mut records = Changes::new();
     for (nth, item) in items.iter().enumerate().filter(|(_, item)| item.answer.is_none()) {
         for (object, ids) in &item.touched.todo {
             let wanted = wanted(schema, object, item.work.corrections);

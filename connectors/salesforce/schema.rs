@@ -74,7 +74,7 @@ impl Described {
         let foreign = |field: &str| field.ends_with("Fax") || field.ends_with("AssistantPhone");
         let standard = !object.ends_with("__c");
         let all = self.of_type(kind).into_iter();
-        all.filter(|field| !foreign(field) && !(standard && field.ends_with("__c"))).collect()
+        all.filter(|field| !(foreign(field) || (standard && field.ends_with("__c")))).collect()
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) enum Grant {
     /// An External Client App with a user to run as.
     ClientCredentials { client_secret: Secret },
     /// A signed assertion for a user who has approved the app. The key is read when the settings are checked.
-    Jwt { username: String, audience: String, key: crate::http::SigningKey },
+    Jwt { username: String, audience: String, key: Box<crate::http::SigningKey> },
 }
 
 /// An object whose records are people.
@@ -125,7 +125,7 @@ pub(super) fn read(spec: &SystemSpec) -> Result<Setup, Vec<SpecFault>> {
             let usual = if sandbox { "https://test.salesforce.com" } else { "https://login.salesforce.com" };
             let audience = settings.text("audience").unwrap_or_else(|| usual.to_owned());
             let key = crate::http::SigningKey::from_pem(secret("private_key").expose());
-            (key.map(|key| Grant::Jwt { username, audience, key }), &["private_key"])
+            (key.map(|key| Grant::Jwt { username, audience, key: Box::new(key) }), &["private_key"])
         }
         "client_credentials" => {
             (Some(Grant::ClientCredentials { client_secret: secret("client_secret") }), &["client_secret"])

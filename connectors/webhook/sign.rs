@@ -43,7 +43,7 @@ impl SigningSecret {
         let given =
             signatures.split_ascii_whitespace().filter_map(|one| STANDARD.decode(one.strip_prefix("v1,")?).ok());
         // Constant in time for each.
-        given.fold(false, |found, signature| hmac::verify(&self.0, &text, &signature).is_ok() || found)
+        given.filter(|signature| hmac::verify(&self.0, &text, signature).is_ok()).count() > 0
     }
 }
 

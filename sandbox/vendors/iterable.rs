@@ -98,8 +98,9 @@ fn update(world: &World, asked: &Asked) -> Response {
     let users = tables.entry("users".into()).or_default();
     let user = users.values_mut().find(|user| same(text(user, "email"), email));
     if let (Some(user), Some(change)) = (user, body.get("dataFields").and_then(Value::as_object))
-        && let Some(Value::Object(fields)) = user.get_mut("dataFields") {
-            fields.extend(change.clone());
-        }
+        && let Some(Value::Object(fields)) = user.get_mut("dataFields")
+    {
+        fields.extend(change.clone());
+    }
     fault(200, "Success", "")
 }

@@ -173,7 +173,7 @@ pub fn md5_hex(text: &str) -> String {
                 2 => (b ^ c ^ d, (3 * i + 5) % 16),
                 _ => (c ^ (b | !d), (7 * i) % 16),
             };
-            let sine = ((i as f64 + 1.0).sin().abs() * 4_294_967_296.0) as u32;
+            let sine = ((f64::from(i as u32) + 1.0).sin().abs() * 4_294_967_296.0) as u32;
             let sum = mixed.wrapping_add(a).wrapping_add(sine).wrapping_add(words[at]);
             (a, d, c) = (d, c, b);
             b = b.wrapping_add(sum.rotate_left(TURNS[i / 16][i % 4]));
@@ -182,7 +182,9 @@ pub fn md5_hex(text: &str) -> String {
             *kept = kept.wrapping_add(new);
         }
     }
-    state.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("{byte:02x}")).collect()
+    let bytes: Vec<String> =
+        state.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("{byte:02x}")).collect();
+    bytes.concat()
 }
 
 #[cfg(test)]

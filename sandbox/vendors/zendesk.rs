@@ -94,7 +94,8 @@ fn desk(world: &World, asked: &Asked) -> Response {
         ("DELETE", ["deleted_users", id]) => purge(world, id),
         ("GET", ["tickets", id, "comments"]) => match world.get("tickets", id) {
             Some(_) => {
-                let of = world.all("comments").into_iter().filter(|(_, row)| row["ticket_id"].to_string() == *id);
+                let of =
+                    world.all("comments").into_iter().filter(|(_, row)| row["ticket_id"].as_u64() == id.parse().ok());
                 let of: Vec<Value> = of.map(|(_, row)| Value::Object(row)).collect();
                 json(200, &value!({"comments": of, "count": of.len(), "next_page": null}))
             }

@@ -130,7 +130,9 @@ impl Report {
         }
         for (name, faults) in &self.cases {
             println!("{file}: {} {name}", if faults.is_empty() { "ok  " } else { "FAIL" });
-            faults.iter().for_each(|fault| println!("{file}:      {fault}"));
+            for fault in faults {
+                println!("{file}:      {fault}");
+            }
         }
         if let Some(why) = &self.unjudged {
             println!("{file}: not judged: {why}");
@@ -185,7 +187,9 @@ impl Files {
             let files: Vec<Value> = reports.iter().map(Report::to_json).collect();
             println!("{}", json!({ "files": files }));
         } else {
-            reports.iter().for_each(|report| report.print(with_cases));
+            for report in reports {
+                report.print(with_cases);
+            }
         }
         let broken = reports.iter().filter(|report| !report.is_sound()).count();
         if broken > 0 {

@@ -32,7 +32,9 @@ async fn open(
         Err(Error::Conflict(detail)) => return Err(conflict(edge, controller_id, id, detail).await?),
         Err(error) => return Err(error.into()),
     };
-    if let Some(awaited) = Awaited::of(&Receipt(task.receipt.clone())) { Ok((task, awaited)) } else {
+    if let Some(awaited) = Awaited::of(&Receipt(task.receipt.clone())) {
+        Ok((task, awaited))
+    } else {
         let detail = format!("the vendor of {system} carries this out itself and is asked; nobody reports it");
         Err(conflict(edge, controller_id, id, detail).await?)
     }

@@ -145,13 +145,13 @@ impl Store {
     /// another reason (a second read, a limit, the system's own work) keeps its time, and what belongs to a request that
     /// ended rests.
     pub(crate) async fn requeue_system(&self, tx: &mut Tx, system_id: &SystemId) -> std::result::Result<(), Error> {
+        const STUCK: &str = "system_id = $1 AND ((q = 'wait' AND failures > 0) OR (q IS NULL AND attention = 1))";
         // What it was left alone for is mended, or is seen at the next call.
         tx.exec(
             "-- close_breaker\nUPDATE systems SET breaker_failures = 0, breaker_until = NULL WHERE id = $1 AND breaker_failures > 0",
             args![system_id.as_str()],
         )
         .await?;
-        const STUCK: &str = "system_id = $1 AND ((q = 'wait' AND failures > 0) OR (q IS NULL AND attention = 1))";
         let arguments = || args![system_id.as_str(), self.now_ms()];
         tx.rows(
             &format!("-- lock_stuck\nSELECT id FROM dsrs WHERE closed_at IS NULL AND id IN (SELECT dsr_id FROM steps WHERE {STUCK}) ORDER BY id {{for_update}}"),

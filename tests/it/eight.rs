@@ -56,7 +56,10 @@ impl Eight {
     }
 
     async fn rpc(&self, method: &str, params: Value) -> Value {
-        let answer = reqwest::Client::new()
+        let answer = reqwest::ClientBuilder::new()
+            .no_proxy()
+            .build()
+            .expect("a client")
             .post(format!("{}/dsr/", self.erp.url()))
             .basic_auth("admin", Some(self.erp.password()))
             .header("content-type", "application/json")

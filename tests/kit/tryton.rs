@@ -23,7 +23,8 @@ impl Tryton {
     fn launch() -> Self {
         let program = prepared("tryton-7.0/bin/trytond");
         let folder = Folder::new(Account::first_of(&["root"]));
-        std::fs::copy(prepared("tryton-7.0/dsr.sqlite"), folder.path().join("dsr.sqlite")).expect("it is our own folder");
+        std::fs::copy(prepared("tryton-7.0/dsr.sqlite"), folder.path().join("dsr.sqlite"))
+            .expect("it is our own folder");
         let recipe = Recipe {
             name: "tryton",
             stop_signal: "TERM",
@@ -72,9 +73,16 @@ fn ask(port: u16) -> Result<(), String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("not zero");
     let body = "{\"id\":1,\"method\":\"model.res.user.get_preferences\",\"params\":[true,{}]}";
-    let head = format!("POST /dsr/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let head = format!(
+        "POST /dsr/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).map_err(|e| e.to_string())?;
     let mut start = [0; 12];
     stream.read_exact(&mut start).map_err(|e| e.to_string())?;
-    if start.starts_with(b"HTTP/1.") && !start.ends_with(b"500") { Ok(()) } else { Err("it does not answer yet".to_owned()) }
+    if start.starts_with(b"HTTP/1.") && !start.ends_with(b"500") {
+        Ok(())
+    } else {
+        Err("it does not answer yet".to_owned())
+    }
 }

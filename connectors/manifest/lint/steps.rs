@@ -137,25 +137,27 @@ impl Lint<'_> {
             self.no_secret(at, hole);
         }
         let theirs = || holes.iter().filter(|hole| origin(hole) == Origin::Theirs);
-        if let Some(lang) = lang { match Escaper::named(lang) {
-            None => {
-                let names: Vec<String> = Escaper::ALL.iter().map(|escaper| escaper.name().to_owned()).collect();
-                self.unknown(&format!("{at}.lang"), "query language", lang, &names);
-            }
-            Some(escaper) => {
-                for hole in theirs().filter(|hole| !is_escaped(hole, escaper)) {
-                    let name = hole.name();
-                    self.error(
-                        at,
-                        format!("${{{name}}} goes into {lang} without its escaper; write ${{{name}|{lang}}}"),
-                    );
+        if let Some(lang) = lang {
+            match Escaper::named(lang) {
+                None => {
+                    let names: Vec<String> = Escaper::ALL.iter().map(|escaper| escaper.name().to_owned()).collect();
+                    self.unknown(&format!("{at}.lang"), "query language", lang, &names);
                 }
-                let like = value.to_lowercase().contains(" like ");
-                if like && matches!(escaper, Escaper::Soql | Escaper::Sgql) && theirs().next().is_some() {
-                    self.error(at, "LIKE takes % and _ in an identifier for wildcards; compare with =");
+                Some(escaper) => {
+                    for hole in theirs().filter(|hole| !is_escaped(hole, escaper)) {
+                        let name = hole.name();
+                        self.error(
+                            at,
+                            format!("${{{name}}} goes into {lang} without its escaper; write ${{{name}|{lang}}}"),
+                        );
+                    }
+                    let like = value.to_lowercase().contains(" like ");
+                    if like && matches!(escaper, Escaper::Soql | Escaper::Sgql) && theirs().next().is_some() {
+                        self.error(at, "LIKE takes % and _ in an identifier for wildcards; compare with =");
+                    }
                 }
             }
-        } } else {
+        } else {
             let bare = theirs().find(|hole| hole.escaper().is_none() && !is_harmless(hole));
             if let Some(hole) = bare.filter(|_| QUERIES.contains(&name)) {
                 let name = hole.name();
@@ -315,21 +317,31 @@ impl Lint<'_> {
             Paging::NextUrl { pointer } => self.pointer(&format!("{at}.pointer"), pointer),
             Paging::Cursor { pointer, query, body, more } => {
                 self.pointer(&format!("{at}.pointer"), pointer);
-                more.iter().for_each(|more| self.pointer(&format!("{at}.more"), more));
-                body.iter().for_each(|body| self.pointer(&format!("{at}.body"), body));
+                if let Some(more) = more {
+                    self.pointer(&format!("{at}.more"), more);
+                }
+                if let Some(body) = body {
+                    self.pointer(&format!("{at}.body"), body);
+                }
                 if !either(query, body) {
                     self.error(at, "must say where the cursor is sent: `query` or `body`");
                 }
             }
             Paging::Page { size, more, .. } => {
-                more.iter().for_each(|more| self.pointer(&format!("{at}.more"), more));
+                if let Some(more) = more {
+                    self.pointer(&format!("{at}.more"), more);
+                }
                 if *size == 0 {
                     self.error(format!("{at}.size"), "must be how many records a full page has");
                 }
             }
             Paging::Offset { query, body, size, total } => {
-                total.iter().for_each(|total| self.pointer(&format!("{at}.total"), total));
-                body.iter().for_each(|body| self.pointer(&format!("{at}.body"), body));
+                if let Some(total) = total {
+                    self.pointer(&format!("{at}.total"), total);
+                }
+                if let Some(body) = body {
+                    self.pointer(&format!("{at}.body"), body);
+                }
                 if !either(query, body) {
                     self.error(at, "must say where the offset is sent: `query` or `body`");
                 }

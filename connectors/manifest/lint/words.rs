@@ -100,9 +100,8 @@ impl Lint<'_> {
         if !known {
             let words = context.words();
             let why = match (hole.path[0].as_str(), second) {
-                ("records", Some("key")) => " (it needs `batch`)",
+                ("records", Some("key")) | ("subjects", Some("value")) => " (it needs `batch`)",
                 ("records", Some("each")) => " (it needs `batch` and `each`)",
-                ("subjects", Some("value")) => " (it needs `batch`)",
                 ("subject", Some("field")) => " (it needs `fields`, with every type of `by`)",
                 ("item", _) => " (it needs `each`)",
                 ("changes", _) => " (it belongs to `correct`)",

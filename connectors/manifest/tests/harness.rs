@@ -178,7 +178,9 @@ impl Target for ManifestTarget {
     async fn seed(&self, people: &[conformance::Person]) {
         self.world().clear();
         self.world().revoke(false);
-        people.iter().for_each(|person| self.put(person));
+        for person in people {
+            self.put(person);
+        }
         *self.seeded.lock().expect("never held across a panic") = people.to_vec();
     }
 

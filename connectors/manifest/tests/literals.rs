@@ -33,9 +33,8 @@ fn read(query: &str, grammar: &Grammar) -> Option<Vec<Token>> {
         let mut literal = String::new();
         loop {
             let c = chars.next()?;
-            if c == '\\' && grammar.backslash {
-                literal.push(chars.next()?);
-            } else if c == grammar.quote && grammar.doubled && chars.peek() == Some(&grammar.quote) {
+            let doubled = c == grammar.quote && grammar.doubled && chars.peek() == Some(&grammar.quote);
+            if doubled || (c == '\\' && grammar.backslash) {
                 literal.push(chars.next()?);
             } else if c == grammar.quote {
                 break;

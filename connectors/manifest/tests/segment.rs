@@ -1,7 +1,6 @@
 //! Segment: a regulation for many users at once, followed until it is finished.
 
 use super::harness::ManifestTarget;
-use crate::conformance::Target as _;
 use crate::conformance::{self, MemoryJournal, Person, ann, bea, confirmed, done, only, work};
 use crate::{Effect, Outcome, Receipt, Verdict, Work};
 use redress_domain::{IdentifierType, Verb};
@@ -26,9 +25,9 @@ fn accepted(outcome: Outcome) -> Receipt {
 #[tokio::test]
 async fn a_deletion_is_done_when_the_vendor_says_so_and_the_second_look_finds_nobody() {
     let target = target().await;
-    [ann(), Person::new("C-10070", "joann@shop.example", "+4915112345670", "Jo Ann"), bea()]
-        .iter()
-        .for_each(|p| target.put(p));
+    for p in &[ann(), Person::new("C-10070", "joann@shop.example", "+4915112345670", "Jo Ann"), bea()] {
+        target.put(p);
+    }
     let subject = conformance::subject(&[(IdentifierType::CustomerId, &ann().customer_id)]);
     let (connector, journal) = (target.connector(), MemoryJournal::default());
     connector.check().await.expect("it works");
@@ -55,7 +54,9 @@ async fn many_people_are_one_order() {
     let people: Vec<Person> = (0..40)
         .map(|n| Person::new(&format!("U-{n:03}"), &format!("p{n}@x.example"), &format!("+49151123450{n:02}"), "A B"))
         .collect();
-    people.iter().for_each(|person| target.put(person));
+    for person in &people {
+        target.put(person);
+    }
     let subjects: Vec<_> =
         people.iter().map(|p| conformance::subject(&[(IdentifierType::CustomerId, &p.customer_id)])).collect();
     let keys: Vec<String> = (0..40).map(|n| format!("k{n}")).collect();

@@ -22,7 +22,9 @@ async fn conforms() {
 #[tokio::test]
 async fn both_stores_are_emptied_and_nobody_elses() {
     let target = target().await;
-    [ann(), bea()].iter().for_each(|person| target.put(person));
+    for person in &[ann(), bea()] {
+        target.put(person);
+    }
     target.world().put("bounces", &ann().email, json!({"email": ann().email, "reason": "550"}));
     let subject = conformance::subject(&[(IdentifierType::Email, &ann().email)]);
     done(only(target.connector().erase(&[work("e", &subject)], &MemoryJournal::default()).await));
@@ -39,7 +41,9 @@ async fn a_hundred_people_are_one_search_one_deletion_and_one_erasure() {
     let people: Vec<_> = (0..100)
         .map(|n| conformance::Person::new(&format!("C-{n}"), &format!("p{n}@shop.example"), "+4915112345678", "A B"))
         .collect();
-    people.iter().for_each(|person| target.put(person));
+    for person in &people {
+        target.put(person);
+    }
     let subjects: Vec<_> =
         people.iter().map(|person| conformance::subject(&[(IdentifierType::Email, &person.email)])).collect();
     let keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();

@@ -1,7 +1,6 @@
 //! Shopify: an erasure is ordered, done ten days later, or when the last order is old enough.
 
 use super::harness::ManifestTarget;
-use crate::conformance::Target as _;
 use crate::conformance::{self, MemoryJournal, MemorySink, ann, bea, confirmed, done, only, trouble, work};
 use crate::{Effect, Trouble, Verdict, Work};
 use redress_domain::{IdentifierType, Verb};
@@ -19,7 +18,9 @@ const DAY: Duration = Duration::from_hours(24);
 #[tokio::test]
 async fn an_erasure_is_scheduled_and_seen_two_weeks_later() {
     let target = target().await;
-    conformance::everybody().iter().for_each(|person| target.put(person));
+    for person in &conformance::everybody() {
+        target.put(person);
+    }
     let (subject, journal, connector) = (ann().subject(), MemoryJournal::default(), target.connector());
     connector.check().await.expect("it works");
     assert_eq!(connector.manifest().verify_after, DAY * 14);
@@ -79,7 +80,9 @@ async fn errors_with_200_are_errors() {
 #[tokio::test]
 async fn a_correction_changes_one_customer() {
     let target = target().await;
-    [ann(), bea()].iter().for_each(|person| target.put(person));
+    for person in &[ann(), bea()] {
+        target.put(person);
+    }
     let subject = ann().subject();
     let corrections = [redress_domain::Correction { field: "last_name".into(), value: "O'Neu \"x\"".into() }];
     let item = || conformance::rectifying("r", &subject, &corrections);

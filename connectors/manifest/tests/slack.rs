@@ -2,7 +2,6 @@
 
 use super::harness::ManifestTarget;
 use crate::Effect;
-use crate::conformance::Target as _;
 use crate::conformance::{self, MemoryJournal, ann, done, only, work};
 use redress_domain::IdentifierType;
 use redress_sandbox::vendors::asked::KEY;

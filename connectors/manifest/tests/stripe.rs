@@ -1,7 +1,6 @@
 //! Stripe: customers go, payments stay and are told.
 
 use super::harness::ManifestTarget;
-use crate::conformance::Target as _;
 use crate::conformance::{self, MemoryJournal, MemorySink, ann, done, only, trouble, work};
 use crate::{Effect, Trouble};
 use redress_domain::IdentifierType;

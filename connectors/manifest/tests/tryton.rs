@@ -19,7 +19,10 @@ impl Lab {
     }
 
     async fn rpc(&self, method: &str, params: Value) -> Value {
-        let answer = reqwest::Client::new()
+        let answer = reqwest::ClientBuilder::new()
+            .no_proxy()
+            .build()
+            .expect("a client")
             .post(format!("{}/dsr/", self.server.url()))
             .basic_auth("admin", Some(self.server.password()))
             .header("content-type", "application/json")
@@ -32,11 +35,14 @@ impl Lab {
         answer["result"].clone()
     }
 
-    fn connect(&self, url: &str, password: &str, max_matches: u64) -> Arc<dyn Connector> {
+    fn connect(url: &str, password: &str, max_matches: u64) -> Arc<dyn Connector> {
         let spec = SystemSpec {
             name: "erp".into(),
             connector: "tryton".into(),
-            settings: json!({ "url": url, "database": "dsr", "username": "admin" }).as_object().cloned().expect("an object"),
+            settings: json!({ "url": url, "database": "dsr", "username": "admin" })
+                .as_object()
+                .cloned()
+                .expect("an object"),
             secrets: BTreeMap::from([("password".to_owned(), password.into())]),
             tables: Vec::new(),
             max_matches,
@@ -48,7 +54,9 @@ impl Lab {
 
     async fn parties(&self) -> Vec<Value> {
         let fields = json!(["name", "code", "contact_mechanisms.value"]);
-        let all = self.rpc("model.party.party.search_read", json!([[], 0, null, null, fields, { "active_test": false }])).await;
+        let all = self
+            .rpc("model.party.party.search_read", json!([[], 0, null, null, fields, { "active_test": false }]))
+            .await;
         all.as_array().cloned().unwrap_or_default()
     }
 }
@@ -70,11 +78,11 @@ impl Target for Lab {
     }
 
     fn connector(&self) -> Arc<dyn Connector> {
-        self.connect(&self.server.url(), self.server.password(), 25)
+        Self::connect(&self.server.url(), self.server.password(), 25)
     }
 
     fn limited(&self) -> Option<Arc<dyn Connector>> {
-        Some(self.connect(&self.server.url(), self.server.password(), 1))
+        Some(Self::connect(&self.server.url(), self.server.password(), 1))
     }
 
     async fn snapshot(&self) -> BTreeMap<String, u64> {
@@ -89,8 +97,8 @@ impl Target for Lab {
 
     fn broken(&self, how: Broken) -> Option<Arc<dyn Connector>> {
         match how {
-            Broken::Unreachable => Some(self.connect("http://127.0.0.1:9", self.server.password(), 25)),
-            Broken::WrongPassword => Some(self.connect(&self.server.url(), "wrong", 25)),
+            Broken::Unreachable => Some(Self::connect("http://127.0.0.1:9", self.server.password(), 25)),
+            Broken::WrongPassword => Some(Self::connect(&self.server.url(), "wrong", 25)),
         }
     }
 
@@ -100,9 +108,9 @@ impl Target for Lab {
 
     async fn read_field(&self, email: &str, _: &str) -> Option<String> {
         let parties = self.parties().await;
-        let party = parties.iter().find(|party| {
-            party["contact_mechanisms."].as_array().into_iter().flatten().any(|m| m["value"] == email)
-        })?;
+        let party = parties
+            .iter()
+            .find(|party| party["contact_mechanisms."].as_array().into_iter().flatten().any(|m| m["value"] == email))?;
         party["name"].as_str().map(str::to_owned)
     }
 

@@ -2,7 +2,6 @@
 
 use super::harness::ManifestTarget;
 use crate::Trouble;
-use crate::conformance::Target as _;
 use crate::conformance::{self, MemoryJournal, ann, bea, confirmed, done, only, trouble, work};
 use redress_domain::{IdentifierType, Verb};
 use redress_sandbox::vendors::asked::KEY;
@@ -17,7 +16,9 @@ async fn target() -> ManifestTarget {
 #[tokio::test]
 async fn messages_calls_and_recordings_of_a_number_go_and_others_stay() {
     let target = target().await;
-    conformance::everybody().iter().for_each(|person| target.put(person));
+    for person in &conformance::everybody() {
+        target.put(person);
+    }
     let subject = conformance::subject(&[(IdentifierType::Phone, &ann().phone)]);
     let connector = target.connector();
     connector.check().await.expect("it works");

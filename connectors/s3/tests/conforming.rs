@@ -21,6 +21,7 @@ fn zipped(text: &str) -> Vec<u8> {
     encoder.finish().expect("memory takes everything")
 }
 
+#[expect(clippy::case_sensitive_file_extension_comparisons, reason = "keys are case-sensitive")]
 fn text(key: &str, body: Vec<u8>) -> String {
     if !key.ends_with(".gz") {
         return String::from_utf8(body).expect("UTF-8");

@@ -30,7 +30,9 @@ async fn three_thousand(hard: bool) -> u64 {
     let (connector, journal) = (lab.connector(), MemoryJournal::default());
     for part in people.chunks(connector.manifest().batch) {
         // The simulator has no index: it is given the people when it is their turn, and empties its bin behind them.
-        part.iter().for_each(|person| lab.seed(person));
+        for person in part {
+            lab.seed(person);
+        }
         let subjects: Vec<Subject> = part.iter().map(Person::subject).collect();
         let keys: Vec<String> = (0..part.len()).map(|n| format!("k{n}")).collect();
         let batch: Vec<_> = keys.iter().zip(&subjects).map(|(key, subject)| work(key, subject)).collect();

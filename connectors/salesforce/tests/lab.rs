@@ -137,7 +137,9 @@ pub(super) async fn erased(lab: &Lab, connector: &Arc<dyn Connector>, subject: &
 impl Target for Lab {
     async fn seed(&self, people: &[conformance::Person]) {
         self.world().clear();
-        people.iter().for_each(|person| Lab::seed(self, person));
+        for person in people {
+            Lab::seed(self, person);
+        }
         *self.people.lock().expect("no panic") = people.to_vec();
     }
 

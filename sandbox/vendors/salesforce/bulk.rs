@@ -180,15 +180,17 @@ fn results(job: &Map<String, Value>, which: &str) -> Response {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     match which {
         "successfulResults" => {
-            let rows =
-                rows("_done").iter().map(|id| format!("\"{0}\",\"false\",\"{0}\"\n", text(id))).collect::<String>();
+            let rows: Vec<String> =
+                rows("_done").iter().map(|id| format!("\"{0}\",\"false\",\"{0}\"\n", text(id))).collect();
+            let rows = rows.concat();
             csv(format!("\"sf__Id\",\"sf__Created\",\"Id\"\n{rows}"))
         }
         "failedResults" => {
-            let rows = rows("_failed")
+            let rows: Vec<String> = rows("_failed")
                 .iter()
                 .map(|row| format!("\"\",\"{}\",\"{}\"\n", text(&row[1]), text(&row[0])))
-                .collect::<String>();
+                .collect();
+            let rows = rows.concat();
             csv(format!("\"sf__Id\",\"sf__Error\",\"Id\"\n{rows}"))
         }
         "unprocessedrecords" => csv("\"Id\"\n".to_owned()),

@@ -92,9 +92,8 @@ fn lexemes(soql: &str) -> Result<Vec<Lexeme>, Refused> {
                             't' | 'T' => value.push('\t'),
                             'b' | 'B' => value.push('\u{8}'),
                             'f' | 'F' => value.push('\u{c}'),
-                            '"' | '\'' | '\\' => value.push(escaped),
-                            // Only LIKE knows these.
-                            '_' | '%' => value.push(escaped),
+                            // Only LIKE knows the last two.
+                            '"' | '\'' | '\\' | '_' | '%' => value.push(escaped),
                             other => return Err(malformed(format!("Illegal character sequence '\\{other}'"))),
                         }
                     }

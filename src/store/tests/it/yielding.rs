@@ -150,7 +150,11 @@ async fn what_is_found_is_sealed_and_destroyed_with_the_request(lab: Lab) {
     let work = open(&lab, &lease).await;
     lab.store.yield_identifiers(&work, &[crm_id()]).await.expect("recorded");
     assert_eq!(lab.count("steps WHERE yielded IS NOT NULL").await, 1);
-    let hex = lab.query(if lab.url.starts_with("sqlite") { "SELECT hex(yielded) FROM steps WHERE yielded IS NOT NULL" } else { "SELECT upper(encode(yielded, 'hex')) FROM steps WHERE yielded IS NOT NULL" });
+    let hex = lab.query(if lab.url.starts_with("sqlite") {
+        "SELECT hex(yielded) FROM steps WHERE yielded IS NOT NULL"
+    } else {
+        "SELECT upper(encode(yielded, 'hex')) FROM steps WHERE yielded IS NOT NULL"
+    });
     let clear: String = "canary-crm".bytes().map(|b| format!("{b:02X}")).collect();
     assert!(!hex.await[0].contains(&clear));
     lab.finish(&lease, done(Some(lab.now()))).await;
