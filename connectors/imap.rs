@@ -31,6 +31,7 @@ use crate::{
 use async_trait::async_trait;
 use mailbox::Selection;
 use redress_domain::{IdentifierType, Verb};
+pub(crate) use session::trust;
 use session::{Address, Session, Tls};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -77,7 +78,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
     let ca_file = settings.text("ca_file").map(|file| settings.path(&file));
     let client = match (ServerName::try_from(host.clone()), tls) {
         (_, Tls::None) => None,
-        (Ok(name), _) => match session::trust(ca_file.as_deref()) {
+        (Ok(name), _) => match trust(ca_file.as_deref()) {
             Ok(trust) => Some((trust, name)),
             Err(problem) => {
                 settings.fault(problem.code, problem.detail);

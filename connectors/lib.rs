@@ -25,6 +25,7 @@ pub mod gmail;
 pub mod graph;
 pub mod imap;
 pub mod jmap;
+pub mod ldap;
 pub mod maildir;
 mod mailmatch;
 mod mailservice;

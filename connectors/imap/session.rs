@@ -290,7 +290,7 @@ impl Session {
 }
 
 /// The trust to verify the server's certificate with: the system's authorities and those in `ca_file`.
-pub(super) fn trust(ca_file: Option<&std::path::Path>) -> Result<Arc<ClientConfig>, Problem> {
+pub(crate) fn trust(ca_file: Option<&std::path::Path>) -> Result<Arc<ClientConfig>, Problem> {
     use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject as _};
     use tokio_rustls::rustls::{RootCertStore, crypto::ring::default_provider};
     let mut roots = RootCertStore::empty();

@@ -79,6 +79,16 @@ const NATIVE: &[Facts] = &[
         "simulator",
     ),
     fact("imap", "any IMAP server", "email", &["password"], ADDRESS, None, "messages: permanent", "Dovecot"),
+    fact(
+        "ldap",
+        "LDAP directories",
+        "directory",
+        &["bind_password"],
+        PERSON,
+        None,
+        "entries: deleted, or attributes removed as declared",
+        "OpenLDAP",
+    ),
     fact("maildir", "Maildir folders", "email", &[], ADDRESS, None, "messages: permanent", "Dovecot"),
     fact("manual", "a person", "any", &[], &["any"], None, "what the person reports", "–"),
     fact(

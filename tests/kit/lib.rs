@@ -9,6 +9,7 @@
 //! | [`Moto`] | `start().await`; `url()`: S3 with versions and Object Lock, DynamoDB; it takes any key |
 //! | [`S3s`] | `start().await`; `url()`, `access_key() secret_key()`, `bucket(name) -> PathBuf`: S3 that checks signatures, without versions |
 //! | [`Cyrus`] | `start().await` (none if it was not fetched); `host() imap_port() jmap_url()`; `user(name, password)`, `deliver(user, folder, text)`, `messages(user) -> Vec<String>` |
+//! | [`Slapd`] | `start().await`; `host() port() tls_port() ca_file()`; OpenLDAP with `BASE` and `ou=people` below it, `ADMIN` who may do all and `READER` who may read 500 entries, password `pw` |
 //! | [`Smtp`] | `start().await`; `host() port() smtps_port() ca_file()`; `mails() -> Vec<Mail>`, `wait_for(n).await -> Vec<Mail>` |
 //! | [`Receiver`] | `start().await`; `url() url_of(path)`; `answer([500, 200])`, `answer_with(Answer …)`, `otherwise(status)`; `requests() -> Vec<Received>`, `wait_for(n).await -> Vec<Received>`, `clear()` |
 //!
@@ -32,6 +33,7 @@ mod process;
 mod receiver;
 mod redis;
 mod s3s;
+mod slapd;
 mod smtp;
 mod tryton;
 
@@ -44,5 +46,6 @@ pub use process::{Port, free_port, which};
 pub use receiver::{Answer, Received, Receiver};
 pub use redis::Redis;
 pub use s3s::S3s;
+pub use slapd::Slapd;
 pub use smtp::{Mail, Smtp};
 pub use tryton::Tryton;
