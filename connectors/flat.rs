@@ -119,7 +119,8 @@ impl Crowd {
 pub(crate) struct Met {
     conflicts: BTreeSet<String>,
     contradicted: u64,
-    addresses_by_phone: BTreeSet<String>,
+    /// Of each record that matches by phone only, if it holds any.
+    addresses_by_phone: BTreeSet<BTreeSet<String>>,
     yielded: BTreeSet<(IdentifierType, String)>,
 }
 
@@ -135,10 +136,11 @@ impl Met {
             ));
             return;
         }
+        let mut addresses = BTreeSet::new();
         for (kind, value) in values {
             if judgement.strongest == IdentifierType::Phone && *kind == IdentifierType::Email {
                 let address = Identifier::parse(*kind, value, None).ok();
-                self.addresses_by_phone.extend(address.map(|address| address.normal().expose().clone()));
+                addresses.extend(address.map(|address| address.normal().expose().clone()));
             }
             let known = subject.identifiers.iter().any(|identifier| identifier.kind() == *kind);
             let certain = judgement.strongest != IdentifierType::Phone;
@@ -146,12 +148,17 @@ impl Met {
                 self.yielded.insert((*kind, value.clone()));
             }
         }
+        if !addresses.is_empty() {
+            self.addresses_by_phone.insert(addresses);
+        }
     }
 
     /// Whether the records may be touched: none is contradicted, and they are no more than allowed.
     pub(crate) fn settle(&self, matched: u64, max_matches: u64) -> Result<(), Trouble> {
         let mut said = self.conflicts.clone();
-        if self.addresses_by_phone.len() > 1 {
+        // One record may hold several addresses of one person; records that share none may be of several people.
+        let mut all = self.addresses_by_phone.iter();
+        if all.next().is_some_and(|first| all.any(|other| other.is_disjoint(first))) {
             said.insert("records that match by phone only hold different e-mail addresses".to_owned());
         }
         if !said.is_empty() {

@@ -340,8 +340,8 @@ async fn it_speaks_tls_both_ways_and_goes_only_where_it_may() {
 async fn attributes_are_removed_from_an_entry_that_stays() {
     let shop = Shop::new().await;
     shop.seed(&everybody()).await;
-    let null = ["mail", "description", "telephoneNumber", "mobile", "employeeNumber", "displayName"];
-    let connector = connect(&spec(shop.0.port(), &json!({"on_delete": "null", "null": null})));
+    let gone = ["mail", "description", "telephoneNumber", "mobile", "employeeNumber", "displayName"];
+    let connector = connect(&spec(shop.0.port(), &json!({"on_delete": "null", "null": gone})));
     let (subject, journal) = (ann().subject(), MemoryJournal::default());
     let erased = done(only(connector.erase(&[work("e", &subject)], &journal).await));
     assert_eq!((erased.found, erased.changed, &erased.effect), (1, 1, &Some(Effect::Anonymised)));
@@ -357,7 +357,7 @@ async fn attributes_are_removed_from_an_entry_that_stays() {
     let verdict = only(connector.verify(Verb::Erase, &[Work { prior, ..work("v", &subject) }]).await);
     assert!(matches!(verdict, Verdict::Residue { remaining: 1, .. }), "{verdict:?}");
 
-    let too_much = [&null[..], &["sn"]].concat();
+    let too_much = [&gone[..], &["sn"]].concat();
     let required = connect(&spec(shop.0.port(), &json!({"on_delete": "null", "null": too_much})));
     let bea = bea().subject();
     let answer = required.erase(&[work("e", &bea)], &MemoryJournal::default()).await;
