@@ -6,29 +6,39 @@ use super::session::Session;
 use super::{COLLECTION, Directory, OnDelete};
 use crate::flat::{self, Touched};
 use crate::{Journal, Problem, Trouble, Work, crash_point};
+use std::collections::BTreeSet;
+
+/// Attributes with the value that they are to have; none to be removed.
+pub(super) type Changes = Vec<(String, Option<String>)>;
 
 /// What is to be done for one person.
 pub(super) struct Plan<'f> {
     /// All that this and earlier runs announced.
     pub(super) touched: Touched,
-    due: Vec<(&'f Entry, Vec<(String, Option<String>)>)>,
+    due: Vec<(&'f Entry, Changes)>,
 }
 
 impl Directory {
     /// What corrections would change of an entry: attributes that it has, with another value.
-    pub(super) fn wrong(&self, entry: &Entry, work: &Work<'_>) -> Vec<(String, Option<String>)> {
+    pub(super) fn wrong(&self, entry: &Entry, work: &Work<'_>) -> Changes {
         let wrong = |(name, value): &(&str, &str)| entry.has(name) && entry.texts(name) != [*value];
         let due = flat::applicable(&self.fields, work.corrections).into_iter().filter(wrong);
         due.map(|(name, value)| (name.to_owned(), Some(value.to_owned()))).collect()
     }
 
-    /// What is to be removed of an entry that stays.
-    pub(super) fn personal(&self, entry: &Entry) -> Vec<(String, Option<String>)> {
+    /// What is to be removed of an entry that stays, whether it is seen there or not: what may not be read may be there.
+    fn removal(&self) -> Changes {
         match &self.on_delete {
             OnDelete::Delete => Vec::new(),
-            OnDelete::Null(names) => {
-                names.iter().filter(|name| entry.has(name)).map(|name| (name.clone(), None)).collect()
-            }
+            OnDelete::Null(names) => names.iter().map(|name| (name.clone(), None)).collect(),
+        }
+    }
+
+    /// Whether an entry still holds what deletion takes away.
+    pub(super) fn is_left(&self, entry: &Entry) -> bool {
+        match &self.on_delete {
+            OnDelete::Delete => true,
+            OnDelete::Null(names) => names.iter().any(|name| entry.has(name)),
         }
     }
 
@@ -36,7 +46,7 @@ impl Directory {
         found.met.settle(found.hits.len() as u64, self.max_matches)?;
         let mut touched = Touched::read(work.prior)?;
         touched.extend(&found.touched());
-        let mut due: Vec<_> = found.hits.iter().map(|hit| (hit, self.personal(hit))).collect();
+        let mut due: Vec<_> = found.hits.iter().map(|hit| (hit, self.removal())).collect();
         if self.on_delete == OnDelete::Delete {
             for hit in &found.hits {
                 let below = format!(",{}", hit.dn.to_lowercase());
@@ -99,7 +109,10 @@ impl Directory {
     async fn effect(&self, session: &mut Session<'_>, plan: &Plan<'_>) -> Result<(), Trouble> {
         for (hit, set) in &plan.due {
             if self.unchanged(session, hit).await?.is_none() {
-                // Gone already; a new search by the verification would find it under another name.
+                // Gone already, or it got another name.
+                if !self.still_there(session, &BTreeSet::from([hit.key()])).await?.is_empty() {
+                    return Err(super::session::changed());
+                }
                 continue;
             }
             if set.is_empty() {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ldap3::asn1::StructureTag;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ pub(super) fn is_secret(name: &str) -> bool {
 
 impl Entry {
     /// Reads an answer; none if it is not what an entry should be.
-    pub(super) fn read(tag: ldap3::asn1::StructureTag) -> Option<Self> {
+    pub(super) fn read(tag: StructureTag) -> Option<Self> {
         let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes?).ok();
         let mut parts = tag.match_id(4)?.expect_constructed()?.into_iter();
         let dn = text(parts.next()?.expect_primitive())?;
@@ -47,7 +48,7 @@ impl Entry {
         for attribute in parts.next()?.expect_constructed()? {
             let mut parts = attribute.expect_constructed()?.into_iter();
             let name = text(parts.next()?.expect_primitive())?;
-            let values = parts.next()?.expect_constructed()?.into_iter().map(|value| value.expect_primitive());
+            let values = parts.next()?.expect_constructed()?.into_iter().map(StructureTag::expect_primitive);
             attributes.entry(name).or_default().extend(values.collect::<Option<Vec<_>>>()?);
         }
         Some(Self { dn, attributes })
@@ -79,7 +80,8 @@ impl Entry {
         for id in IDS {
             if let Some(value) = self.values(id).next() {
                 let plain = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
-                let text = value.iter().map(|b| if plain(b) { char::from(*b).to_string() } else { format!("\\{b:02x}") });
+                let text =
+                    value.iter().map(|b| if plain(b) { char::from(*b).to_string() } else { format!("\\{b:02x}") });
                 return format!("{id}={}", text.collect::<String>());
             }
         }

@@ -62,7 +62,8 @@ impl Directory {
 
     /// What an entry holds in the places of identifiers.
     pub(super) fn identifying(&self, entry: &Entry) -> flat::Values {
-        let of = |(kind, name): &(_, String)| entry.texts(name).into_iter().map(|text| (*kind, text)).collect::<Vec<_>>();
+        let of =
+            |(kind, name): &(_, String)| entry.texts(name).into_iter().map(|text| (*kind, text)).collect::<Vec<_>>();
         self.identify.iter().flat_map(of).collect()
     }
 
@@ -128,13 +129,17 @@ impl Directory {
     }
 
     /// Which of the entries that earlier runs announced are still there, looked for by their own keys.
-    pub(super) async fn still_there(&self, session: &mut Session<'_>, keys: &BTreeSet<String>) -> Result<Vec<Entry>, Trouble> {
+    pub(super) async fn still_there(
+        &self,
+        session: &mut Session<'_>,
+        keys: &BTreeSet<String>,
+    ) -> Result<Vec<Entry>, Trouble> {
         let mut there = Vec::new();
         let is_id = |key: &&String| IDS.iter().any(|id| key.split('=').next() == Some(*id));
         let ids: Vec<&String> = keys.iter().filter(is_id).collect();
         for part in ids.chunks(CONDITIONS) {
-            let conditions: String = part.iter().map(|key| format!("({key})")).collect();
-            let filter = format!("(|{conditions})");
+            let conditions: Vec<&str> = part.iter().map(|key| key.as_str()).collect();
+            let filter = format!("(|({}))", conditions.join(")("));
             there.extend(session.search(&self.base_dn, Scope::Subtree, &filter, &self.wanted, self.max_entries).await?);
         }
         for dn in keys.iter().filter_map(|key| key.strip_prefix("dn:")) {
@@ -190,7 +195,8 @@ fn names(definition: &str) -> Vec<String> {
 mod tests {
     #[test]
     fn a_definition_tells_all_its_names() {
-        let definition = "( 0.9.2342.19200300.100.1.3 NAME ( 'mail' 'rfc822Mailbox' ) DESC 'RFC1274: an ''x''' EQUALITY y )";
+        let definition =
+            "( 0.9.2342.19200300.100.1.3 NAME ( 'mail' 'rfc822Mailbox' ) DESC 'RFC1274: an ''x''' EQUALITY y )";
         assert_eq!(super::names(definition), ["mail", "rfc822mailbox"]);
         assert_eq!(super::names("( 2.5.4.20 NAME 'telephoneNumber' DESC 'a NAME ( )' )"), ["telephonenumber"]);
         assert!(super::names("( 2.5.4.20 )").is_empty());

@@ -129,7 +129,8 @@ fn on_delete(settings: &mut Settings<'_>, identify: &[(IdentifierType, String)])
     match (how.as_deref(), null) {
         (None | Some("delete"), None) => OnDelete::Delete,
         (Some("null"), Some(names)) => {
-            let kept = |(_, name): &&(IdentifierType, String)| !names.iter().any(|null| null.eq_ignore_ascii_case(name));
+            let kept =
+                |(_, name): &&(IdentifierType, String)| !names.iter().any(|null| null.eq_ignore_ascii_case(name));
             if let Some((_, name)) = identify.iter().find(kept) {
                 settings.fault("null", format!("must name {name} too: what identifies a person goes with the rest"));
             }
@@ -333,8 +334,7 @@ impl Directory {
             .collect();
         let there = self.still_there(&mut session, &keys).await?;
         session.close().await;
-        let keeps = |entry: &entry::Entry| self.on_delete == OnDelete::Delete || !self.personal(entry).is_empty();
-        let there: BTreeSet<String> = there.iter().filter(|entry| keeps(entry)).map(entry::Entry::key).collect();
+        let there: BTreeSet<String> = there.iter().filter(|entry| self.is_left(entry)).map(entry::Entry::key).collect();
         let mut prior = prior.into_iter();
         let verdict = |(work, mut found): (&Work<'_>, Found)| {
             let before = match prior.next().transpose() {
@@ -345,9 +345,12 @@ impl Directory {
                 return Verdict::Trouble(trouble);
             }
             let mut all = found.touched();
-            found.hits.retain(|hit| if verb == Verb::Erase { keeps(hit) } else { !self.wrong(hit, work).is_empty() });
+            found
+                .hits
+                .retain(|hit| if verb == Verb::Erase { self.is_left(hit) } else { !self.wrong(hit, work).is_empty() });
             let mut left = found.touched();
-            for key in before.0.get(COLLECTION).into_iter().flat_map(BTreeMap::keys).filter(|key| there.contains(*key)) {
+            for key in before.0.get(COLLECTION).into_iter().flat_map(BTreeMap::keys).filter(|key| there.contains(*key))
+            {
                 all.add(COLLECTION, key, 1);
                 left.add(COLLECTION, key, 1);
             }
@@ -364,11 +367,15 @@ impl Directory {
         let unseen = self.unseen(&mut session).await?;
         session.close().await;
         if unseen.iter().any(|name| name == "base_dn") {
-            report.warnings.push("bind_dn may not read the entry of base_dn itself; does it see those below?".to_owned());
+            report
+                .warnings
+                .push("bind_dn may not read the entry of base_dn itself; does it see those below?".to_owned());
         }
         for (kind, name) in &self.identify {
             if unseen.contains(name) {
-                report.warnings.push(format!("no visible entry has {name}: there is none, or bind_dn may not search it"));
+                report
+                    .warnings
+                    .push(format!("no visible entry has {name}: there is none, or bind_dn may not search it"));
             } else {
                 report.ok.push(format!("{} by {name}", kind.as_str()));
             }
@@ -377,10 +384,15 @@ impl Directory {
         if !known {
             report.warnings.push("the schema cannot be read: a misspelt attribute would not be noticed".to_owned());
         }
-        report.warnings.push(match self.on_delete {
-            OnDelete::Delete => "groups keep the name of a deleted entry, unless the server has referential integrity",
-            OnDelete::Null(_) => "the name of an entry (its DN) stays, and may itself be personal",
-        }.to_owned());
+        report.warnings.push(
+            match self.on_delete {
+                OnDelete::Delete => {
+                    "groups keep the name of a deleted entry, unless the server has referential integrity"
+                }
+                OnDelete::Null(_) => "the name of an entry (its DN) stays, and may itself be personal",
+            }
+            .to_owned(),
+        );
         Ok(report)
     }
 }

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{self, ClientConfig};
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// One operation takes no longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAGE: usize = 500;
 /// So many empty pages in a row may have a successor.
 const EMPTY_PAGES: usize = 100;
@@ -187,7 +187,10 @@ impl<'a> Session<'a> {
         let mods = set
             .iter()
             .map(|(name, value)| {
-                Mod::Replace(name.as_bytes().to_vec(), value.iter().map(|v| v.as_bytes().to_vec()).collect::<HashSet<_>>())
+                Mod::Replace(
+                    name.as_bytes().to_vec(),
+                    value.iter().map(|v| v.as_bytes().to_vec()).collect::<HashSet<_>>(),
+                )
             })
             .collect();
         let answer = timeout(PATIENCE, self.ldap.modify(dn, mods)).await.map_err(|_| unreachable())?;
@@ -235,8 +238,13 @@ fn whole(result: &LdapResult) -> Result<(), Trouble> {
 fn refused(rc: u32) -> Trouble {
     let denied = |code, detail: &str| Trouble::Denied(Problem::new(code, detail));
     match rc {
-        8 | 13 => denied("tls_required", "the directory asks for an encrypted connection; set tls to implicit or starttls"),
-        19 | 21 => denied("value_refused", "the directory does not take a value of the correction for its attribute; look at its syntax"),
+        8 | 13 => {
+            denied("tls_required", "the directory asks for an encrypted connection; set tls to implicit or starttls")
+        }
+        19 | 21 => denied(
+            "value_refused",
+            "the directory does not take a value of the correction for its attribute; look at its syntax",
+        ),
         49 => credentials_refused(),
         50 => denied(
             "permission_missing",
@@ -269,11 +277,13 @@ fn refused(rc: u32) -> Trouble {
 }
 
 fn not_connected(error: &LdapError) -> Trouble {
-    let tls = |detail: &str| Trouble::Denied(Problem::new("tls_refused", format!("no TLS connection to the directory: {detail}")));
+    let tls = |detail: &str| {
+        Trouble::Denied(Problem::new("tls_refused", format!("no TLS connection to the directory: {detail}")))
+    };
     let of = |error: &rustls::Error| match error {
-        rustls::Error::InvalidCertificate(_) => tls(
-            "its certificate is not valid for this host or not signed by a known authority; set ca_file",
-        ),
+        rustls::Error::InvalidCertificate(_) => {
+            tls("its certificate is not valid for this host or not signed by a known authority; set ca_file")
+        }
         _ => tls("it does not speak TLS as we do; check tls and port"),
     };
     match error {

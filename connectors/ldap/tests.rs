@@ -4,9 +4,7 @@ use crate::conformance::{
     self, Broken, MemoryJournal, MemorySink, Person, Target, ann, bea, confirmed, done, everybody, nothing_found, only,
     rectifying, subject, trouble, work,
 };
-use crate::{
-    Admits, Connector, Effect, Journal, Lost, Network, Receipt, SystemSpec, Trouble, Verdict, Work,
-};
+use crate::{Admits, Connector, Effect, Journal, Lost, Network, Receipt, SystemSpec, Trouble, Verdict, Work};
 use async_trait::async_trait;
 use ldap3::{Ldap, LdapConnAsync, Scope, SearchEntry};
 use redress_domain::{Correction, IdentifierType, Verb};
@@ -212,10 +210,8 @@ async fn values_are_many_binary_or_secret_and_numbers_are_in_any_notation() {
     done(only(some.export(&[work("x", &subject)], &sink).await));
     assert_eq!(sink.records("x")[0].1.keys().collect::<Vec<_>>(), ["dn", "sn"]);
     // Phone and mail of another person's request: the stronger one contradicts.
-    let other = conformance::subject(&[
-        (IdentifierType::CustomerId, "C-2"),
-        (IdentifierType::Email, "ann@shop.example"),
-    ]);
+    let other =
+        conformance::subject(&[(IdentifierType::CustomerId, "C-2"), (IdentifierType::Email, "ann@shop.example")]);
     let answer = connector.erase(&[work("e", &other)], &MemoryJournal::default()).await;
     assert_eq!(code(trouble(only(answer))), "identifiers_contradict");
 }
@@ -258,17 +254,15 @@ async fn more_than_a_page_is_read_and_a_limit_is_no_empty_answer() {
     let subject = conformance::subject(&[(IdentifierType::Email, "all@shop.example")]);
     let found = done(only(shop.connector().discover(&[work("d", &subject)]).await));
     assert_eq!(found.found, 650);
-    for (settings, expected) in [
-        (json!({"bind_dn": Slapd::READER}), "search_limited"),
-        (json!({"max_entries": 600}), "too_many_entries"),
-    ] {
+    for (settings, expected) in
+        [(json!({"bind_dn": Slapd::READER}), "search_limited"), (json!({"max_entries": 600}), "too_many_entries")]
+    {
         let connector = connect(&spec(shop.0.port(), &settings));
         assert_eq!(code(trouble(only(connector.discover(&[work("d", &subject)]).await))), expected);
     }
     // A whole batch of people, each with one entry.
-    let people: Vec<_> = (0..100)
-        .map(|i| conformance::subject(&[(IdentifierType::CustomerId, &format!("N-{i}"))]))
-        .collect();
+    let people: Vec<_> =
+        (0..100).map(|i| conformance::subject(&[(IdentifierType::CustomerId, &format!("N-{i}"))])).collect();
     let keys: Vec<String> = (0..100).map(|i| i.to_string()).collect();
     let batch: Vec<Work<'_>> = keys.iter().zip(&people).map(|(key, subject)| work(key, subject)).collect();
     let journal = MemoryJournal::default();
@@ -377,6 +371,18 @@ impl Journal for Meddler<'_> {
     }
 }
 
+/// Gives the entry another name at that moment.
+struct Renamer<'a>(&'a Shop);
+
+#[async_trait]
+impl Journal for Renamer<'_> {
+    async fn intend(&self, _key: &str, _receipt: &Receipt) -> Result<(), Lost> {
+        let renamed = self.0.admin().await.modifydn(&format!("uid=p0,{PEOPLE}"), "uid=new", true, None).await;
+        renamed.expect("an answer").success().expect("renamed");
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn an_entry_that_became_somebody_elses_stays_and_a_part_of_a_name_is_not_corrected() {
     let shop = Shop::new().await;
@@ -386,9 +392,14 @@ async fn an_entry_that_became_somebody_elses_stays_and_a_part_of_a_name_is_not_c
     assert_eq!(code(trouble(only(answer))), "entry_changed");
     assert_eq!(shop.entries().await.len(), 1);
 
+    // One that gets another name meanwhile is not taken for gone.
+    let subject = conformance::subject(&[(IdentifierType::CustomerId, "C-1007")]);
+    let answer = shop.connector().erase(&[work("e", &subject)], &Renamer(&shop)).await;
+    assert_eq!(code(trouble(only(answer))), "entry_changed");
+    assert_eq!(shop.entries().await.len(), 1);
+
     let named = connect(&spec(shop.0.port(), &json!({"fields": {"user": "uid"}})));
     let corrections = [Correction { field: "user".to_owned(), value: "ann".into() }];
-    let subject = conformance::subject(&[(IdentifierType::CustomerId, "C-1007")]);
     let item = [rectifying("r", &subject, &corrections)];
     let answer = named.rectify(&item, &MemoryJournal::default()).await;
     assert_eq!(code(trouble(only(answer))), "part_of_name");
