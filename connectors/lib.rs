@@ -38,6 +38,7 @@ pub mod salesforce;
 mod sandboxed;
 mod settings;
 pub mod sql;
+pub mod warehouse;
 pub mod webhook;
 
 use async_trait::async_trait;

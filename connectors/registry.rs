@@ -18,6 +18,7 @@ pub struct Entry {
 
 /// Every connector, by name. `bench` is none of them: it measures, and reaches nobody's data.
 pub const ALL: &[Entry] = &[
+    crate::warehouse::BIGQUERY_ENTRY,
     crate::dynamodb::ENTRY,
     crate::gmail::ENTRY,
     crate::graph::ENTRY,
@@ -31,6 +32,7 @@ pub const ALL: &[Entry] = &[
     crate::opendsr::ENTRY,
     crate::sql::POSTGRES_ENTRY,
     crate::salesforce::ENTRY,
+    crate::warehouse::SNOWFLAKE_ENTRY,
     crate::sql::SQLITE_ENTRY,
     crate::webhook::ENTRY,
 ];
@@ -42,6 +44,7 @@ pub const ALL: &[Entry] = &[
 pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> {
     match spec.connector.as_str() {
         "bench" => crate::bench::connect(spec),
+        "bigquery" => crate::warehouse::connect_bigquery(spec),
         "dynamodb" => crate::dynamodb::connect(spec),
         "gmail" => crate::gmail::connect(spec),
         "graph" => crate::graph::connect(spec),
@@ -55,6 +58,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         "postgres" => crate::sql::connect_postgres(spec),
         "salesforce" => crate::salesforce::connect(spec),
         "s3" => crate::s3::connect(spec),
+        "snowflake" => crate::warehouse::connect_snowflake(spec),
         "sqlite" => crate::sql::connect_sqlite(spec),
         "webhook" => crate::webhook::connect(spec),
         other => crate::manifest::connect(spec).unwrap_or_else(|| {

@@ -13,7 +13,9 @@ fn spec(text: &str) -> SystemSpec {
         connector: system["connector"].as_str().expect("a connector").into(),
         settings: system["settings"].as_object().cloned().unwrap_or_default(),
         secrets: secrets.map(|(name, s)| (name.clone(), s["value"].as_str().expect("a value").into())).collect(),
-        tables: Vec::new(),
+        tables: system.get("tables").map_or_else(Vec::new, |tables| {
+            serde_json::from_value(tables.clone()).expect("tables as a controller declares them")
+        }),
         max_matches: 25,
         base_dir: None,
         network: Network::default(),

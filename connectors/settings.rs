@@ -124,7 +124,17 @@ impl<'a> Settings<'a> {
     }
 
     /// Every fault that was met, after those of what nobody asked for: settings, secrets other than `secrets`, and tables.
-    pub(crate) fn finish(mut self, secrets: &[&str]) -> Vec<SpecFault> {
+    pub(crate) fn finish(self, secrets: &[&str]) -> Vec<SpecFault> {
+        let has_tables = !self.spec.tables.is_empty();
+        let mut faults = self.finish_with_tables(secrets);
+        if has_tables {
+            faults.push(SpecFault::new("tables", "belong to SQL connectors; remove them"));
+        }
+        faults
+    }
+
+    /// As [`Settings::finish`], for a connector that reads the declared tables itself.
+    pub(crate) fn finish_with_tables(mut self, secrets: &[&str]) -> Vec<SpecFault> {
         let known = || self.asked.iter().copied().collect::<Vec<_>>().join(", ");
         for key in self.spec.settings.keys().filter(|key| !self.asked.contains(key.as_str())) {
             let fault = SpecFault::new(format!("settings.{key}"), format!("is not a setting; there are {}", known()));
@@ -135,9 +145,6 @@ impl<'a> Settings<'a> {
         }
         for name in secrets.iter().filter(|name| !self.spec.secrets.contains_key(**name)) {
             self.faults.push(SpecFault::new(format!("secrets.{name}"), "is missing"));
-        }
-        if !self.spec.tables.is_empty() {
-            self.faults.push(SpecFault::new("tables", "belong to SQL connectors; remove them"));
         }
         self.faults
     }

@@ -1,7 +1,7 @@
 //! How a controller's file connects to each simulator: the settings and the made-up credentials that it takes.
 
 use crate::vendors::asked::KEY;
-use crate::vendors::{gmail, graph, opendsr, salesforce, twilio, webhook};
+use crate::vendors::{bigquery, gmail, graph, opendsr, salesforce, snowflake, twilio, warehouse_key, webhook};
 use std::fmt::Write as _;
 
 /// The `[[system]]` table for a vendor that is served at this URL.
@@ -16,6 +16,12 @@ pub fn system(name: &str, vendor: &str, url: &str) -> String {
         let _never_fails = writeln!(text, "secrets = {{ {} }}", secrets.join(", "));
     }
     text.push_str("allow = [\"access\", \"correction\", \"deletion\"]\n");
+    // Tables of the system come after all that is its own.
+    text.push_str(match vendor {
+        "bigquery" => bigquery::TABLES,
+        "snowflake" => snowflake::TABLES,
+        _ => "",
+    });
     text
 }
 
@@ -32,6 +38,15 @@ fn of(vendor: &str) -> Connection {
     let (family, more, secrets): (_, String, &[(&str, &str)]) = match vendor {
         "activecampaign" => ("marketing", "url = \"https://sandbox.api-us1.com\"".into(), &[("api_key", KEY)]),
         "amplitude" => ("analytics", String::new(), &[("api_key", KEY), ("secret_key", KEY)]),
+        "bigquery" => (
+            "warehouse",
+            format!(
+                "token_url = \"{{url}}/token\", project = \"{}\", service_account = \"{}\", location = \"EU\"",
+                bigquery::PROJECT,
+                bigquery::SERVICE_ACCOUNT
+            ),
+            &[("private_key", warehouse_key::PRIVATE_KEY)],
+        ),
         "braze" => ("marketing", "cluster = \"eu-01\"".into(), &[("api_key", KEY)]),
         "brevo" | "iterable" | "klaviyo" => ("marketing", String::new(), &[("api_key", KEY)]),
         "customerio" => (
@@ -95,6 +110,11 @@ fn of(vendor: &str) -> Connection {
         ),
         "shopify" => ("commerce", "shop = \"sandbox\"".into(), &[("access_token", KEY)]),
         "slack" => ("messaging", String::new(), &[("token", KEY)]),
+        "snowflake" => (
+            "warehouse",
+            format!("account = \"{}\", user = \"{}\", warehouse = \"REDRESS_WH\"", snowflake::ACCOUNT, snowflake::USER),
+            &[("private_key", warehouse_key::PRIVATE_KEY)],
+        ),
         "stripe" => ("payments", String::new(), &[("api_key", KEY)]),
         "twilio" => (
             "messaging",

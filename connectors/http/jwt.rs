@@ -31,7 +31,6 @@ impl SigningKey {
     }
 
     /// The public key in DER (PKCS #1).
-    #[allow(dead_code, reason = "Snowflake names keys by its hash")]
     pub(crate) fn public_der(&self) -> &[u8] {
         use ring::signature::KeyPair as _;
         self.0.public_key().as_ref()

@@ -59,6 +59,16 @@ const PERSON: &[&str] = &["customer_id", "email", "phone"];
 
 const NATIVE: &[Facts] = &[
     fact(
+        "bigquery",
+        "Google BigQuery",
+        "warehouse",
+        &["private_key"],
+        PERSON,
+        Some(20),
+        "rows: deleted or emptied as declared, restorable for 14 days (time travel and fail-safe)",
+        "simulator",
+    ),
+    fact(
         "gmail",
         "Gmail (Google Workspace)",
         "email",
@@ -120,6 +130,16 @@ const NATIVE: &[Facts] = &[
         None,
         "rows: deleted, emptied or hashed as declared",
         "PostgreSQL",
+    ),
+    fact(
+        "snowflake",
+        "Snowflake",
+        "warehouse",
+        &["private_key"],
+        PERSON,
+        Some(20),
+        "rows: deleted or emptied as declared, restorable for time_travel_days and 7 days",
+        "simulator",
     ),
     fact("sqlite", "SQLite", "database", &[], PERSON, None, "rows: deleted, emptied or hashed as declared", "SQLite"),
     fact(

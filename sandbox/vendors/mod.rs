@@ -3,6 +3,7 @@
 pub mod activecampaign;
 pub mod amplitude;
 pub mod asked;
+pub mod bigquery;
 pub mod braze;
 pub mod brevo;
 pub mod customerio;
@@ -24,8 +25,11 @@ pub mod segment;
 pub mod sendgrid;
 pub mod shopify;
 pub mod slack;
+pub mod snowflake;
 pub mod stripe;
 pub mod twilio;
+pub mod warehouse_key;
+pub mod warehouse_sql;
 pub mod webhook;
 pub mod zendesk;
 pub mod zoho;
@@ -65,6 +69,7 @@ pub struct Person {
 pub const ALL: &[Vendor] = &[
     activecampaign::VENDOR,
     amplitude::VENDOR,
+    bigquery::VENDOR,
     braze::VENDOR,
     brevo::VENDOR,
     customerio::VENDOR,
@@ -86,6 +91,7 @@ pub const ALL: &[Vendor] = &[
     sendgrid::VENDOR,
     shopify::VENDOR,
     slack::VENDOR,
+    snowflake::VENDOR,
     stripe::VENDOR,
     twilio::VENDOR,
     webhook::VENDOR,

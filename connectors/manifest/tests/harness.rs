@@ -27,6 +27,7 @@ pub(crate) struct ManifestTarget {
     served: Served,
     settings: Map<String, Value>,
     secrets: BTreeMap<String, String>,
+    tables: Vec<crate::TableSpec>,
     urls: Vec<&'static str>,
     field: Option<Field>,
     known_as: KnownAs,
@@ -46,6 +47,7 @@ impl ManifestTarget {
             served,
             settings: Map::new(),
             secrets: BTreeMap::new(),
+            tables: Vec::new(),
             urls: vec!["base_url"],
             field: None,
             known_as: |_, _, _| None,
@@ -64,6 +66,12 @@ impl ManifestTarget {
     /// With a secret.
     pub(crate) fn secret(mut self, name: &str, value: &str) -> Self {
         self.secrets.insert(name.into(), value.into());
+        self
+    }
+
+    /// With declared tables.
+    pub(crate) fn tables(mut self, tables: Vec<crate::TableSpec>) -> Self {
+        self.tables = tables;
         self
     }
 
@@ -144,7 +152,7 @@ impl ManifestTarget {
             connector: self.vendor.name.into(),
             settings,
             secrets: self.secrets.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect(),
-            tables: Vec::new(),
+            tables: self.tables.clone(),
             max_matches,
             base_dir: None,
             network: Network::default(),
