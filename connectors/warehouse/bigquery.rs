@@ -30,7 +30,7 @@ const SCOPE: &str = "https://www.googleapis.com/auth/bigquery";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const LIFE: i64 = 3_000;
 /// Rows that were streamed in can be changed after at most so long.
-const STREAMED: Duration = Duration::from_secs(90 * 60);
+const STREAMED: Duration = Duration::from_mins(90);
 const PAGE: usize = 2_000;
 
 /// Checks the settings and makes the connector.
@@ -83,7 +83,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         key,
         token: Token::default(),
     };
-    Ok(Warehouse::new(&ENTRY, spec, Box::new(door), tables, days + FAIL_SAFE_DAYS))
+    Ok(Warehouse::connected(&ENTRY, spec, Box::new(door), tables, days + FAIL_SAFE_DAYS))
 }
 
 struct BigQuery {
@@ -239,7 +239,7 @@ fn trouble(answer: &Answer) -> Trouble {
     match reason {
         _ if message.contains("streaming buffer") => Trouble::Throttled(STREAMED),
         "rateLimitExceeded" | "jobRateLimitExceeded" => Trouble::Throttled(wait.unwrap_or(Duration::from_secs(30))),
-        "quotaExceeded" => Trouble::Throttled(wait.unwrap_or(Duration::from_secs(3_600))),
+        "quotaExceeded" => Trouble::Throttled(wait.unwrap_or(Duration::from_hours(1))),
         "backendError" | "internalError" | "jobBackendError" | "jobInternalError" | "stopped" | "timeout" => {
             Trouble::Retry(Problem::new(
                 "vendor_error",

@@ -79,7 +79,7 @@ fn text(value: Option<&Value>) -> Option<String> {
 }
 
 impl Warehouse {
-    fn new(
+    fn connected(
         entry: &'static crate::registry::Entry,
         spec: &SystemSpec,
         door: Box<dyn Door>,
@@ -132,7 +132,7 @@ impl Warehouse {
                 let statement =
                     statement::select(self.door.dialect(), &table.name, &table.key, &table.selected(), &wanted);
                 let ran = run.read(phase, &statement).await?;
-                self.columns(table, &ran.columns)?;
+                columns(table, &ran.columns)?;
                 scan.read_ms = scan.read_ms.min(ran.started_ms);
                 for row in &ran.rows {
                     let key = text(row.get(&table.key)).ok_or_else(|| key_missing(&table.name))?;
@@ -152,26 +152,6 @@ impl Warehouse {
             }
         }
         Ok(scan)
-    }
-
-    /// Whether an answer has the columns that are declared, and keys whose texts are exact.
-    fn columns(&self, table: &Table, columns: &[(String, bool)]) -> Result<(), Trouble> {
-        let needed = [&table.key].into_iter().chain(table.identify.iter().map(|(_, column)| column));
-        for column in needed.chain(table.fields.values()).chain(&table.columns) {
-            if !columns.iter().any(|(name, _)| name == column) {
-                let detail = format!(
-                    "table {} has no column {column}; names count as they are stored, in their case",
-                    table.name
-                );
-                return Err(Trouble::Denied(Problem::new("column_missing", detail)));
-            }
-        }
-        if columns.iter().any(|(name, is_exact)| *name == table.key && !is_exact) {
-            let detail =
-                format!("the key of table {} is neither a text nor a whole number; choose another", table.name);
-            return Err(Trouble::Denied(Problem::new("key_type", detail)));
-        }
-        Ok(())
     }
 
     fn judge(
@@ -490,6 +470,23 @@ fn stopped(batch: &[Work<'_>], run: &Run<'_>, halt: &Halt) -> Vec<Outcome> {
     batch.iter().map(one).collect()
 }
 
+/// Whether an answer has the columns that are declared, and keys whose texts are exact.
+fn columns(table: &Table, columns: &[(String, bool)]) -> Result<(), Trouble> {
+    let needed = [&table.key].into_iter().chain(table.identify.iter().map(|(_, column)| column));
+    for column in needed.chain(table.fields.values()).chain(&table.columns) {
+        if !columns.iter().any(|(name, _)| name == column) {
+            let detail =
+                format!("table {} has no column {column}; names count as they are stored, in their case", table.name);
+            return Err(Trouble::Denied(Problem::new("column_missing", detail)));
+        }
+    }
+    if columns.iter().any(|(name, is_exact)| *name == table.key && !is_exact) {
+        let detail = format!("the key of table {} is neither a text nor a whole number; choose another", table.name);
+        return Err(Trouble::Denied(Problem::new("key_type", detail)));
+    }
+    Ok(())
+}
+
 fn key_missing(table: &str) -> Trouble {
     let detail =
         format!("a row of table {table} that may be the person's has no key; give it one, or choose another key");
@@ -520,13 +517,12 @@ impl Connector for Warehouse {
             match run.read("check", &statement).await {
                 Err(Halt::Running) => {
                     report.warnings.push(format!("table {}: the reading takes longer than a minute", table.name));
-                    continue;
                 }
                 Err(Halt::Trouble(Trouble::Retry(problem) | Trouble::Denied(problem))) => return Err(problem),
                 Err(Halt::Trouble(_)) => {
                     return Err(Problem::new("throttled", "the warehouse asked us to wait; check again later"));
                 }
-                Ok(ran) => match self.columns(table, &ran.columns) {
+                Ok(ran) => match columns(table, &ran.columns) {
                     Err(Trouble::Denied(problem)) => return Err(problem),
                     _ => report.ok.push(format!("table {}: key {}", table.name, table.key)),
                 },

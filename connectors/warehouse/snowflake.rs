@@ -29,7 +29,7 @@ pub const ENTRY: Entry = Entry {
 const DIALECT: Dialect = Dialect { quote: '"', text_type: "VARCHAR", is_named: false };
 /// So long Snowflake itself can bring back what time travel no longer reaches.
 const FAIL_SAFE_DAYS: u32 = 7;
-const LIFE: Duration = Duration::from_secs(3_000);
+const LIFE: Duration = Duration::from_mins(50);
 const PART_MAX: u64 = 64 << 20;
 
 /// Checks the settings and makes the connector.
@@ -75,7 +75,7 @@ pub fn connect(spec: &SystemSpec) -> Result<Arc<dyn Connector>, Vec<SpecFault>> 
         token: Token::default(),
         context,
     };
-    Ok(Warehouse::new(&ENTRY, spec, Box::new(door), tables, days + FAIL_SAFE_DAYS))
+    Ok(Warehouse::connected(&ENTRY, spec, Box::new(door), tables, days + FAIL_SAFE_DAYS))
 }
 
 struct Snowflake {

@@ -78,7 +78,7 @@ pub(super) fn read(specs: &[TableSpec], faults: &mut Vec<SpecFault>) -> Vec<Tabl
         match spec.on_delete {
             OnDelete::Hash => fault("on_delete", "cannot be hash in a warehouse; use delete, null or keep".into()),
             OnDelete::Null if spec.columns.is_empty() => {
-                fault("columns", "are required with on_delete = \"null\"".into())
+                fault("columns", "are required with on_delete = \"null\"".into());
             }
             OnDelete::Null if spec.columns.contains(&spec.key) => fault("columns", "may not name the key".into()),
             OnDelete::Keep if spec.reason.is_none() => fault("reason", "is required with on_delete = \"keep\"".into()),

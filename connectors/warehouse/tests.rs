@@ -185,7 +185,7 @@ async fn rows_in_the_streaming_buffer_wait_and_are_deleted_when_they_can_be() {
     let (subject, journal) = (ann().subject(), MemoryJournal::default());
     let connector = target.connector();
     match trouble(only(connector.erase(&[work("e", &subject)], &journal).await)) {
-        Trouble::Throttled(wait) => assert_eq!(wait, Duration::from_secs(5_400)),
+        Trouble::Throttled(wait) => assert_eq!(wait, Duration::from_mins(90)),
         other => panic!("{other:?}"),
     }
     for (key, mut row) in target.world().all("shop.customers") {

@@ -47,6 +47,9 @@ enum How {
     Tail,
 }
 
+/// Columns, rows, and how many were changed.
+pub type Executed = (Vec<String>, Vec<Vec<Value>>, Option<u64>);
+
 /// One statement that was read.
 pub struct Statement {
     /// The table's name, parts joined by dots.
@@ -327,7 +330,7 @@ impl Statement {
         &self,
         columns: &[&str],
         rows: &mut BTreeMap<String, Map<String, Value>>,
-    ) -> Result<(Vec<String>, Vec<Vec<Value>>, Option<u64>), Refusal> {
+    ) -> Result<Executed, Refusal> {
         if self.named.iter().any(|name| !columns.contains(&name.as_str())) {
             return Err(Refusal::Column);
         }
