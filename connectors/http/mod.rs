@@ -15,7 +15,7 @@ pub(crate) use answer::unreadable;
 pub(crate) use jwt::{SigningKey, rs256};
 pub(crate) use token::Token;
 
-use crate::{Gate, Network, Pass, Problem, Told, Trouble};
+use crate::{Feedback, Gate, Network, Pass, Problem, Told, Trouble};
 use redress_domain::limits::feedback;
 use redress_domain::{Clock as _, SystemClock};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -172,6 +172,13 @@ impl Line {
     /// Whom to ask before each call.
     pub fn ask_before_calls(&self, gate: Arc<dyn Gate>) {
         let _the_first_one_stays = self.gate.set(gate);
+    }
+
+    /// The vendor said in an answer's body that nothing may be sent for so long: it holds for every worker, as a header does.
+    pub fn told_to_wait(&self, wait: Duration) {
+        if let Some(told) = self.told.get() {
+            told.told(Feedback::wait(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)));
+        }
     }
 
     fn allowed(&self, url: &Url) -> Result<(), Trouble> {

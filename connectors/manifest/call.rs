@@ -139,7 +139,12 @@ impl Engine {
                 renewed = true;
                 continue;
             }
-            return reply(&meaning, answer, json);
+            let answered = reply(&meaning, answer, json);
+            // Headers were passed on where they came in; what only the body tells is passed on here.
+            if let Err(Refusal { trouble: Trouble::Throttled(wait), by_rule: true, .. }) = &answered {
+                self.line.told_to_wait(*wait);
+            }
+            return answered;
         }
     }
 
