@@ -1,7 +1,7 @@
 //! Every simulated vendor is reached by its connector as the sandbox's own file says.
 
 use crate::{Network, SystemSpec, registry};
-use redress_sandbox::{ALL, Served, World, connections};
+use redress_sandbox::{ALL, Person, Served, World, connections};
 use std::sync::Arc;
 
 fn spec(text: &str) -> SystemSpec {
@@ -22,11 +22,22 @@ fn spec(text: &str) -> SystemSpec {
     }
 }
 
+fn somebody() -> Person {
+    Person {
+        email: "ann@shop.example".into(),
+        phone: "+4915112345678".into(),
+        customer_id: "C-1007".into(),
+        first_name: "Ann".into(),
+        last_name: "Vorbild".into(),
+    }
+}
+
 #[tokio::test]
 async fn every_simulated_vendor_passes_its_check_as_the_sandbox_connects_it() {
     let mut faults = Vec::new();
     for vendor in ALL {
         let world = Arc::new(World::default());
+        (vendor.seed)(&world, &somebody());
         let served = Served::start((vendor.router)(&world), world, 0).await.expect("a free port");
         let text = connections::system(vendor.name, vendor.name, &served.url());
         match registry::connect(&spec(&text)) {
