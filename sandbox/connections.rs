@@ -1,7 +1,7 @@
 //! How a controller's file connects to each simulator: the settings and the made-up credentials that it takes.
 
 use crate::vendors::asked::KEY;
-use crate::vendors::{bigquery, gmail, graph, opendsr, salesforce, snowflake, twilio, warehouse_key, webhook};
+use crate::vendors::{bigquery, gmail, graph, jmap, opendsr, salesforce, snowflake, twilio, warehouse_key, webhook};
 use std::fmt::Write as _;
 
 /// The `[[system]]` table for a vendor that is served at this URL.
@@ -131,6 +131,10 @@ fn of(vendor: &str) -> Connection {
             "accounts_url = \"{url}\", client_id = \"1000.SANDBOX\"".into(),
             &[("client_secret", KEY), ("refresh_token", KEY)],
         ),
+        "jmap" => {
+            let settings = format!("session_url = \"{{url}}/jmap/session\", username = \"{}\"", jmap::USER);
+            return ("email", settings, vec![("password", jmap::PASSWORD)]);
+        }
         _ => ("other", String::new(), &[("api_key", KEY)]),
     };
     let settings = if more.is_empty() { base.to_owned() } else { format!("{base}, {more}") };

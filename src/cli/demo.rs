@@ -266,6 +266,8 @@ async fn provision(app: &App, dir: &Path, vendors: &Sandbox) -> Result<String> {
     for (vendor, url) in vendors.vendors() {
         text.push('\n');
         text.push_str(&connections::system(vendor, vendor, &url));
+        // The vendors' own limits would make the demonstration a matter of minutes.
+        text.push_str("limits = { rates = [\"1000/s\"] }\n");
     }
     std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     let file = ControllerFile::load(&path, &|_| None)?;
