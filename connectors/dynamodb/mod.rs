@@ -15,7 +15,7 @@ use crate::registry::Entry;
 use crate::settings::Settings;
 use crate::{
     CheckReport, Connector, Done, Effect, ExportSink, Gate, Journal, Manifest, Outcome, Problem, Retained, SpecFault,
-    SystemSpec, Told, Trouble, Verdict, Work, crash_point,
+    SystemSpec, Told, Trouble, Verdict, Work,
 };
 use async_trait::async_trait;
 use client::{Client, Item, Written};
@@ -247,14 +247,12 @@ impl DynamoDb {
             return Ok(touched);
         }
         journal.intend(work.key, &touched.receipt()).await?;
-        crash_point("dynamodb.before_effect");
         for hit in &found.hits {
             let written = self.client.delete(&self.tables[hit.table].name, &hit.key, &hit.seen).await?;
             if written == Written::Changed {
                 return Err(changed(&self.tables[hit.table].name));
             }
         }
-        crash_point("dynamodb.after_effect");
         Ok(touched)
     }
 
@@ -279,14 +277,12 @@ impl DynamoDb {
             return Ok(touched);
         }
         journal.intend(work.key, &touched.receipt()).await?;
-        crash_point("dynamodb.before_effect");
         for (hit, set) in due {
             let written = self.client.update(&self.tables[hit.table].name, &hit.key, &hit.seen, &set).await?;
             if written == Written::Changed {
                 return Err(changed(&self.tables[hit.table].name));
             }
         }
-        crash_point("dynamodb.after_effect");
         Ok(touched)
     }
 

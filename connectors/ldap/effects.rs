@@ -5,7 +5,7 @@ use super::find::Found;
 use super::session::Session;
 use super::{COLLECTION, Directory, OnDelete};
 use crate::flat::{self, Touched};
-use crate::{Journal, Problem, Trouble, Work, crash_point};
+use crate::{Journal, Problem, Trouble, Work};
 use std::collections::BTreeSet;
 
 /// Attributes with the value that they are to have; none to be removed.
@@ -91,7 +91,6 @@ impl Directory {
         let items: Vec<_> = receipts.iter().map(|(key, receipt)| (*key, receipt)).collect();
         let mut said = if items.is_empty() { Vec::new() } else { journal.intend_all(&items).await }.into_iter();
         let mut answers = Vec::with_capacity(batch.len());
-        crash_point("ldap.before_effect");
         for plan in plans {
             answers.push(match plan {
                 Ok(plan) if !plan.due.is_empty() => match said.next() {
@@ -102,7 +101,6 @@ impl Directory {
                 Err(trouble) => Err(trouble),
             });
         }
-        crash_point("ldap.after_effect");
         answers
     }
 

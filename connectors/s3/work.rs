@@ -8,7 +8,6 @@ use super::settings::Format;
 use crate::flat::{self, Crowd, Touched};
 use crate::{
     CheckReport, Done, Effect, ExportSink, Journal, Lost, Outcome, Problem, Receipt, Retained, Trouble, Verdict, Work,
-    crash_point,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,9 +113,6 @@ impl S3 {
             }
         }
         let mut locked: BTreeMap<String, BTreeSet<Option<String>>> = BTreeMap::new();
-        if !tasks.is_empty() {
-            crash_point("s3.before_effect");
-        }
         let mut throttled = None;
         for (key, task) in tasks {
             let effected = match &throttled {
@@ -136,7 +132,6 @@ impl S3 {
                 }
             }
         }
-        crash_point("s3.after_effect");
         let answer = |(person, state): (usize, Result<Touched, Trouble>)| match state {
             Err(trouble) => Outcome::Trouble(trouble),
             Ok(touched) => {
@@ -437,9 +432,7 @@ impl S3 {
         people: &BTreeSet<usize>,
     ) -> Result<(), Trouble> {
         if let (Some((read, body)), _) = self.changes(p, version, crowd, batch, people).await? {
-            crash_point("s3.before_effect");
             self.client.replace(version, &read, body, &self.config.patterns[p].label).await?;
-            crash_point("s3.after_effect");
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Commands of the operator: they work on the installation's own database.
 
 use super::{Json, routes};
-use crate::app::{App, open_store};
+use crate::app::{App, know_manifests, open_store};
 use crate::config::{Config, Environment};
 use crate::connected;
 use crate::provision::{ApplyFile, ControllerDef, ControllerFile, read_controller};
@@ -84,6 +84,15 @@ pub(super) async fn doctor(config: Config) -> Result<()> {
     };
     say("configuration", Ok("valid".into()));
     say("regulations and holidays", rules(&config));
+    if config.connectors.manifests.is_some() {
+        let manifests = know_manifests(&config);
+        let sound = manifests.is_ok();
+        say("manifests", manifests.map(|()| "sound".into()));
+        // Nothing opens without them.
+        if !sound {
+            bail!("1 fault");
+        }
+    }
     let store = open_store(&config).await;
     let store = match store {
         Ok(store) => {

@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// A system refused our credentials: it is marked, and left alone but for a try now and then, until it takes them or somebody
-    /// sets others. Gives the moment of the next try (Unix ms), and whether this is news that somebody is to be told.
+    /// sets others. Gives the moment of the next try (Unix ms), and whether somebody is still to be told.
     ///
     /// # Errors
     /// The database is away.
@@ -88,6 +88,14 @@ impl Store {
             return Ok((self.now_ms(), false));
         }
         let news = row.text("problem")? != CREDENTIALS_REFUSED;
+        // Somebody is told by one request that asks for a person, as long as there is such a one.
+        let told = tx
+            .row(
+                "-- told_of_refusal\nSELECT 1 AS told FROM steps WHERE system_id = $1 AND attention = 1 AND error_code = $2 LIMIT 1",
+                args![system.id.as_str(), CREDENTIALS_REFUSED],
+            )
+            .await?
+            .is_some();
         tx.exec(
             "-- credentials_refused\nUPDATE systems SET problem_code = $3, problem_detail = $4, checked_at = $5, breaker_failures = CASE WHEN breaker_failures < $6 THEN $6 ELSE breaker_failures END, breaker_until = $7 WHERE controller_id = $1 AND id = $2",
             args![
@@ -107,7 +115,7 @@ impl Store {
             self.append_events(&mut tx, &system.controller_id, "engine", vec![event]).await?;
         }
         self.commit(tx).await?;
-        Ok((until, news))
+        Ok((until, !told))
     }
 
     /// A call was answered: whatever the system said, it is there. Closes the breaker and lets what failed there run at once.

@@ -173,8 +173,9 @@ fn every_crash_point_of_the_sources_is_in_the_matrix() {
     for folder in ["src", "jobs", "connectors"] {
         collect_points(&root.join(folder), &mut points);
     }
+    let vendors = super::vendors::POINTS.iter().map(|(at, _)| (*at).to_owned());
     let tried = ENGINE.iter().chain(CONNECTORS).map(|(at, ..)| at.split(':').next().unwrap_or(at).to_owned());
-    assert_eq!(tried.collect::<BTreeSet<_>>(), points);
+    assert_eq!(tried.chain(vendors).collect::<BTreeSet<_>>(), points);
     assert!(points.len() > 25, "{points:?}");
 }
 

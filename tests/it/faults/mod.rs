@@ -10,6 +10,7 @@
 //! | `poison` | a step kills every worker that takes it |
 //! | `signals` | SIGTERM in mid-run, SIGSTOP past the lease |
 //! | `watched` | dates are missed, and the process dies while it sees that or tells it |
+//! | `vendors` | the process dies before and after an effect at a simulated vendor |
 //! | `outages` | the database goes away or is locked, Redis was never there |
 //!
 //! `scripts/chaos` (tests/chaos) stages further deaths and faults with the same points, scene and judge.
@@ -20,4 +21,5 @@ mod poison;
 mod random;
 mod scene;
 mod signals;
+mod vendors;
 mod watched;
