@@ -1,6 +1,6 @@
 //! Connectors that are data: one TOML file per vendor, and the engine that runs it.
 //!
-//! [`format`] is what a file may say, [`template`] and [`escape`] how values come into requests. A file is taken apart
+//! [`mod@format`] is what a file may say, [`template`] and [`escape`] how values come into requests. A file is taken apart
 //! once ([`plan`]); a [`connector`] is a plan and the settings of one system. It [finds](find) people's records over
 //! [pages] of answers whose meaning is [classified](classify), and [erases](erase), [corrects](rectify), [exports](export)
 //! and [verifies](verify) these.
