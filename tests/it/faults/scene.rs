@@ -376,7 +376,8 @@ impl Scene {
         });
         for (status, messages) in told.await {
             // Whoever needed attention and was retried is told to be in progress once more.
-            let once = of("step_quarantined") == 0;
+            // So is whoever failed three times in a row, which an outage of some seconds can bring about.
+            let once = of("step_quarantined") == 0 && of("step_failed") < 3;
             assert!(!once || messages.len() == 1, "{id} is {status} was told as several messages: {messages:?}");
             assert!(wanted.contains(status.as_str()) || !once, "{status} was told, {wanted:?} happened");
         }
