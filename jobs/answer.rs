@@ -17,7 +17,7 @@ use crate::package::{PackageInfo, PackageWriter, SourceSummary};
 use group::{Group, grouped};
 use jiff::Timestamp;
 use redress_connectors::{Evidence, Retained};
-use redress_domain::step::{ATTEMPTS_BEFORE_ATTENTION, StepState, backoff_ms};
+use redress_domain::step::{ATTEMPTS_BEFORE_ATTENTION, INTERRUPTIONS_BEFORE_ATTENTION, StepState, backoff_ms};
 use redress_domain::{ControllerId, RequestType, Verb};
 use redress_store::{
     Answerable, Answered, Artifact, ArtifactMeta, Controller, Error, Finish, Lease, NewPackage, Recorded,
@@ -84,6 +84,11 @@ fn elsewhere(lease: &Lease) {
     tracing::warn!(dsr.id = %lease.dsr_id, "the answer of {} is being made elsewhere", lease.dsr_id);
 }
 
+/// After how many failures in a row a person is asked: an outage of our own database passes, whatever else is wrong does not.
+fn shown_at(error: &Error) -> u32 {
+    if error.is_transient() { INTERRUPTIONS_BEFORE_ATTENTION } else { ATTEMPTS_BEFORE_ATTENTION }
+}
+
 /// Says when these answers are tried again.
 async fn later(engine: &Engine, failed: Vec<(Lease, Arc<Error>)>) {
     if failed.is_empty() {
@@ -95,7 +100,7 @@ async fn later(engine: &Engine, failed: Vec<(Lease, Arc<Error>)>) {
         let result = StepResult::Later {
             not_before: engine.store.now_ms() + backoff_ms(failures, jitter()),
             failed: true,
-            attention: failures >= ATTEMPTS_BEFORE_ATTENTION,
+            attention: failures >= shown_at(error),
             code: "answer_failed".into(),
             detail: error.to_string(),
         };

@@ -1,5 +1,6 @@
 //! Tells the store what came of a whole call, for the system's circuit breaker.
 
+use redress_domain::step::INTERRUPTED;
 use redress_store::{Finish, StepResult, Store, SystemRow};
 
 /// What a call came to, as far as the breaker is concerned.
@@ -18,7 +19,7 @@ fn whole(finishes: &[Finish]) -> Whole<'_> {
     for finish in finishes {
         match &finish.result {
             // Our own database was away.
-            StepResult::Later { code, .. } if code == "interrupted" => return Whole::Unknown,
+            StepResult::Later { code, .. } if code == INTERRUPTED => return Whole::Unknown,
             StepResult::Later { failed: true, code, .. } => failed = Some(code.as_str()),
             _ => return Whole::Answered,
         }

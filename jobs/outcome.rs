@@ -2,7 +2,9 @@
 
 use redress_connectors::{Done, Effect, Evidence, Outcome, Problem, Trouble, Verdict};
 use redress_domain::Verb;
-use redress_domain::step::{ATTEMPTS_BEFORE_ATTENTION, StepState, THROTTLED, backoff_ms};
+use redress_domain::step::{
+    ATTEMPTS_BEFORE_ATTENTION, INTERRUPTED, INTERRUPTIONS_BEFORE_ATTENTION, StepState, THROTTLED, backoff_ms,
+};
 use redress_store::{StepResult, mutant};
 use serde_json::json;
 use std::time::Duration;
@@ -114,14 +116,7 @@ fn troubled(trouble: Trouble, at: Moment) -> StepResult {
             detail: "the system asked to wait; it is tried again by itself".into(),
         },
         Trouble::Retry(problem) => {
-            let failures = at.failures.saturating_add(1);
-            StepResult::Later {
-                not_before: at.now.saturating_add(backoff_ms(failures, at.jitter)),
-                failed: true,
-                attention: failures >= ATTEMPTS_BEFORE_ATTENTION,
-                code: problem.code.into(),
-                detail: problem.detail,
-            }
+            failed(at, ATTEMPTS_BEFORE_ATTENTION, problem.code, problem.detail)
         }
         Trouble::Denied(problem) | Trouble::Ambiguous { problem, .. } => attention(problem),
         Trouble::Held(reason) => StepResult::Acted {
@@ -136,12 +131,21 @@ fn troubled(trouble: Trouble, at: Moment) -> StepResult {
         // If the lease is really gone, the fence drops this. If only our own database could not be asked, or the request
         // was withdrawn, nothing was done and the step goes back where it was.
         Trouble::Lost => {
-            let problem = Problem::new(
-                "interrupted",
-                "our own database could not be asked in mid-work; it is tried again by itself",
-            );
-            troubled(Trouble::Retry(problem), at)
+            let detail = "our own database could not be asked in mid-work; it is tried again by itself";
+            failed(at, INTERRUPTIONS_BEFORE_ATTENTION, INTERRUPTED, detail.into())
         }
+    }
+}
+
+/// A failure that is tried again by itself, and shown to a person if it is the `shown_at`-th in a row or a later one.
+fn failed(at: Moment, shown_at: u32, code: &str, detail: String) -> StepResult {
+    let failures = at.failures.saturating_add(1);
+    StepResult::Later {
+        not_before: at.now.saturating_add(backoff_ms(failures, at.jitter)),
+        failed: true,
+        attention: failures >= shown_at,
+        code: code.into(),
+        detail,
     }
 }
 
@@ -224,5 +228,21 @@ mod tests {
     fn work_that_was_interrupted_by_ourselves_counts_as_not_done() {
         assert!(matches!(acted(Verb::Erase, Outcome::Trouble(Trouble::Lost), AT), StepResult::Later { .. }));
         assert!(matches!(verified(Verdict::Trouble(Trouble::Lost), AT), StepResult::Later { .. }));
+    }
+
+    #[test]
+    fn an_outage_of_our_own_database_asks_nobody_before_it_has_lasted_minutes() {
+        for (failures, shown) in [(0, false), (2, false), (6, false), (7, true), (50, true)] {
+            let at = Moment { failures, ..AT };
+            let lost = [
+                acted(Verb::Erase, Outcome::Trouble(Trouble::Lost), at),
+                verified(Verdict::Trouble(Trouble::Lost), at),
+            ];
+            for result in lost {
+                let StepResult::Later { failed, attention, not_before, code, .. } = result else { panic!("later") };
+                assert!(failed && not_before >= AT.now + 1_000 && code == INTERRUPTED);
+                assert_eq!(attention, shown, "after {failures} failures");
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Simulated {
     vendor: Vendor,
     settings: fn(&str) -> Value,
     secrets: &'static [(&'static str, &'static str)],
+    cannot_carry: Option<&'static str>,
     seeded: Mutex<Vec<Person>>,
 }
 
@@ -27,7 +28,13 @@ impl Simulated {
     ) -> Self {
         let world = Arc::new(World::default());
         let served = Served::start((vendor.router)(&world), world, 0).await.expect("a free port");
-        Self { served, vendor, settings, secrets, seeded: Mutex::default() }
+        Self { served, vendor, settings, secrets, cannot_carry: None, seeded: Mutex::default() }
+    }
+
+    /// Where the service's search cannot carry every address: why.
+    pub(crate) fn cannot_carry(mut self, why: &'static str) -> Self {
+        self.cannot_carry = Some(why);
+        self
     }
 
     pub(crate) fn world(&self) -> &Arc<World> {
@@ -112,6 +119,10 @@ impl Target for Simulated {
                 Some(self.connector())
             }
         }
+    }
+
+    fn cannot_carry(&self) -> Option<&'static str> {
+        self.cannot_carry
     }
 
     fn secrets(&self) -> Vec<String> {

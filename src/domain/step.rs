@@ -66,6 +66,12 @@ pub const CREDENTIALS_REFUSED: &str = "credentials_refused";
 pub const THROTTLED: &str = "throttled";
 /// After this many failed attempts in a row a person is told, while the step is still tried.
 pub const ATTEMPTS_BEFORE_ATTENTION: u32 = 3;
+/// The code of a failure that was our own database's: nothing was done, and the step goes back where it was.
+pub const INTERRUPTED: &str = "interrupted";
+/// After this many failures in a row a person is told although our own database is to blame: with the waits between them two
+/// minutes, longer than a restart or a failover takes. Sooner nobody could help at this request; who runs the service is told by
+/// its health.
+pub const INTERRUPTIONS_BEFORE_ATTENTION: u32 = 8;
 
 /// How long to wait after the `attempts`-th failure in a row (1 is the first), in milliseconds; `jitter` in 0..1 spreads
 /// the tries of many steps. Doubles from one second to fifteen minutes.
@@ -96,5 +102,12 @@ mod tests {
         assert_eq!(waits.last(), Some(&900_000));
         assert!(waits.windows(2).all(|w| w[0] <= w[1]));
         assert_eq!(backoff_ms(1, 1.0), 1_250);
+    }
+
+    #[test]
+    fn our_own_database_may_be_away_for_two_minutes_before_somebody_is_asked_and_another_system_for_seconds() {
+        let waited = |failures: u32| (1..failures).map(|n| backoff_ms(n, 0.0)).sum::<i64>();
+        assert_eq!(waited(ATTEMPTS_BEFORE_ATTENTION), 3_000);
+        assert_eq!(waited(INTERRUPTIONS_BEFORE_ATTENTION), 127_000);
     }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("brevo").await.secret("api_key", KEY).one_per_address();
+    let target = target.searches_in_part("the log of mail knows addresses only");
     target.correcting("last_name", "contacts", "/email", "/attributes/LASTNAME").known_as(|world, person, kind| {
         let all = world.all("contacts");
         let own = all.into_iter().find(|(_, contact)| contact["email"] == *person.email);

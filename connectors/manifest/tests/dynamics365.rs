@@ -9,6 +9,7 @@ use redress_sandbox::vendors::asked::KEY;
 async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("dynamics365").await.setting("url", "https://sandbox.crm4.dynamics.com");
     let target = target.setting("tenant", "tenant").setting("client_id", "app").secret("client_secret", KEY);
+    let target = target.searches_in_part("leads have no field for the controller's own key");
     target.correcting("last_name", "contacts", "/emailaddress1", "/lastname").known_as(|world, person, kind| {
         let set = match kind {
             IdentifierType::CrmId => "contacts",

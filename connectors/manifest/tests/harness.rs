@@ -33,6 +33,9 @@ pub(crate) struct ManifestTarget {
     known_as: KnownAs,
     one_per_address: bool,
     blind: Option<&'static str>,
+    hands_over_more: Option<&'static str>,
+    cannot_carry: Option<&'static str>,
+    searches_in_part: Option<&'static str>,
     seeded: Mutex<Vec<conformance::Person>>,
 }
 
@@ -53,6 +56,9 @@ impl ManifestTarget {
             known_as: |_, _, _| None,
             one_per_address: false,
             blind: None,
+            hands_over_more: None,
+            cannot_carry: None,
+            searches_in_part: None,
             seeded: Mutex::default(),
         }
     }
@@ -108,6 +114,24 @@ impl ManifestTarget {
     /// Where orders are given about people of whom the vendor does not say whether it knows them: why.
     pub(crate) fn blind(mut self, why: &'static str) -> Self {
         self.blind = Some(why);
+        self
+    }
+
+    /// Where more is handed over than is counted: why.
+    pub(crate) fn hands_over_more(mut self, why: &'static str) -> Self {
+        self.hands_over_more = Some(why);
+        self
+    }
+
+    /// Where the vendor's query cannot carry every identifier: why.
+    pub(crate) fn cannot_carry(mut self, why: &'static str) -> Self {
+        self.cannot_carry = Some(why);
+        self
+    }
+
+    /// Where part of what the vendor holds cannot be searched by every type of identifier: why.
+    pub(crate) fn searches_in_part(mut self, why: &'static str) -> Self {
+        self.searches_in_part = Some(why);
         self
     }
 
@@ -233,6 +257,18 @@ impl Target for ManifestTarget {
 
     fn blind(&self) -> Option<&'static str> {
         self.blind
+    }
+
+    fn hands_over_more(&self) -> Option<&'static str> {
+        self.hands_over_more
+    }
+
+    fn cannot_carry(&self) -> Option<&'static str> {
+        self.cannot_carry
+    }
+
+    fn searches_in_part(&self) -> Option<&'static str> {
+        self.searches_in_part
     }
 
     async fn let_time_pass(&self) {

@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(super) async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("marketo").await.setting("munchkin", "123-ABC-456");
     let target = target.setting("client_id", "b6a1").secret("client_secret", KEY);
+    let target = target.cannot_carry("the values of a filter are a list with commas, for which there is no escape");
     target.correcting("first_name", "leads", "/email", "/firstName").known_as(|world, person, kind| {
         let own = world.all("leads").into_iter().find(|(_, lead)| lead["email"] == *person.email);
         own.filter(|_| kind == IdentifierType::LeadId).map(|(id, _)| id)

@@ -422,6 +422,10 @@ impl Target for Plain {
         }
     }
 
+    fn cannot_carry(&self) -> Option<&'static str> {
+        Some("the values are a list with commas, for which there is no escape")
+    }
+
     fn correctable(&self) -> Option<&str> {
         Some("full_name")
     }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("stripe").await.secret("api_key", KEY);
+    let target = target.cannot_carry("the search language has no escape for a backslash");
     target.correcting("name", "customers", "/email", "/name").known_as(|world, person, kind| {
         let own = world.all("customers").into_iter().find(|(_, customer)| customer["email"] == *person.email);
         own.filter(|_| kind == IdentifierType::CrmId).map(|(id, _)| id)

@@ -11,6 +11,8 @@ use serde_json::json;
 pub(super) async fn target() -> ManifestTarget {
     let target = ManifestTarget::serve("zendesk").await.setting("subdomain", "shop");
     let target = target.setting("email", "admin@shop.example").secret("api_token", KEY);
+    let target = target.hands_over_more("a user's identities are handed over, and go with the user");
+    let target = target.cannot_carry("the search knows no escape for a quotation mark, a backslash or a wildcard");
     target.correcting("name", "users", "/email", "/name").known_as(|world, person, kind| {
         let own = world.all("users").into_iter().find(|(_, user)| user["email"] == *person.email);
         own.filter(|_| kind == IdentifierType::CrmId).map(|(id, _)| id)
