@@ -47,29 +47,12 @@ impl Eight {
                 { "type": "email", "value": p.email }, { "type": "phone", "value": p.phone }]]] })
         };
         let parties: Vec<Value> = people.iter().map(party).collect();
-        eight.rpc("model.party.party.create", json!([parties, {}])).await;
+        eight.erp.call("model.party.party.create", json!([parties, {}])).await;
         eight
     }
 
     fn object(&self) -> PathBuf {
         self.objects.bucket(BUCKET).join(OBJECT)
-    }
-
-    async fn rpc(&self, method: &str, params: Value) -> Value {
-        let answer = reqwest::ClientBuilder::new()
-            .no_proxy()
-            .build()
-            .expect("a client")
-            .post(format!("{}/dsr/", self.erp.url()))
-            .basic_auth("admin", Some(self.erp.password()))
-            .header("content-type", "application/json")
-            .body(json!({ "id": 1, "method": method, "params": params }).to_string())
-            .send()
-            .await
-            .expect("it answers");
-        let answer: Value = serde_json::from_slice(&answer.bytes().await.expect("whole")).expect("JSON");
-        assert!(answer["error"].is_null(), "{answer}");
-        answer["result"].clone()
     }
 
     fn toml(&self) -> String {
@@ -104,7 +87,8 @@ impl Eight {
     async fn census(&self, people: &[Person]) -> BTreeMap<String, BTreeMap<String, u64>> {
         let lines = std::fs::read_to_string(self.object()).unwrap_or_default();
         let parties = self
-            .rpc(
+            .erp
+            .call(
                 "model.party.party.search_read",
                 json!([[], 0, null, null, ["contact_mechanisms.value"], { "active_test": false }]),
             )

@@ -1,6 +1,7 @@
 //! A Tryton server (Python) that one test owns: the party records of a real ERP/CRM, in a database of its own.
 
 use crate::process::{Account, Folder, Recipe, Server, common, off_thread, prepared};
+use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::Command;
@@ -60,6 +61,27 @@ impl Tryton {
     /// The password of `admin`.
     pub fn password(&self) -> &'static str {
         "tryton-for-tests"
+    }
+
+    /// Calls a method as `admin`, and gives its result.
+    ///
+    /// # Panics
+    /// If the server does not answer, or refuses.
+    pub async fn call(&self, method: &str, params: Value) -> Value {
+        let answer = reqwest::ClientBuilder::new()
+            .no_proxy()
+            .build()
+            .expect("a client")
+            .post(format!("{}/dsr/", self.url()))
+            .basic_auth("admin", Some(self.password()))
+            .header("content-type", "application/json")
+            .body(json!({ "id": 1, "method": method, "params": params }).to_string())
+            .send()
+            .await
+            .expect("it answers");
+        let mut answer: Value = serde_json::from_slice(&answer.bytes().await.expect("whole")).expect("JSON");
+        assert!(answer["error"].is_null(), "{answer}");
+        answer["result"].take()
     }
 
     /// The file of its database (SQLite).

@@ -18,23 +18,6 @@ impl Lab {
         Self { server: Tryton::start().await, seeded: Mutex::default() }
     }
 
-    async fn rpc(&self, method: &str, params: Value) -> Value {
-        let answer = reqwest::ClientBuilder::new()
-            .no_proxy()
-            .build()
-            .expect("a client")
-            .post(format!("{}/dsr/", self.server.url()))
-            .basic_auth("admin", Some(self.server.password()))
-            .header("content-type", "application/json")
-            .body(json!({ "id": 1, "method": method, "params": params }).to_string())
-            .send()
-            .await
-            .expect("it answers");
-        let answer: Value = serde_json::from_slice(&answer.bytes().await.expect("whole")).expect("JSON");
-        assert!(answer["error"].is_null(), "{answer}");
-        answer["result"].clone()
-    }
-
     fn connect(url: &str, password: &str, max_matches: u64) -> Arc<dyn Connector> {
         let spec = SystemSpec {
             name: "erp".into(),
@@ -55,7 +38,8 @@ impl Lab {
     async fn parties(&self) -> Vec<Value> {
         let fields = json!(["name", "code", "contact_mechanisms.value"]);
         let all = self
-            .rpc("model.party.party.search_read", json!([[], 0, null, null, fields, { "active_test": false }]))
+            .server
+            .call("model.party.party.search_read", json!([[], 0, null, null, fields, { "active_test": false }]))
             .await;
         all.as_array().cloned().unwrap_or_default()
     }
@@ -66,14 +50,14 @@ impl Target for Lab {
     async fn seed(&self, people: &[Person]) {
         let old: Vec<Value> = self.parties().await.iter().map(|party| party["id"].clone()).collect();
         if !old.is_empty() {
-            self.rpc("model.party.party.delete", json!([old, {}])).await;
+            self.server.call("model.party.party.delete", json!([old, {}])).await;
         }
         let party = |person: &Person| {
             json!({ "name": person.full_name, "code": person.customer_id, "contact_mechanisms": [["create", [
                 { "type": "email", "value": person.email }, { "type": "phone", "value": person.phone }]]] })
         };
         let all: Vec<Value> = people.iter().map(party).collect();
-        self.rpc("model.party.party.create", json!([all, {}])).await;
+        self.server.call("model.party.party.create", json!([all, {}])).await;
         *self.seeded.lock().expect("never held across a panic") = people.to_vec();
     }
 

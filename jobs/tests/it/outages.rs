@@ -45,6 +45,26 @@ async fn a_system_that_is_down_is_waited_for_shown_after_three_tries_and_used_on
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_our_own_database_is_waited_out_and_asks_nobody() {
+    let lab = Lab::new().await;
+    lab.system("crm").await;
+    // What is about to be changed cannot be recorded, and so may not be changed.
+    lab.own_sql("CREATE TRIGGER cut BEFORE UPDATE OF receipt ON steps WHEN NEW.receipt IS NOT NULL BEGIN SELECT RAISE(ABORT, 'cut'); END")
+        .await;
+    let workers = lab.start("one");
+    let id = lab.submit(RequestType::Deletion, "jane@example.com", None).await;
+    let detail = lab.until_that(&id, 1_000, |d| d.steps[0].attempts > 4).await;
+    assert_eq!((detail.row.status.as_str(), &detail.row.attention), ("in_progress", &None), "{:?}", detail.steps);
+    assert_eq!(detail.steps[0].error.as_ref().map(|(code, _)| code.as_str()), Some("interrupted"));
+    assert_eq!(lab.count("crm", "customers WHERE id = 'C-1'").await, 1, "what was not announced was done");
+    lab.own_sql("DROP TRIGGER cut").await;
+    lab.until(&id, "completed", 1_000).await;
+    let failed = lab.kinds(&id).await.iter().filter(|kind| *kind == "step_failed").count();
+    assert!(failed > 3, "{failed} failures");
+    workers.shut_down(GRACE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_missing_asks_for_a_person_and_is_used_once_somebody_says_it_is_back() {
     let lab = Lab::new().await;
     lab.system("crm").await;
