@@ -115,9 +115,7 @@ fn troubled(trouble: Trouble, at: Moment) -> StepResult {
             code: THROTTLED.into(),
             detail: "the system asked to wait; it is tried again by itself".into(),
         },
-        Trouble::Retry(problem) => {
-            failed(at, ATTEMPTS_BEFORE_ATTENTION, problem.code, problem.detail)
-        }
+        Trouble::Retry(problem) => failed(at, ATTEMPTS_BEFORE_ATTENTION, problem.code, problem.detail),
         Trouble::Denied(problem) | Trouble::Ambiguous { problem, .. } => attention(problem),
         Trouble::Held(reason) => StepResult::Acted {
             state: StepState::Retained,

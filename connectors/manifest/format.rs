@@ -244,9 +244,6 @@ pub struct Step {
     /// Where the URL would be longer than 8 KiB: send it as POST with `_method=GET` and the query as form body (Marketo).
     #[serde(default)]
     pub long_query_as_post: bool,
-    /// Headers of the answer that are kept as evidence (`x-request-id`); never one that holds personal data.
-    #[serde(default)]
-    pub evidence: Vec<String>,
 }
 
 /// A text, and in which query language it is.

@@ -26,24 +26,6 @@ const PAGED: [&str; 12] = [
     "offset",
     "top",
 ];
-/// Headers whose values are somebody's, or lead to somebody.
-const PERSONAL: [&str; 12] = [
-    "cookie",
-    "location",
-    "link",
-    "authorization",
-    "authenticate",
-    "user",
-    "email",
-    "customer",
-    "phone",
-    "account",
-    "from",
-    "contact",
-];
-/// What a header is called that names a request and nobody.
-const TRACES: [&str; 9] =
-    ["request", "trace", "correlation", "transaction", "activity", "ray", "span", "message-id", "job"];
 
 impl Lint<'_> {
     pub(super) fn steps(&mut self) {
@@ -97,9 +79,6 @@ impl Lint<'_> {
         }
         if step.long_query_as_post && (step.method != "GET" || step.body.is_some()) {
             self.error(format!("{at}.long_query_as_post"), "belongs to a GET without a body");
-        }
-        for name in &step.evidence {
-            self.evidence(&format!("{at}.evidence"), name);
         }
     }
 
@@ -261,21 +240,6 @@ impl Lint<'_> {
         }
         if matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection" | "content-type") {
             self.error(at, "is set by the engine (the media type of a body by `content_type`)");
-        }
-    }
-
-    fn evidence(&mut self, at: &str, name: &str) {
-        let lower = name.to_lowercase();
-        if PERSONAL.iter().any(|word| lower.contains(word)) {
-            self.error(
-                at,
-                format!("the header {name:?} may hold personal data or a credential; evidence is kept for years"),
-            );
-        } else if !TRACES.iter().any(|word| lower.contains(word)) {
-            self.warn(
-                at,
-                format!("is {name:?} the name of a request and never a person's data? Evidence is kept for years"),
-            );
         }
     }
 
