@@ -274,7 +274,7 @@ async fn provision(app: &App, dir: &Path, vendors: &Sandbox) -> Result<String> {
     operator::apply(app.store(), &file, false).await?;
     let controller =
         app.store().controller_by_name(&file.controller.name).await?.context("the controller that was just made")?;
-    let (_, key) = app.store().create_key(&controller.id, redress_store::Role::ControllerAdmin, "demo").await?;
+    let (_, key) = app.store().create_key(&controller.id, redress_domain::Role::ControllerAdmin, "demo").await?;
     Ok(key)
 }
 

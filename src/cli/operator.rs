@@ -9,9 +9,9 @@ use crate::rules::RulesInUse;
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use redress_domain::terms::Terms;
-use redress_domain::{ControllerId, KeyId};
+use redress_domain::{ControllerId, KeyId, Role};
 use redress_jobs::certificate::{PublicKey, verify_any};
-use redress_store::{BookKind, Controller, ControllerPolicy, Dialect, NewController, Role, Store};
+use redress_store::{BookKind, Controller, ControllerPolicy, Dialect, NewController, Store};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -261,8 +261,9 @@ impl KeyCommand {
         let store = app.store();
         match self {
             Self::Create { controller, role, output } => {
-                let known = Role::ALL.map(Role::as_str).join(", ");
-                let role = Role::parse(&role).ok_or_else(|| anyhow!("--role {role:?} is none of {known}"))?;
+                let known = Role::KEYS.map(Role::as_str).join(", ");
+                let found = Role::parse(&role).filter(|role| Role::KEYS.contains(role));
+                let role = found.ok_or_else(|| anyhow!("--role {role:?} is none of {known}"))?;
                 let controller = named(store, &controller).await?;
                 let (id, key) = store.create_key(&controller.id, role, ACTOR).await?;
                 if output.json {

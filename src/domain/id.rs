@@ -111,6 +111,14 @@ id! {
     /// Names one route: whom notices are told, and how.
     RouteId, "rte"
 }
+id! {
+    /// Names one person who looks at the board.
+    UserId, "usr"
+}
+id! {
+    /// Names one session: one browser of one person who signed in.
+    SessionId, "ses"
+}
 
 #[cfg(test)]
 mod tests {

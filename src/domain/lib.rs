@@ -3,7 +3,7 @@
 //! Read in this order: [`words`] (the field's terms), [`identifier`] and [`subject`] (who), [`submission`] (what the
 //! controller sent), [`regulation`] and [`deadline`] (by when), [`stage`] and [`step`] (where a request and its parts
 //! stand), [`plan`] (what to do next), [`fair`] (whose turn it is), [`limits`] (how often a system may be asked), [`forecast`] (when it will be
-//! done), [`report`] (what it comes to).
+//! done), [`report`] (what it comes to), [`roles`] (who may do what).
 
 pub mod breaker;
 pub mod calendar;
@@ -19,6 +19,7 @@ pub mod personal;
 pub mod plan;
 pub mod regulation;
 pub mod report;
+pub mod roles;
 pub mod rules;
 pub mod stage;
 pub mod step;
@@ -30,8 +31,11 @@ pub mod watch;
 pub mod words;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use id::{ControllerId, DsrId, EventId, KeyId, MessageId, NoticeId, RouteId, StepId, SystemId};
+pub use id::{
+    ControllerId, DsrId, EventId, KeyId, MessageId, NoticeId, RouteId, SessionId, StepId, SystemId, UserId,
+};
 pub use identifier::{Identifier, IdentifierType};
 pub use personal::Personal;
+pub use roles::{Permit, Role, Roles};
 pub use subject::{Correction, Subject};
 pub use words::{RequestType, Verb};

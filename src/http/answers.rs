@@ -1,7 +1,7 @@
 //! An answer is fetched by its controller: the package while it lasts, each time with a line in the audit log, and the certificate.
 
 use super::Edge;
-use super::auth::{Operator, Reader};
+use super::auth::Caller;
 use super::path::DsrPath;
 use super::problem::Problem;
 use axum::Json;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// `GET /v1/requests/{id}/package`
 pub(crate) async fn package(
-    Operator(caller): Operator,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
     method: Method,
@@ -45,7 +45,7 @@ pub(crate) async fn package(
         let first = pages.chunk(0).await?;
         let data = json!({ "bytes": info.bytes, "sha256": info.sha256 });
         edge.store
-            .record_event(&caller.controller_id, caller.key_id.as_str(), Some(&id), "package_fetched", data)
+            .record_event(&caller.controller_id, &caller.actor, Some(&id), "package_fetched", data)
             .await?;
         let rest = stream::iter(1..info.chunks).then(move |n| {
             let pages = pages.clone();
@@ -70,7 +70,7 @@ pub(crate) async fn package(
 
 /// `GET /v1/requests/{id}/certificate`
 pub(crate) async fn certificate(
-    Reader(caller): Reader,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
 ) -> Result<Json<Value>, Problem> {

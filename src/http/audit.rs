@@ -1,7 +1,7 @@
 //! The audit log leaves as lines of JSON, each bound to the one before, for `redress verify`.
 
 use super::Edge;
-use super::auth::Reader;
+use super::auth::Caller;
 use super::path::Query;
 use super::problem::Problem;
 use axum::body::{Body, Bytes};
@@ -18,7 +18,7 @@ const PAGE: i64 = 500;
 
 /// `GET /v1/audit`
 pub(crate) async fn export(
-    Reader(caller): Reader,
+    caller: Caller,
     State(edge): State<Edge>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {

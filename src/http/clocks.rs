@@ -4,7 +4,7 @@
 //! stage and queue as they were.
 
 use super::Edge;
-use super::auth::Operator;
+use super::auth::Caller;
 use super::body::Members;
 use super::json;
 use super::path::DsrPath;
@@ -21,7 +21,7 @@ use redress_domain::deadline::{Change, ClockFacts, DeadlineError, Deadlines, Ext
 use redress_domain::regulation::PauseKind;
 use redress_domain::stage::{Event, Stage};
 use redress_domain::words::Fault;
-use redress_store::{Caller, ClockChange, ClockNote, ClockNow, Error};
+use redress_store::{ClockChange, ClockNote, ClockNow, Error};
 use serde_json::{Value, json};
 
 /// The longest reason, in bytes.
@@ -29,7 +29,7 @@ const REASON_MAX: usize = 500;
 
 /// `POST /v1/requests/{id}/pause`
 pub(crate) async fn pause(
-    Operator(caller): Operator,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
     headers: HeaderMap,
@@ -48,7 +48,7 @@ pub(crate) async fn pause(
 
 /// `POST /v1/requests/{id}/resume`
 pub(crate) async fn resume(
-    Operator(caller): Operator,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
     headers: HeaderMap,
@@ -67,7 +67,7 @@ pub(crate) async fn resume(
 
 /// `POST /v1/requests/{id}/extend`
 pub(crate) async fn extend(
-    Operator(caller): Operator,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
     headers: HeaderMap,
@@ -86,7 +86,7 @@ pub(crate) async fn extend(
 
 /// `POST /v1/requests/{id}/acknowledge`
 pub(crate) async fn acknowledge(
-    Operator(caller): Operator,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
     headers: HeaderMap,
@@ -209,7 +209,7 @@ async fn act(
     reason: Option<String>,
 ) -> Result<Json<Value>, Problem> {
     let now = edge.store.clock().now();
-    let actor = caller.key_id.as_str();
+    let actor = &caller.actor;
     let made = edge
         .store
         .change_clock(&caller.controller_id, id, actor, None, |clock| decide(clock, change, reason.as_deref(), now))

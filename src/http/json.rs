@@ -67,7 +67,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 async fn bytes(headers: &HeaderMap, body: Body, limit: usize, patience: Duration) -> Result<Vec<u8>, Problem> {
-    let too_long = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {limit} bytes"));
+    let too_long = || Problem::too_large(limit);
     let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(too_long());

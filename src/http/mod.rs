@@ -33,6 +33,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use futures::future::BoxFuture;
+use redress_domain::Permit;
 use redress_store::{Store, SystemRow};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -84,7 +85,9 @@ pub struct Api {
 
 /// The whole service.
 pub fn router(api: Api) -> Router {
-    assemble(api, routes())
+    let mut all = routes();
+    all.extend(board_routes());
+    assemble(api, all)
 }
 
 /// Health and metrics only, for a process that takes no calls.
@@ -93,63 +96,93 @@ pub fn health_router(api: Api) -> Router {
 }
 
 macro_rules! declare {
-    ($($method:ident $path:literal => $handler:path;)+) => {
-        vec![$((stringify!($method), $path, axum::routing::$method($handler))),+]
+    ($($method:ident $path:literal [$permit:ident] => $handler:path;)+) => {
+        vec![$((stringify!($method), $path, needs::$permit, axum::routing::$method($handler))),+]
     };
 }
 
-/// Every route as method, path and handler; `openapi.json` describes these and no others.
+/// Every route of the interface as method, path, the permit it needs (`open`: none, for anybody) and handler; `openapi.json` describes
+/// these and no others.
 fn routes() -> Vec<Route> {
     let mut all = health_routes();
     all.extend(declare! {
-        get "/" => board::list;
-        get "/requests/{id}" => board::request;
-        get "/openapi.json" => operations::openapi;
-        get "/.well-known/redress-signing-key.json" => operations::signing_key;
-        get "/v1/signing-key" => operations::signing_key;
-        post "/v1/requests" => submit::submit;
-        get "/v1/requests" => requests::list;
-        get "/v1/requests/{id}" => requests::show;
-        get "/v1/requests/{id}/events" => requests::events;
-        post "/v1/requests/{id}/approve" => requests::approve;
-        post "/v1/requests/{id}/reject" => requests::reject;
-        post "/v1/requests/{id}/retry" => requests::retry;
-        post "/v1/requests/{id}/withdraw" => requests::withdraw;
-        post "/v1/requests/{id}/pause" => clocks::pause;
-        post "/v1/requests/{id}/resume" => clocks::resume;
-        post "/v1/requests/{id}/extend" => clocks::extend;
-        post "/v1/requests/{id}/acknowledge" => clocks::acknowledge;
-        get "/v1/requests/{id}/steps/{system}/task" => tasks::show;
-        post "/v1/requests/{id}/steps/{system}/complete" => tasks::complete;
-        get "/v1/requests/{id}/package" => answers::package;
-        get "/v1/requests/{id}/certificate" => answers::certificate;
-        get "/v1/systems" => systems::list;
-        get "/v1/systems/{name}" => systems::show;
-        put "/v1/systems/{name}" => systems::put;
-        delete "/v1/systems/{name}" => systems::delete;
-        post "/v1/systems/{name}/check" => systems::check;
-        post "/v1/systems/{name}/pause" => systems::pause;
-        post "/v1/systems/{name}/resume" => systems::resume;
-        get "/v1/keys" => keys::list;
-        post "/v1/keys" => keys::create;
-        delete "/v1/keys/{id}" => keys::revoke;
-        get "/v1/audit" => audit::export;
-        get "/v1/reports/sla" => reports::sla;
-        get "/v1/reports/ccpa-7102" => reports::ccpa_7102;
-        get "/v1/reports/processing-record" => reports::processing_record;
+        get "/" [See] => board::list;
+        get "/openapi.json" [open] => operations::openapi;
+        get "/.well-known/redress-signing-key.json" [open] => operations::signing_key;
+        get "/v1/signing-key" [open] => operations::signing_key;
+        post "/v1/requests" [Submit] => submit::submit;
+        get "/v1/requests" [See] => requests::list;
+        get "/v1/requests/{id}" [See] => requests::show;
+        get "/v1/requests/{id}/events" [See] => requests::events;
+        post "/v1/requests/{id}/approve" [Decide] => requests::approve;
+        post "/v1/requests/{id}/reject" [Decide] => requests::reject;
+        post "/v1/requests/{id}/retry" [Retry] => requests::retry;
+        post "/v1/requests/{id}/withdraw" [Act] => requests::withdraw;
+        post "/v1/requests/{id}/pause" [Act] => clocks::pause;
+        post "/v1/requests/{id}/resume" [Act] => clocks::resume;
+        post "/v1/requests/{id}/extend" [Decide] => clocks::extend;
+        post "/v1/requests/{id}/acknowledge" [Act] => clocks::acknowledge;
+        get "/v1/requests/{id}/steps/{system}/task" [Task] => tasks::show;
+        post "/v1/requests/{id}/steps/{system}/complete" [Task] => tasks::complete;
+        get "/v1/requests/{id}/package" [Fetch] => answers::package;
+        get "/v1/requests/{id}/certificate" [See] => answers::certificate;
+        get "/v1/systems" [See] => systems::list;
+        get "/v1/systems/{name}" [See] => systems::show;
+        put "/v1/systems/{name}" [Connect] => systems::put;
+        delete "/v1/systems/{name}" [Connect] => systems::delete;
+        post "/v1/systems/{name}/check" [Operate] => systems::check;
+        post "/v1/systems/{name}/pause" [Operate] => systems::pause;
+        post "/v1/systems/{name}/resume" [Operate] => systems::resume;
+        get "/v1/keys" [Keys] => keys::list;
+        post "/v1/keys" [Keys] => keys::create;
+        delete "/v1/keys/{id}" [Keys] => keys::revoke;
+        get "/v1/audit" [See] => audit::export;
+        get "/v1/reports/sla" [See] => reports::sla;
+        get "/v1/reports/ccpa-7102" [See] => reports::ccpa_7102;
+        get "/v1/reports/processing-record" [See] => reports::processing_record;
     });
     all
 }
 
-fn health_routes() -> Vec<Route> {
+/// The pages of the board besides its first one, and what they are made of. What they change they change by the native API.
+fn board_routes() -> Vec<Route> {
     declare! {
-        get "/healthz" => operations::healthz;
-        get "/readyz" => operations::readyz;
-        get "/metrics" => metrics::metrics;
+        get "/requests" [See] => board::list;
+        get "/requests/{id}" [See] => board::request;
+        get "/assets/{hash}/{name}" [open] => board::asset;
+        post "/act/{*call}" [open] => board::act;
     }
 }
 
-type Route = (&'static str, &'static str, MethodRouter<Edge>);
+fn health_routes() -> Vec<Route> {
+    declare! {
+        get "/healthz" [open] => operations::healthz;
+        get "/readyz" [open] => operations::readyz;
+        get "/metrics" [open] => metrics::metrics;
+    }
+}
+
+type Route = (&'static str, &'static str, Option<Permit>, MethodRouter<Edge>);
+
+/// Permits as the table of routes spells them.
+#[allow(non_upper_case_globals)]
+mod needs {
+    use redress_domain::Permit;
+
+    pub(super) const open: Option<Permit> = None;
+    pub(super) const See: Option<Permit> = Some(Permit::See);
+    pub(super) const Reveal: Option<Permit> = Some(Permit::Reveal);
+    pub(super) const Fetch: Option<Permit> = Some(Permit::Fetch);
+    pub(super) const Submit: Option<Permit> = Some(Permit::Submit);
+    pub(super) const Act: Option<Permit> = Some(Permit::Act);
+    pub(super) const Decide: Option<Permit> = Some(Permit::Decide);
+    pub(super) const Retry: Option<Permit> = Some(Permit::Retry);
+    pub(super) const Task: Option<Permit> = Some(Permit::Task);
+    pub(super) const Operate: Option<Permit> = Some(Permit::Operate);
+    pub(super) const Connect: Option<Permit> = Some(Permit::Connect);
+    pub(super) const Keys: Option<Permit> = Some(Permit::Keys);
+    pub(super) const People: Option<Permit> = Some(Permit::People);
+}
 
 fn assemble(api: Api, routes: Vec<Route>) -> Router {
     let edge = Edge(Arc::new(Inner {
@@ -157,14 +190,23 @@ fn assemble(api: Api, routes: Vec<Route>) -> Router {
         calls: Semaphore::new(CALLS_MAX),
         answers: Mutex::default(),
         kept: metrics::Kept::default(),
+        permits: routes.iter().map(|(method, path, permit, _)| ((*method).to_owned(), (*path).to_owned(), *permit)).map(|(method, path, permit)| ((method, path), permit)).collect(),
     }));
+    plain(routes).layer(from_fn_with_state(edge.clone(), wrap::wrap)).with_state(edge)
+}
+
+/// The routes of the native API, for those of our own pages that ask them.
+fn api_routes() -> Router<Edge> {
+    plain(routes().into_iter().filter(|(_, path, ..)| path.starts_with("/v1/")).collect())
+}
+
+/// The routes with what answers where there is none.
+fn plain(routes: Vec<Route>) -> Router<Edge> {
     routes
         .into_iter()
-        .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
+        .fold(Router::new(), |router, (_, path, _, handler)| router.route(path, handler))
         .fallback(problem::unknown_path)
         .method_not_allowed_fallback(problem::wrong_method)
-        .layer(from_fn_with_state(edge.clone(), wrap::wrap))
-        .with_state(edge)
 }
 
 /// What handlers share.
@@ -176,6 +218,8 @@ struct Inner {
     calls: Semaphore,
     answers: Mutex<BTreeMap<Answered, u64>>,
     kept: metrics::Kept,
+    /// What each route needs, by method and path.
+    permits: BTreeMap<(String, String), Option<Permit>>,
 }
 
 /// Method, route and status of an answer, for the metrics.

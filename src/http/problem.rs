@@ -29,6 +29,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// The body is longer than it may be.
+    pub(crate) fn too_large(limit: usize) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {limit} bytes"))
+    }
+
     /// Nobody is known by what was sent.
     pub(crate) fn unauthorized(token_given: bool) -> Self {
         let (challenge, detail) = if token_given {
@@ -37,6 +42,12 @@ impl Problem {
             (r#"Bearer realm="redress""#, "send an API key in the header Authorization: Bearer rk_…")
         };
         Self::new(StatusCode::UNAUTHORIZED, detail).header(WWW_AUTHENTICATE, challenge)
+    }
+
+    /// A page is only for those who are known: a browser is asked for a name and password, of which the password is an API key.
+    pub(crate) fn sign_in_first() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "sign in first")
+            .header(WWW_AUTHENTICATE, r#"Basic realm="Redress: API key as password", charset="UTF-8""#)
     }
 
     /// The key's role does not allow it.
@@ -105,6 +116,10 @@ impl From<Error> for Problem {
     }
 }
 
+/// The problem in an answer, for a page that tells it in words.
+#[derive(Debug, Clone)]
+pub(crate) struct Told(pub(crate) Value);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut body = Map::new();
@@ -116,7 +131,9 @@ impl IntoResponse for Problem {
             body.insert("errors".into(), self.errors.into());
         }
         body.extend(self.members);
-        let mut response = Response::new(Body::from(Value::Object(body).to_string()));
+        let body = Value::Object(body);
+        let mut response = Response::new(Body::from(body.to_string()));
+        response.extensions_mut().insert(Told(body));
         *response.status_mut() = self.status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.headers_mut().extend(self.headers);

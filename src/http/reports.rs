@@ -1,7 +1,7 @@
 //! A report is read by its own controller, as JSON or as one of its tables in CSV; any key may.
 
 use super::Edge;
-use super::auth::Reader;
+use super::auth::Caller;
 use super::path::Query;
 use super::problem::Problem;
 use crate::report::{self, Asked, Report};
@@ -13,7 +13,7 @@ use axum::response::Response;
 
 /// `GET /v1/reports/sla`
 pub(crate) async fn sla(
-    Reader(caller): Reader,
+    caller: Caller,
     State(edge): State<Edge>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -31,7 +31,7 @@ pub(crate) async fn sla(
 
 /// `GET /v1/reports/ccpa-7102`
 pub(crate) async fn ccpa_7102(
-    Reader(caller): Reader,
+    caller: Caller,
     State(edge): State<Edge>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -47,7 +47,7 @@ pub(crate) async fn ccpa_7102(
 
 /// `GET /v1/reports/processing-record`
 pub(crate) async fn processing_record(
-    Reader(caller): Reader,
+    caller: Caller,
     State(edge): State<Edge>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,

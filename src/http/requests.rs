@@ -1,6 +1,6 @@
 //! Requests are listed, shown and decided about; a list is its rows without steps, newest first.
 
-use super::auth::{Operator, Reader};
+use super::auth::Caller;
 use super::body::Members;
 use super::foreseen::foreseen;
 use super::path::{DsrPath, Query};
@@ -32,7 +32,7 @@ pub(crate) async fn lens(edge: &Edge, controller_id: &ControllerId) -> Result<Le
 
 /// `GET /v1/requests`
 pub(crate) async fn list(
-    Reader(caller): Reader,
+    caller: Caller,
     State(edge): State<Edge>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
@@ -92,7 +92,7 @@ pub(crate) async fn shown(edge: &Edge, controller_id: &ControllerId, id: &DsrId)
 
 /// `GET /v1/requests/{id}`
 pub(crate) async fn show(
-    Reader(caller): Reader,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
 ) -> Result<Json<Value>, Problem> {
@@ -101,7 +101,7 @@ pub(crate) async fn show(
 
 /// `GET /v1/requests/{id}/events`
 pub(crate) async fn events(
-    Reader(caller): Reader,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
 ) -> Result<Json<Value>, Problem> {
@@ -112,7 +112,7 @@ pub(crate) async fn events(
 
 /// `POST /v1/requests/{id}/approve`
 pub(crate) async fn approve(
-    Operator(caller): Operator,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
     headers: HeaderMap,
@@ -124,7 +124,7 @@ pub(crate) async fn approve(
 
 /// `POST /v1/requests/{id}/withdraw`
 pub(crate) async fn withdraw(
-    Operator(caller): Operator,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
     headers: HeaderMap,
@@ -136,7 +136,7 @@ pub(crate) async fn withdraw(
 
 /// `POST /v1/requests/{id}/reject`
 pub(crate) async fn reject(
-    Operator(caller): Operator,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
     headers: HeaderMap,
@@ -165,7 +165,7 @@ pub(crate) async fn reject(
 
 /// `POST /v1/requests/{id}/retry`
 pub(crate) async fn retry(
-    Operator(caller): Operator,
+    caller: Caller,
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
     headers: HeaderMap,
@@ -192,11 +192,11 @@ async fn no_members(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<(), 
 
 async fn decide(
     edge: &Edge,
-    caller: &redress_store::Caller,
+    caller: &Caller,
     id: &DsrId,
     decision: Decision,
 ) -> Result<Json<Value>, Problem> {
-    match edge.store.decide(&caller.controller_id, id, decision, caller.key_id.as_str()).await {
+    match edge.store.decide(&caller.controller_id, id, decision, &caller.actor).await {
         Ok(()) => shown(edge, &caller.controller_id, id).await,
         Err(Error::Conflict(detail)) => {
             let now = edge.store.dsr(&caller.controller_id, id).await?;

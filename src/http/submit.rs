@@ -1,6 +1,6 @@
 //! `POST /v1/requests` makes a request durable with its plan and its dates, or names everything that is wrong with it.
 
-use super::auth::Operator;
+use super::auth::Caller;
 use super::problem::Problem;
 use super::view::Lens;
 use super::{Edge, body, idempotency, json};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 const LISTED_MAX: usize = 24;
 
 pub(crate) async fn submit(
-    Operator(caller): Operator,
+    caller: Caller,
     State(edge): State<Edge>,
     headers: HeaderMap,
     body: Body,
@@ -50,7 +50,7 @@ pub(crate) async fn submit(
     body::add(&mut faults, named.faults_of_plan(&plan, &systems));
     let Some(submission) = submission.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(&faults)) };
 
-    let new = complete(&edge, caller.key_id.as_str(), submission, (plan, systems), &controller, idempotency).await?;
+    let new = complete(&edge, &caller.actor, submission, (plan, systems), &controller, idempotency).await?;
     let lens = Lens::new(&controller, edge.store.now_ms());
     match edge.store.submit(new, |detail| lens.detail(detail)).await? {
         Submitted::New(id, answer) => {

@@ -1,6 +1,6 @@
 //! Connected systems are changed by administrators; what a caller may name is narrower than what the operator may.
 
-use super::auth::{Administrator, Reader};
+use super::auth::Caller;
 use super::path::NamePath;
 use super::problem::Problem;
 use super::view::time;
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 const DESTINATION: [&str; 3] = ["host", "port", "tls"];
 
 /// `GET /v1/systems`
-pub(crate) async fn list(Reader(caller): Reader, State(edge): State<Edge>) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(caller: Caller, State(edge): State<Edge>) -> Result<Json<Value>, Problem> {
     let mut systems = Vec::new();
     for row in edge.store.systems(&caller.controller_id).await? {
         systems.push(view(&edge, &row).await?);
@@ -33,7 +33,7 @@ pub(crate) async fn list(Reader(caller): Reader, State(edge): State<Edge>) -> Re
 
 /// `GET /v1/systems/{name}`
 pub(crate) async fn show(
-    Reader(caller): Reader,
+    caller: Caller,
     NamePath(name): NamePath,
     State(edge): State<Edge>,
 ) -> Result<Json<Value>, Problem> {
@@ -43,7 +43,7 @@ pub(crate) async fn show(
 
 /// `PUT /v1/systems/{name}`
 pub(crate) async fn put(
-    Administrator(caller): Administrator,
+    caller: Caller,
     NamePath(name): NamePath,
     State(edge): State<Edge>,
     headers: HeaderMap,
@@ -71,11 +71,11 @@ pub(crate) async fn put(
 
 async fn store(
     edge: &Edge,
-    caller: &redress_store::Caller,
+    caller: &Caller,
     definition: &SystemDef,
     old: Option<&SystemRow>,
 ) -> Result<Response, Problem> {
-    let (controller_id, actor) = (&caller.controller_id, caller.key_id.as_str());
+    let (controller_id, actor) = (&caller.controller_id, &caller.actor);
     let new = connected::upsert(definition, true).map_err(|more| {
         let faults: Vec<Fault> =
             more.into_iter().map(|f| Fault::new(format!("/{}", f.path.replace('.', "/")), f.detail)).collect();
@@ -109,17 +109,17 @@ async fn store(
 
 /// `DELETE /v1/systems/{name}`
 pub(crate) async fn delete(
-    Administrator(caller): Administrator,
+    caller: Caller,
     NamePath(name): NamePath,
     State(edge): State<Edge>,
 ) -> Result<StatusCode, Problem> {
-    edge.store.delete_system(&caller.controller_id, &name, caller.key_id.as_str()).await?;
+    edge.store.delete_system(&caller.controller_id, &name, &caller.actor).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /v1/systems/{name}/check`
 pub(crate) async fn check(
-    Administrator(caller): Administrator,
+    caller: Caller,
     NamePath(name): NamePath,
     State(edge): State<Edge>,
 ) -> Result<Json<Value>, Problem> {
@@ -137,7 +137,7 @@ pub(crate) async fn check(
 
 /// `POST /v1/systems/{name}/pause`
 pub(crate) async fn pause(
-    Administrator(caller): Administrator,
+    caller: Caller,
     NamePath(name): NamePath,
     State(edge): State<Edge>,
 ) -> Result<Json<Value>, Problem> {
@@ -146,7 +146,7 @@ pub(crate) async fn pause(
 
 /// `POST /v1/systems/{name}/resume`
 pub(crate) async fn resume(
-    Administrator(caller): Administrator,
+    caller: Caller,
     NamePath(name): NamePath,
     State(edge): State<Edge>,
 ) -> Result<Json<Value>, Problem> {
@@ -155,13 +155,13 @@ pub(crate) async fn resume(
 
 async fn set_paused(
     edge: &Edge,
-    caller: &redress_store::Caller,
+    caller: &Caller,
     name: &str,
     paused: bool,
 ) -> Result<Json<Value>, Problem> {
     let row = find(edge, &caller.controller_id, name).await?;
     if row.paused != paused {
-        edge.store.pause_system(&caller.controller_id, name, paused, caller.key_id.as_str()).await?;
+        edge.store.pause_system(&caller.controller_id, name, paused, &caller.actor).await?;
     }
     let row = find(edge, &caller.controller_id, name).await?;
     Ok(Json(view(edge, &row).await?))

@@ -1,7 +1,7 @@
 //! A task is done by a person, or by a system that reports back: what is to be done is shown with the person it is about, and the
 //! report of what was done is taken in, whole or not at all.
 
-use super::auth::Operator;
+use super::auth::Caller;
 use super::path::StepPath;
 use super::problem::Problem;
 use super::requests::shown;
@@ -47,12 +47,12 @@ async fn conflict(edge: &Edge, controller_id: &ControllerId, id: &DsrId, detail:
 
 /// `GET /v1/requests/{id}/steps/{system}/task`: what is to be done, and for whom. Who sees it is in the audit log.
 pub(crate) async fn show(
-    Operator(caller): Operator,
+    caller: Caller,
     StepPath(id, system): StepPath,
     State(edge): State<Edge>,
 ) -> Result<Json<Value>, Problem> {
     let (task, awaited) = open(&edge, &caller.controller_id, &id, &system).await?;
-    edge.store.task_seen(&caller.controller_id, &id, &task, caller.key_id.as_str()).await?;
+    edge.store.task_seen(&caller.controller_id, &id, &task, &caller.actor).await?;
     let identifiers = task.subject.identifiers.iter();
     let identifiers: Vec<Value> =
         identifiers.map(|i| json!({ "type": i.kind(), "value": i.given().expose() })).collect();
@@ -74,7 +74,7 @@ pub(crate) async fn show(
 
 /// `POST /v1/requests/{id}/steps/{system}/complete`: what was done. The step answers from it at once.
 pub(crate) async fn complete(
-    Operator(caller): Operator,
+    caller: Caller,
     StepPath(id, system): StepPath,
     State(edge): State<Edge>,
     headers: HeaderMap,
@@ -95,7 +95,7 @@ pub(crate) async fn complete(
         Problem::invalid(&faults)
     })?;
     let receipt = awaited.receipt();
-    let actor = caller.key_id.as_str();
+    let actor = &caller.actor;
     match edge.store.report_task(&caller.controller_id, &id, &system, &task, &receipt.0, actor).await {
         Ok(()) => shown(&edge, &caller.controller_id, &id).await,
         Err(Error::Conflict(detail)) => Err(conflict(&edge, &caller.controller_id, &id, detail).await?),

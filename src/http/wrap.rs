@@ -4,12 +4,12 @@
 //! or a body, in which a caller may have put anything.
 
 use super::Edge;
-use super::problem::Problem;
+use super::problem::{Problem, Told};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
@@ -28,7 +28,17 @@ pub(crate) async fn wrap(State(edge): State<Edge>, request: Request, next: Next)
     let probe = matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics");
     let span = tracing::info_span!("http", method, route, request.id = request_id);
 
+    let for_people = !is_for_programs(request.uri().path()) && wants_page(request.headers());
     let mut response = limited(&edge, probe, request, next).instrument(span.clone()).await;
+    if for_people && let Some(Told(problem)) = response.extensions().get() {
+        let page = super::board::as_page(response.status(), problem);
+        let (head, _) = response.into_parts();
+        let (mut parts, body) = page.into_parts();
+        for (name, value) in head.headers.iter().filter(|(name, _)| **name != CONTENT_TYPE) {
+            parts.headers.insert(name.clone(), value.clone());
+        }
+        response = Response::from_parts(parts, body);
+    }
 
     let status = response.status().as_u16();
     let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -43,6 +53,16 @@ pub(crate) async fn wrap(State(edge): State<Edge>, request: Request, next: Next)
     *edge.0.answers.lock().expect("never held across a panic").entry((method, route, status)).or_default() += 1;
     guard(&mut response, &request_id);
     response
+}
+
+/// Whether a path belongs to an interface that programs use, whatever they say they accept.
+fn is_for_programs(path: &str) -> bool {
+    ["/v1", "/openapi.json", "/healthz", "/readyz", "/metrics", "/.well-known"].iter().any(|start| path.starts_with(start))
+}
+
+/// Whether a browser asks for a page.
+fn wants_page(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
 }
 
 async fn limited(edge: &Edge, probe: bool, request: Request, next: Next) -> Response {
@@ -69,11 +89,12 @@ fn guard(response: &mut Response, request_id: &str) {
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
         (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // Only the board's own style and script are kept by anybody.
+    headers.entry(CACHE_CONTROL).or_insert_with(|| HeaderValue::from_static("no-store"));
     headers
         .entry(CONTENT_SECURITY_POLICY)
         .or_insert_with(|| HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));

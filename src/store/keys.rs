@@ -11,49 +11,9 @@ use crate::{Error, Store};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::FutureExt as _;
-use redress_domain::{ControllerId, KeyId};
+use redress_domain::{ControllerId, KeyId, Role};
 use ring::digest::{SHA256, digest};
 use serde_json::json;
-
-/// What a key may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Everything in its controller: systems and keys too.
-    ControllerAdmin,
-    /// Submits, reads, approves and fetches answers.
-    ControllerUser,
-    /// Reads states and the audit log; never an answer.
-    Auditor,
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Role; 3] = [Role::ControllerAdmin, Role::ControllerUser, Role::Auditor];
-
-    /// Its spelling.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Role::ControllerAdmin => "controller_admin",
-            Role::ControllerUser => "controller_user",
-            Role::Auditor => "auditor",
-        }
-    }
-
-    /// The role of this spelling.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|r| r.as_str() == text)
-    }
-
-    /// May submit, approve, withdraw, retry and fetch answers.
-    pub const fn may_act(self) -> bool {
-        !matches!(self, Role::Auditor)
-    }
-
-    /// May change connected systems and keys.
-    pub const fn may_administer(self) -> bool {
-        matches!(self, Role::ControllerAdmin)
-    }
-}
 
 /// Who calls: one key of one controller.
 #[derive(Debug, Clone)]

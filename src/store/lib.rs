@@ -37,6 +37,7 @@ mod reports;
 mod routes;
 mod sealed;
 mod sentinel;
+mod sessions;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 #[cfg(not(feature = "simulation"))]
@@ -69,7 +70,7 @@ pub use dsrs::{DsrDetail, DsrFilter, DsrRow, NewDsr, Submitted};
 pub use events::{AuditEvent, canonical_json};
 pub use figures::{Figure, Figures};
 pub use forecast::{OpenQueue, Passed};
-pub use keys::{ApiKey, Caller, Role};
+pub use keys::{ApiKey, Caller};
 pub use messages::{MessageContents, MessageLease, MessageOutcome, ToldNotice, WEBHOOK_NOTICES};
 pub use mutant::mutant;
 pub use pauses::{Paused, Scope, UnderWay};
@@ -77,6 +78,7 @@ pub use reports::{ClosedDsr, OpenDsr, OpenStep, ReceivedDsr, StepTimes, SystemNa
 pub use routes::{NewRoute, Route, RouteChange, RouteTarget};
 pub use sealed::{Key, random};
 pub use sentinel::RedisAddress;
+pub use sessions::{Identified, Session};
 pub use systems::{SystemOutline, SystemRow, SystemUpsert};
 pub use tasks::OpenTask;
 pub use tell::Tellable;

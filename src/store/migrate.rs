@@ -42,6 +42,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0005_systems.sql"),
         postgres: include_str!("migrations/0005_systems.sql"),
     },
+    Migration {
+        version: 6,
+        name: "board",
+        sqlite: include_str!("migrations/0006_board.sql"),
+        postgres: include_str!("migrations/0006_board.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {

@@ -1,46 +1,13 @@
 //! How the board looks: one table, the words of the contract in plain letters, colour only beside a word.
 
 use super::Count;
-use crate::http::view::{Lens, instant};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use jiff::Unit;
+use super::parts::{band_mark, day, distance, ends, late_mark, plain, short_date, status_mark};
+use crate::http::view::Lens;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 use redress_domain::deadline::Band;
 use redress_domain::forecast::Foreseen;
 use redress_store::DsrRow;
-use ring::digest::{SHA256, digest};
-use std::sync::LazyLock;
-
-const STYLE: &str = include_str!("style.css");
-
-/// What a page may load: this style sheet.
-pub(super) static POLICY: LazyLock<String> = LazyLock::new(|| {
-    let hash = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()).as_ref());
-    format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-});
-
-/// A page around its content. The list refreshes itself, so that it can hang on a wall.
-pub(super) fn shell(title: &str, refreshes: bool, body: &Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                @if refreshes { meta http-equiv="refresh" content="30"; }
-                title { (title) " · Redress" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body { (body) }
-        }
-    }
-}
 
 /// One request in the list.
 pub(super) struct Line {
@@ -87,15 +54,10 @@ pub(super) fn board(
     paused: &[String],
     status: Option<&str>,
     all: bool,
-    now: i64,
 ) -> Markup {
     let total: i64 = counts.iter().map(|(_, count, _)| count).sum();
     let capped = counts.iter().any(|(.., capped)| *capped);
     html! {
-        header {
-            h1 { a href="/" { "Redress" } }
-            p.quiet { "as of " (moment(now, &TimeZone::UTC)) }
-        }
         @if !paused.is_empty() {
             p.notice role="status" { "Paused: " (paused.join(", ")) ". Nothing new is begun there; deadlines go on." }
         }
@@ -104,7 +66,7 @@ pub(super) fn board(
             (chip(None, "all", total, capped, status))
             @for (word, count, capped) in counts { (chip(Some(word), word, *count, *capped, status)) }
         }
-        main {
+        section {
             @if lines.is_empty() { (nothing(status)) } @else {
                 table {
                     thead { tr {
@@ -171,64 +133,5 @@ fn nothing(status: Option<&str>) -> Markup {
                 p.quiet { "Or see a batch of requests being fulfilled at once: " code { "redress demo" } }
             }
         }
-    }
-}
-
-/// A band as a word with a mark.
-pub(super) fn band_mark(band: Band) -> Markup {
-    html! { span class={ "band " (band.as_str()) } { (plain(band.as_str())) } }
-}
-
-/// When a request is foreseen to end, or what it waits for.
-pub(super) fn ends(foreseen: &Foreseen, zone: &TimeZone) -> String {
-    match (foreseen.finishes_at, foreseen.blocked_by) {
-        (Some(at), _) => format!("ends {}", short_date(at.as_millisecond(), zone)),
-        (None, Some(blocker)) => format!("waits: {}", plain(blocker.as_str())),
-        (None, None) => String::new(),
-    }
-}
-
-/// That a request is foreseen to end late, and by how much.
-pub(super) fn late_mark(foreseen: &Foreseen) -> Markup {
-    html! {
-        @if let Some(days) = foreseen.late_by_days {
-            span.status.alert { "late by " (days) @if days == 1 { " day" } @else { " days" } }
-        }
-    }
-}
-
-/// A status as a word.
-pub(super) fn status_mark(status: &str) -> Markup {
-    html! { span.status.alert[status == "needs_attention"] { (plain(status)) } }
-}
-
-/// A word of the contract in plain letters.
-pub(super) fn plain(word: &str) -> String {
-    word.replace('_', " ")
-}
-
-/// `21 Dec 2026`
-pub(super) fn day(day: Date) -> String {
-    day.strftime("%-d %b %Y").to_string()
-}
-
-/// An instant with day and time in a zone.
-pub(super) fn moment(ms: i64, zone: &TimeZone) -> String {
-    instant(ms).map(|at| at.to_zoned(zone.clone()).strftime("%-d %b %Y, %H:%M %Z").to_string()).unwrap_or_default()
-}
-
-fn short_date(ms: i64, zone: &TimeZone) -> String {
-    instant(ms).map(|at| at.to_zoned(zone.clone()).strftime("%-d %b").to_string()).unwrap_or_default()
-}
-
-/// How far a day is from today in the controller's zone.
-fn distance(due: Date, now: i64, zone: &TimeZone) -> String {
-    let Some(today) = instant(now).map(|at| at.to_zoned(zone.clone()).date()) else { return String::new() };
-    match today.until((Unit::Day, due)).map_or(0, |span| span.get_days()) {
-        0 => "today".to_owned(),
-        1 => "tomorrow".to_owned(),
-        -1 => "1 day late".to_owned(),
-        days if days < 0 => format!("{} days late", -days),
-        days => format!("in {days} days"),
     }
 }

@@ -1,53 +1,40 @@
 //! `GET /requests/{id}` shows one request to people: what is done where, by when and why, and what happened so far.
 
-use super::page::{band_mark, day, ends, late_mark, moment, plain, status_mark};
-use super::{Viewer, document, viewer};
+use super::parts::{band_mark, day, ends, late_mark, moment, plain, status_mark};
+use super::shell::{Page, Section};
 use crate::http::Edge;
+use crate::http::auth::Viewer;
 use crate::http::foreseen::foreseen;
 use crate::http::path::DsrPath;
 use crate::http::problem::Problem;
 use crate::http::view::Lens;
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
-use redress_domain::DsrId;
 use redress_domain::forecast::Foreseen;
-use redress_store::{AuditEvent, Controller, DsrDetail, DsrRow, Error, StepRow};
+use redress_store::{AuditEvent, DsrDetail, DsrRow, StepRow};
 use serde_json::Value;
 
 /// Events that are shown; the API has them all.
 const EVENTS_MAX: usize = 200;
 
 pub(crate) async fn request(
+    viewer: Viewer,
     State(edge): State<Edge>,
-    headers: HeaderMap,
     DsrPath(id): DsrPath,
 ) -> Result<Response, Problem> {
-    let viewer = match viewer(&edge, &headers).await? {
-        Ok(viewer) => viewer,
-        Err(asked) => return Ok(asked),
-    };
-    let (controller, detail) = find(&edge, &viewer, &id).await?;
+    let controller_id = edge.store.controller_of(&id, viewer.scope.as_deref()).await?;
+    let controller = edge.store.controller(&controller_id).await?;
+    let detail = edge.store.dsr(&controller_id, &id).await?;
     let events = edge.store.events_of(&controller.id, &id).await?;
-    let lens = Lens::new(controller, edge.store.now_ms());
+    let lens = Lens::new(&controller, edge.store.now_ms());
     let foreseen = foreseen(&edge, &detail.row, &lens).await?;
-    Ok(document("Request", false, &render(&controller.name, &lens, &detail, foreseen.as_ref(), &events)))
-}
-
-/// The request, in whichever of the viewer's controllers it is.
-async fn find<'v>(edge: &Edge, viewer: &'v Viewer, id: &DsrId) -> Result<(&'v Controller, DsrDetail), Problem> {
-    for controller in &viewer.controllers {
-        match edge.store.dsr(&controller.id, id).await {
-            Ok(detail) => return Ok((controller, detail)),
-            Err(Error::NotFound) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(Problem::not_found())
+    let body = render(&controller.name, &lens, &detail, foreseen.as_ref(), &events);
+    let now = edge.store.now_ms();
+    Ok(Page { viewer: &viewer, section: Section::Requests, title: "Request", done: None, now, body }.into_response())
 }
 
 fn render(
@@ -60,8 +47,8 @@ fn render(
     let row = &detail.row;
     let zone = lens.zone();
     html! {
-        header { h1 { a href="/" { "Redress" } } p.quiet { "times in " (zone.iana_name().unwrap_or("UTC")) } }
-        main {
+        article {
+            p.quiet { "times in " (zone.iana_name().unwrap_or("UTC")) }
             h2 { (row.kind) " for " (controller) " " (status_mark(&row.status)) " "
                 @if let Some(band) = lens.band(row).filter(|_| row.closed_at.is_none()) { (band_mark(band)) } }
             p.id { (row.id) }

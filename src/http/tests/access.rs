@@ -21,7 +21,7 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
 
 /// Every route under `/v1` that needs a key: method and declared path.
 fn guarded() -> Vec<(&'static str, &'static str)> {
-    let all = super::super::routes().into_iter().map(|(method, path, _)| (method, path));
+    let all = super::super::routes().into_iter().map(|(method, path, ..)| (method, path));
     all.filter(|(_, path)| path.starts_with("/v1") && *path != "/v1/signing-key").collect()
 }
 
@@ -37,7 +37,7 @@ async fn without_a_key_that_holds_every_route_answers_401_with_a_challenge() {
     let edge = edge().await;
     let revoked = {
         let (id, text) =
-            edge.store.create_key(&edge.acme.id, redress_store::Role::ControllerAdmin, "test").await.unwrap();
+            edge.store.create_key(&edge.acme.id, redress_domain::Role::ControllerAdmin, "test").await.unwrap();
         edge.store.revoke_key(&edge.acme.id, &id, "test").await.unwrap();
         text
     };

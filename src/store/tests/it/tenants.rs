@@ -3,7 +3,8 @@
 use crate::lab::{Lab, Wish};
 use redress_domain::plan::FanOut;
 use redress_domain::{ControllerId, KeyId};
-use redress_store::{Decision, DsrFilter, Error, Role};
+use redress_domain::Role;
+use redress_store::{Decision, DsrFilter, Error};
 
 on_both!(
     another_controllers_request_does_not_exist,

@@ -1,0 +1,212 @@
+//! A form of the board is a call of the native API: it is turned into one here and carried out by the same routes, so that a person
+//! may do on a page exactly what they may do by the API, and is told the same faults.
+//!
+//! A form posts to `/act` with the path of the call after it (`/act/v1/requests/dsr_…/extend`). Its fields become the members of a
+//! JSON body: `name` is a text, `name:number`, `name:flag` and `name:list` (lines or commas) are what they say; an empty field is left
+//! out. Fields of the form itself: `csrf` (the page's token), `_method` (`put`, `delete`), `_next` (the page to show afterwards), `_done`
+//! (the word for what was done, see [`done`]) and, for a file, `name:file`, which becomes `{"name", "media_type", "content"}` in base64.
+
+use super::errors::explain;
+use crate::http::auth::{Viewer, Vouched, Who, vouch};
+use crate::http::problem::Problem;
+use crate::http::{Edge, api_routes};
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest as _, Multipart, Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use redress_connectors::report::REPORT_MAX;
+use serde_json::{Map, Value, json};
+use tower::ServiceExt as _;
+
+/// The longest answer of a call that is read to tell its faults.
+const ANSWER_MAX: usize = 1 << 20;
+
+/// `POST /act/{*call}`
+pub(crate) async fn act(State(edge): State<Edge>, request: Request) -> Result<Response, Problem> {
+    let viewer = Viewer::find(request.headers(), &edge).await?;
+    let viewer = viewer.filter(|viewer| !matches!(viewer.who, Who::Local)).ok_or_else(Problem::sign_in_first)?;
+    let headers = request.headers().clone();
+    let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    let target = target.strip_prefix("/act").unwrap_or_default().to_owned();
+    if !target.starts_with("/v1/") {
+        return Err(Problem::not_found());
+    }
+    let mut form = Form::read(request, &edge).await?;
+    vouch(&headers, &viewer, &form.take("csrf").unwrap_or_default())?;
+    let method = match form.take("_method").as_deref() {
+        Some("put") => Method::PUT,
+        Some("delete") => Method::DELETE,
+        _ => Method::POST,
+    };
+    let next = form.take("_next").filter(|next| is_local_path(next)).unwrap_or_else(|| "/".to_owned());
+    let word = form.take("_done").unwrap_or_default();
+    let body = form.body()?;
+
+    let uri: Uri = target.parse().map_err(|_| Problem::not_found())?;
+    let mut call = Request::new(Body::empty());
+    *call.method_mut() = method;
+    *call.uri_mut() = uri;
+    *call.headers_mut() = headers;
+    call.headers_mut().remove(CONTENT_LENGTH);
+    call.headers_mut().remove(CONTENT_TYPE);
+    if let Some(body) = body {
+        call.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *call.body_mut() = Body::from(body.to_string());
+    }
+    call.extensions_mut().insert(Vouched);
+    let Ok(answer) = api_routes().with_state(edge.clone()).oneshot(call).await;
+    if answer.status().is_success() {
+        return Ok(see(&next, &word));
+    }
+    let status = answer.status();
+    let bytes = to_bytes(answer.into_body(), ANSWER_MAX).await.unwrap_or_default();
+    let problem: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    Ok(explain(Some(&viewer), &edge, status, &problem, Some(&next)))
+}
+
+/// The page to show after a form, with the word for what was done.
+pub(super) fn see(next: &str, word: &str) -> Response {
+    let mut target = next.to_owned();
+    if done(word).is_some() {
+        target.push(if next.contains('?') { '&' } else { '?' });
+        target.push_str("done=");
+        target.push_str(word);
+    }
+    let mut response = StatusCode::SEE_OTHER.into_response();
+    if let Ok(target) = HeaderValue::from_str(&target) {
+        response.headers_mut().insert(LOCATION, target);
+    }
+    response
+}
+
+/// The sentence for what was done; the word comes back in the address of the page, so only these are known.
+pub(super) fn done(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "approved" => "Approved. Work goes on.",
+        "rejected" => "Rejected. The controller is told.",
+        "withdrawn" => "Withdrawn. Nothing more is done.",
+        "retried" => "It is tried again.",
+        "paused" => "Paused.",
+        "resumed" => "Resumed.",
+        "extended" => "Extended. The new date holds now.",
+        "acknowledged" => "The acknowledgement is recorded.",
+        "completed" => "The report was taken in; the step goes on from it.",
+        "checked" => "Checked. What was found stands with the system.",
+        "saved" => "Saved.",
+        "removed" => "Removed.",
+        "revoked" => "Revoked. It holds no longer.",
+        "ended" => "Ended.",
+        "signed_in" => "You are signed in.",
+        _ => return None,
+    })
+}
+
+/// A path on this service and nothing else, not even `//host`.
+pub(super) fn is_local_path(path: &str) -> bool {
+    path.starts_with('/')
+        && !path.starts_with("//")
+        && !path.contains('\\')
+        && path.len() <= 2_000
+        && path.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// The fields of a form, in their order.
+struct Form(Vec<(String, Field)>);
+
+enum Field {
+    Text(String),
+    File(Value),
+}
+
+impl Form {
+    async fn read(request: Request, edge: &Edge) -> Result<Self, Problem> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let unreadable = |_| Problem::bad_request("the form cannot be read; load the page again and repeat it");
+        if kind.starts_with("multipart/form-data") {
+            let (parts, body) = request.into_parts();
+            let bytes = to_bytes(body, REPORT_MAX).await.map_err(|_| Problem::too_large(REPORT_MAX))?;
+            let request = Request::from_parts(parts, Body::from(bytes));
+            let mut parts = Multipart::from_request(request, &()).await.map_err(|error| {
+                tracing::debug!(status = %error.status(), "a form that cannot be read");
+                unreadable(())
+            })?;
+            let mut all = Vec::new();
+            while let Some(part) = parts.next_field().await.map_err(|_| unreadable(()))? {
+                let name = part.name().unwrap_or_default().to_owned();
+                let (file, media) = (part.file_name().map(str::to_owned), part.content_type().map(str::to_owned));
+                let bytes = part.bytes().await.map_err(|_| unreadable(()))?;
+                match name.strip_suffix(":file") {
+                    Some(name) => {
+                        if !bytes.is_empty() {
+                            let file = json!({ "name": file, "media_type": media, "content": STANDARD.encode(&bytes) });
+                            all.push((name.to_owned(), Field::File(file)));
+                        }
+                    }
+                    None => {
+                        let text = String::from_utf8(bytes.to_vec()).map_err(|_| unreadable(()))?;
+                        all.push((name, Field::Text(text)));
+                    }
+                }
+            }
+            return Ok(Self(all));
+        }
+        let bytes = to_bytes(request.into_body(), edge.body_limit).await;
+        let bytes = bytes.map_err(|_| Problem::too_large(edge.body_limit))?;
+        let pairs = url::form_urlencoded::parse(&bytes);
+        Ok(Self(pairs.map(|(name, value)| (name.into_owned(), Field::Text(value.into_owned()))).collect()))
+    }
+
+    fn take(&mut self, name: &str) -> Option<String> {
+        let at = self.0.iter().position(|(field, value)| field == name && matches!(value, Field::Text(_)))?;
+        match self.0.remove(at).1 {
+            Field::Text(text) => Some(text),
+            Field::File(_) => None,
+        }
+    }
+
+    /// The body of the call; none if no field is left.
+    fn body(self) -> Result<Option<Value>, Problem> {
+        let mut members = Map::new();
+        for (name, field) in self.0 {
+            let (name, value) = match field {
+                Field::File(file) => {
+                    let files = members.entry(name).or_insert_with(|| json!([]));
+                    if let Value::Array(files) = files {
+                        files.push(file);
+                    }
+                    continue;
+                }
+                // Browsers send line breaks as CR LF.
+                Field::Text(text) => {
+                    let text = text.replace("\r\n", "\n");
+                    let text = text.trim();
+                    if text.is_empty() {
+                        continue;
+                    }
+                    match name.split_once(':') {
+                        None => (name, json!(text)),
+                        Some((name, "number")) => {
+                            let number = text.parse::<i64>().map_or_else(|_| json!(text), |number| json!(number));
+                            (name.to_owned(), number)
+                        }
+                        Some((name, "flag")) => (name.to_owned(), json!(matches!(text, "true" | "on" | "1"))),
+                        Some((name, "list")) => {
+                            let items = text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
+                            let mut items: Vec<Value> = items.map(|item| json!(item)).collect();
+                            if let Some(Value::Array(before)) = members.get(name) {
+                                items = before.iter().cloned().chain(items).collect();
+                            }
+                            (name.to_owned(), Value::Array(items))
+                        }
+                        Some(_) => return Err(Problem::bad_request("the form has a field that is not known")),
+                    }
+                }
+            };
+            members.insert(name, value);
+        }
+        Ok((!members.is_empty()).then_some(Value::Object(members)))
+    }
+}
