@@ -187,7 +187,10 @@ impl FromRequestParts<Edge> for Caller {
             _ => return Err(Problem::unauthorized(false)),
         };
         let by_browser = credentials(&parts.headers, "bearer").is_none();
-        if by_browser && !matches!(parts.method, Method::GET | Method::HEAD) && parts.extensions.get::<Vouched>().is_none() {
+        if by_browser
+            && !matches!(parts.method, Method::GET | Method::HEAD)
+            && parts.extensions.get::<Vouched>().is_none()
+        {
             let token = parts.headers.get(TOKEN_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
             vouch(&parts.headers, &viewer, token)?;
         }
@@ -236,14 +239,10 @@ fn permit(parts: &Parts, edge: &Edge) -> Result<Permit, Problem> {
 
 /// The controller that a call is about: the key's own; for people that of the request in the path, or the one they name.
 async fn which(parts: &mut Parts, edge: &Edge, viewer: &Viewer) -> Result<ControllerId, Problem> {
-    let named = named(parts)?;
     if let (Who::Key(_), Some([own])) = (&viewer.who, viewer.scope.as_deref()) {
-        // Whoever has one controller need not name it, and cannot name another.
-        return match named {
-            Some(name) if edge.store.controller(own).await?.name != name => Err(Problem::not_found()),
-            _ => Ok(own.clone()),
-        };
+        return Ok(own.clone());
     }
+    let named = named(parts)?;
     let params = RawPathParams::from_request_parts(parts, edge).await.map_err(|_| Problem::not_found())?;
     let id = params.iter().find(|(name, _)| *name == "id").map(|(_, value)| value.to_owned());
     if let Some(id) = id.as_deref().filter(|id| id.starts_with("dsr_")) {
@@ -264,13 +263,20 @@ async fn which(parts: &mut Parts, edge: &Edge, viewer: &Viewer) -> Result<Contro
     }
 }
 
-/// The controller that is named by the query or the header.
-fn named(parts: &Parts) -> Result<Option<String>, Problem> {
+/// The controller that is named by the query, from which it is taken away, or by the header.
+fn named(parts: &mut Parts) -> Result<Option<String>, Problem> {
     let query = parts.uri.query().unwrap_or_default();
-    let by_query = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == CONTROLLER);
-    let by_header = parts.headers.get(CONTROLLER_HEADER).map(|value| value.to_str().map(str::to_owned));
-    let by_header = by_header.transpose().map_err(|_| Problem::not_found())?;
-    Ok(by_query.map(|(_, name)| name.into_owned()).or(by_header))
+    let (named, rest): (Vec<_>, Vec<_>) =
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().partition(|(name, _)| name == CONTROLLER);
+    if let Some((_, name)) = named.into_iter().next() {
+        let rest = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(rest).finish();
+        let path = parts.uri.path().to_owned();
+        let uri = if rest.is_empty() { path } else { format!("{path}?{rest}") };
+        parts.uri = uri.parse().map_err(|_| Problem::not_found())?;
+        return Ok(Some(name));
+    }
+    let header = parts.headers.get(CONTROLLER_HEADER).map(|value| value.to_str().map(str::to_owned));
+    header.transpose().map_err(|_| Problem::not_found())
 }
 
 /// What follows the scheme in the one `Authorization` header.

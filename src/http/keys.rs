@@ -10,15 +10,12 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use redress_domain::{KeyId, Role};
 use redress_domain::words::Fault;
+use redress_domain::{KeyId, Role};
 use serde_json::{Value, json};
 
 /// `GET /v1/keys`
-pub(crate) async fn list(
-    caller: Caller,
-    State(edge): State<Edge>,
-) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(caller: Caller, State(edge): State<Edge>) -> Result<Json<Value>, Problem> {
     let keys = edge.store.keys(&caller.controller_id).await?;
     let keys: Vec<Value> = keys
         .iter()
@@ -45,7 +42,10 @@ pub(crate) async fn create(
     let mut faults = Vec::new();
     let mut role = None;
     if let Some(mut members) = Members::open(&body, "", &mut faults) {
-        role = members.text("role", &mut faults).and_then(|text| Role::parse(&text)).filter(|role| Role::KEYS.contains(role));
+        role = members
+            .text("role", &mut faults)
+            .and_then(|text| Role::parse(&text))
+            .filter(|role| Role::KEYS.contains(role));
         members.finish(&mut faults);
     }
     if role.is_none() {

@@ -190,7 +190,11 @@ fn assemble(api: Api, routes: Vec<Route>) -> Router {
         calls: Semaphore::new(CALLS_MAX),
         answers: Mutex::default(),
         kept: metrics::Kept::default(),
-        permits: routes.iter().map(|(method, path, permit, _)| ((*method).to_owned(), (*path).to_owned(), *permit)).map(|(method, path, permit)| ((method, path), permit)).collect(),
+        permits: routes
+            .iter()
+            .map(|(method, path, permit, _)| ((*method).to_owned(), (*path).to_owned(), *permit))
+            .map(|(method, path, permit)| ((method, path), permit))
+            .collect(),
     }));
     plain(routes).layer(from_fn_with_state(edge.clone(), wrap::wrap)).with_state(edge)
 }

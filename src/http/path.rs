@@ -67,10 +67,6 @@ impl Query {
         let mut given = BTreeMap::new();
         let mut faults = Vec::new();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            // Which controller is meant was looked at where it was found out who calls.
-            if name == super::auth::CONTROLLER {
-                continue;
-            }
             let name = super::json::quoted(&name);
             if given.insert(name.clone(), value.into_owned()).is_some() {
                 faults.push((name, "is given twice".to_owned()));

@@ -190,12 +190,7 @@ async fn no_members(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<(), 
     }
 }
 
-async fn decide(
-    edge: &Edge,
-    caller: &Caller,
-    id: &DsrId,
-    decision: Decision,
-) -> Result<Json<Value>, Problem> {
+async fn decide(edge: &Edge, caller: &Caller, id: &DsrId, decision: Decision) -> Result<Json<Value>, Problem> {
     match edge.store.decide(&caller.controller_id, id, decision, &caller.actor).await {
         Ok(()) => shown(edge, &caller.controller_id, id).await,
         Err(Error::Conflict(detail)) => {

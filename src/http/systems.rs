@@ -153,12 +153,7 @@ pub(crate) async fn resume(
     set_paused(&edge, &caller, &name, false).await
 }
 
-async fn set_paused(
-    edge: &Edge,
-    caller: &Caller,
-    name: &str,
-    paused: bool,
-) -> Result<Json<Value>, Problem> {
+async fn set_paused(edge: &Edge, caller: &Caller, name: &str, paused: bool) -> Result<Json<Value>, Problem> {
     let row = find(edge, &caller.controller_id, name).await?;
     if row.paused != paused {
         edge.store.pause_system(&caller.controller_id, name, paused, &caller.actor).await?;

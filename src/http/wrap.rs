@@ -7,7 +7,8 @@ use super::Edge;
 use super::problem::{Problem, Told};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
@@ -57,7 +58,9 @@ pub(crate) async fn wrap(State(edge): State<Edge>, request: Request, next: Next)
 
 /// Whether a path belongs to an interface that programs use, whatever they say they accept.
 fn is_for_programs(path: &str) -> bool {
-    ["/v1", "/openapi.json", "/healthz", "/readyz", "/metrics", "/.well-known"].iter().any(|start| path.starts_with(start))
+    ["/v1", "/openapi.json", "/healthz", "/readyz", "/metrics", "/.well-known"]
+        .iter()
+        .any(|start| path.starts_with(start))
 }
 
 /// Whether a browser asks for a page.
@@ -85,11 +88,7 @@ async fn limited(edge: &Edge, probe: bool, request: Request, next: Next) -> Resp
 /// Headers that keep an answer out of caches, frames and referrers, and a browser from guessing its type.
 fn guard(response: &mut Response, request_id: &str) {
     let headers = response.headers_mut();
-    let fixed = [
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-        (REFERRER_POLICY, "no-referrer"),
-    ];
+    let fixed = [(X_CONTENT_TYPE_OPTIONS, "nosniff"), (X_FRAME_OPTIONS, "DENY"), (REFERRER_POLICY, "no-referrer")];
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -75,7 +75,9 @@ const fn who_can_mend_it(status: StatusCode) -> &'static str {
         400 | 413 | 422 => "You can mend this: change what is named and send it again. Nothing was changed.",
         401 => "You can: sign in, or ask an administrator for access.",
         403 => "An administrator can give you a role that allows it. Nothing was changed.",
-        404 => "If you followed a link, whoever sent it may see other controllers than you. An administrator says who sees what.",
+        404 => {
+            "If you followed a link, whoever sent it may see other controllers than you. An administrator says who sees what."
+        }
         409 => "Look at the request as it is now; somebody or the engine may have been faster. Nothing was changed.",
         410 => "Nobody can: it was destroyed when its time was over, and the audit log says when.",
         503 => "Wait a moment and try again; if it lasts, the operator can see why at /readyz.",

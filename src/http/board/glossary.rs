@@ -18,7 +18,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "GDPR Art. 12(6)",
     ),
     entry("band", "How near the due date is: on track, at risk, critical, overdue.", ""),
-    entry("binding", "The earlier of the contract's date and the law's date. It is the one we work to.", "GDPR Art. 28(3)(e)"),
+    entry(
+        "binding",
+        "The earlier of the contract's date and the law's date. It is the one we work to.",
+        "GDPR Art. 28(3)(e)",
+    ),
     entry(
         "controller",
         "Who decides why and how personal data are processed: our customer, on whose instruction we act.",
@@ -35,12 +39,28 @@ pub(super) const ENTRIES: &[Entry] = &[
         "The law's date may be moved once if requests are complex or many, and if the person is told the reason in the first month.",
         "GDPR Art. 12(3)",
     ),
-    entry("forecast", "When the request will really end, from the work that lies before it and how fast each system has been.", ""),
-    entry("hold", "Data that have to be kept for a legal claim or duty are not deleted until the hold is released.", "GDPR Art. 17(3)(b), (e)"),
+    entry(
+        "forecast",
+        "When the request will really end, from the work that lies before it and how fast each system has been.",
+        "",
+    ),
+    entry(
+        "hold",
+        "Data that have to be kept for a legal claim or duty are not deleted until the hold is released.",
+        "GDPR Art. 17(3)(b), (e)",
+    ),
     entry("needs_attention", "The engine cannot go on by itself; a person has to decide or mend something.", ""),
     entry("overdue", "The due date is over. The controller was told at once.", "GDPR Art. 12(3)"),
-    entry("paused", "The clock of the date stands still because something is missing that only others can give.", "EDPB Guidelines 01/2022, 5.3"),
-    entry("statutory", "The date that the law gives the controller, counted from when it got the person's request.", "GDPR Art. 12(3)"),
+    entry(
+        "paused",
+        "The clock of the date stands still because something is missing that only others can give.",
+        "EDPB Guidelines 01/2022, 5.3",
+    ),
+    entry(
+        "statutory",
+        "The date that the law gives the controller, counted from when it got the person's request.",
+        "GDPR Art. 12(3)",
+    ),
     entry("subject", "The person whose data these are.", "GDPR Art. 4(1)"),
     entry("verified", "A second, fresh read found nothing left to do.", ""),
 ];

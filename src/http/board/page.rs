@@ -48,13 +48,7 @@ impl Line {
 }
 
 /// The list.
-pub(super) fn board(
-    lines: &[Line],
-    counts: &[Count],
-    paused: &[String],
-    status: Option<&str>,
-    all: bool,
-) -> Markup {
+pub(super) fn board(lines: &[Line], counts: &[Count], paused: &[String], status: Option<&str>, all: bool) -> Markup {
     let total: i64 = counts.iter().map(|(_, count, _)| count).sum();
     let capped = counts.iter().any(|(.., capped)| *capped);
     html! {

@@ -1,9 +1,9 @@
 //! A controller sees its own rows; everybody else's do not exist.
 
 use crate::lab::{Lab, Wish};
+use redress_domain::Role;
 use redress_domain::plan::FanOut;
 use redress_domain::{ControllerId, KeyId};
-use redress_domain::Role;
 use redress_store::{Decision, DsrFilter, Error};
 
 on_both!(
