@@ -71,7 +71,8 @@ pub(super) fn document(title: &str, body: &Markup) -> Response {
                 title { (title) " · Redress" }
                 link rel="stylesheet" href=(*STYLE_PATH);
                 link rel="icon" type="image/svg+xml" href=(*ICON_PATH);
-                script src=(*SCRIPT_PATH) defer {}
+                // Not deferred: it sets the chosen theme before anything is painted.
+                script src=(*SCRIPT_PATH) {}
             }
             body { (body) }
         }
@@ -93,7 +94,9 @@ fn frame(page: &Page<'_>) -> Markup {
         a.skip href="#content" { "Skip to the content" }
         header.top {
             a.brand href="/" { "Redress" }
-            nav.sections aria-label="Sections" {
+            // On a phone the sections open below their button, without a script.
+            button.menu type="button" popovertarget="sections" { "Menu" }
+            nav.sections id="sections" popover="auto" aria-label="Sections" {
                 @for (section, path, name, permit) in Section::ALL {
                     @if page.viewer.may(permit) {
                         a href=(path) aria-current=[(section == page.section).then_some("page")] { (name) }
