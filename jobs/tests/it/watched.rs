@@ -328,6 +328,22 @@ impl<F: Future> Future for DropAt<F> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sender_that_dies_at_any_point_sends_again_by_the_same_id_and_no_notice_has_two() {
+    // How often a life has to wait, and so where it can end, is the machine's affair: as many lives as it takes to see enough deaths.
+    let (mut deaths, mut repeated) = (0, 0);
+    for _ in 0..20 {
+        let (died, more) = senders_that_die().await;
+        deaths += died;
+        repeated += more;
+        if deaths >= 20 && repeated > 0 {
+            break;
+        }
+    }
+    assert!(deaths >= 20, "{deaths} deaths prove little");
+    assert!(repeated > 0, "some were sent more than once");
+}
+
+/// Sends 350 notices with a sender that dies at each point in turn; says how often it died, and how many messages were sent again.
+async fn senders_that_die() -> (u32, usize) {
     let lab = Lab::new().await;
     let receiver = Receiver::start().await;
     lab.routes(&[hook("pager", &receiver.url())]).await;
@@ -353,7 +369,6 @@ async fn a_sender_that_dies_at_any_point_sends_again_by_the_same_id_and_no_notic
             }
         }
     }
-    assert!(deaths >= 20, "{deaths} deaths prove little");
     let heard = heard(&receiver);
     assert_eq!(heard.len(), 4);
     let mut said: Vec<_> = heard.values().flatten().collect();
@@ -361,7 +376,7 @@ async fn a_sender_that_dies_at_any_point_sends_again_by_the_same_id_and_no_notic
     said.sort();
     said.dedup();
     assert_eq!((all, said.len()), (350, 350), "each notice has one message");
-    assert!(receiver.requests().len() > heard.len(), "some were sent more than once");
     assert!(lab.counts().await.is_empty());
     assert_eq!(NoticeKind::Overdue.as_str(), said[0].0);
+    (deaths, receiver.requests().len() - heard.len())
 }
