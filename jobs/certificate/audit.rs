@@ -1,6 +1,7 @@
 //! An audit export is a controller's audit log as NDJSON: one event per line, each holding the hash of the one before.
 //!
-//! An event is `{id, controller_id, seq, at, kind, actor, dsr_id, data, prev_hash, hash}` and its hash is [`event_hash`]. So
+//! An event is `{id, controller_id, seq, at, kind, actor, dsr_id, data, prev_hash, hash}` and its hash is [`event_hash`]; an event of
+//! the staff log, which is one for the whole installation, has neither id, controller nor request. So
 //! nobody can change, remove, insert or reorder an event without rewriting every later one; and the last hash stands in
 //! certificates that controllers already hold.
 
@@ -15,8 +16,8 @@ const LINE_MAX: u64 = 1024 * 1024;
 /// An audit export that holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditReport {
-    /// Whose log.
-    pub controller_id: String,
+    /// Whose log; none: the staff log of the installation.
+    pub controller_id: Option<String>,
     /// How many events.
     pub events: u64,
     /// The first one's number. What came before it is not in the file and was not checked.
@@ -58,7 +59,7 @@ pub fn verify_audit_export(mut reader: impl BufRead) -> Result<AuditReport, Veri
         match &mut report {
             None => {
                 report = Some(AuditReport {
-                    controller_id: event.controller_id.to_owned(),
+                    controller_id: event.controller_id.map(str::to_owned),
                     events: 1,
                     first_seq: seq,
                     last_seq: seq,
@@ -66,7 +67,7 @@ pub fn verify_audit_export(mut reader: impl BufRead) -> Result<AuditReport, Veri
                 });
             }
             Some(so_far) => {
-                if event.controller_id != so_far.controller_id {
+                if event.controller_id != so_far.controller_id.as_deref() {
                     return Err(broken(format!("event {seq} belongs to another controller")));
                 }
                 let wanted = so_far.last_seq.saturating_add(1);
@@ -85,7 +86,8 @@ pub fn verify_audit_export(mut reader: impl BufRead) -> Result<AuditReport, Veri
 }
 
 struct Event<'v> {
-    controller_id: &'v str,
+    /// None: the staff log.
+    controller_id: Option<&'v str>,
     seq: u64,
     prev_hash: Option<&'v str>,
     hash: &'v str,
@@ -94,7 +96,10 @@ struct Event<'v> {
 impl<'v> Event<'v> {
     fn read(value: &'v Value) -> Option<Self> {
         Some(Self {
-            controller_id: value.get("controller_id")?.as_str()?,
+            controller_id: match value.get("controller_id") {
+                Some(id) => Some(id.as_str()?),
+                None => None,
+            },
             seq: value.get("seq")?.as_u64()?,
             prev_hash: value.get("prev_hash")?.as_str(),
             hash: value.get("hash")?.as_str()?,
@@ -105,7 +110,10 @@ impl<'v> Event<'v> {
 impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Audit export: the chain holds")?;
-        writeln!(f, "  controller  {}", plain(&self.controller_id))?;
+        match &self.controller_id {
+            Some(id) => writeln!(f, "  controller  {}", plain(id))?,
+            None => writeln!(f, "  log         staff of this installation")?,
+        }
         writeln!(f, "  events      {}, numbers {} to {}", self.events, self.first_seq, self.last_seq)?;
         if self.first_seq > 1 {
             writeln!(f, "  note        what came before event {} is not in this file", self.first_seq)?;

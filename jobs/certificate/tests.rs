@@ -303,6 +303,29 @@ fn an_audit_export_verifies_from_any_event_on() {
 }
 
 #[test]
+fn an_export_of_the_staff_log_verifies_and_is_never_mixed_with_a_controllers() {
+    let mut prev = String::new();
+    let mut events: Vec<Value> = Vec::new();
+    for seq in 1..=3 {
+        let mut event = json!({
+            "seq": seq, "at": "2026-11-20T10:00:00Z", "kind": "signed_in", "actor": "usr_1", "data": {}, "prev_hash": prev,
+        });
+        prev = event_hash(&event);
+        event["hash"] = json!(prev);
+        events.push(event);
+    }
+    let report = check_log(&events).expect("whole");
+    assert_eq!((report.controller_id.as_deref(), report.events), (None, 3));
+    assert!(report.to_string().contains("staff of this installation"));
+    events[1]["actor"] = json!("usr_2");
+    assert!(check_log(&events).expect_err("broken").contains("event 2 was changed"));
+    events[1]["actor"] = json!("usr_1");
+    events[2]["controller_id"] = json!("ctl_1");
+    events[2]["hash"] = json!(event_hash(&events[2]));
+    assert_eq!(check_log(&events).expect_err("broken"), "line 3: event 3 belongs to another controller");
+}
+
+#[test]
 fn an_audit_export_is_broken_where_it_was_touched() {
     let events = log(5);
     let touched = |change: &dyn Fn(&mut Vec<Value>)| {

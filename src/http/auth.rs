@@ -152,7 +152,7 @@ impl Viewer {
 }
 
 /// The token is made of the secret that the browser holds, so that nothing has to be kept and nobody else can know it.
-fn token_of(secret: &str) -> String {
+pub(crate) fn token_of(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("redress page token {secret}").as_bytes()))
 }
 
@@ -181,24 +181,60 @@ impl FromRequestParts<Edge> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
-        let viewer = match Viewer::find(&parts.headers, edge).await? {
-            // A page may be looked at by whoever sits here; the interface asks who it is.
-            Some(viewer) if !matches!(viewer.who, Who::Local) => viewer,
-            _ => return Err(Problem::unauthorized(false)),
-        };
-        let by_browser = credentials(&parts.headers, "bearer").is_none();
-        if by_browser
-            && !matches!(parts.method, Method::GET | Method::HEAD)
-            && parts.extensions.get::<Vouched>().is_none()
-        {
-            let token = parts.headers.get(TOKEN_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            vouch(&parts.headers, &viewer, token)?;
-        }
+        let viewer = admitted(parts, edge).await?;
         viewer.demand(permit(parts, edge)?)?;
         let controller_id = which(parts, edge, &viewer).await?;
         let pseudonymised = viewer.is_pseudonymised();
         Ok(Self { controller_id, actor: viewer.actor().to_owned(), pseudonymised })
     }
+}
+
+/// A person who calls about the installation itself and not about one controller; keys are of one controller and may not.
+///
+/// A route that needs no permit is then for everybody who has signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Staff(pub(crate) Viewer);
+
+impl Staff {
+    /// Their session.
+    pub(crate) fn session(&self) -> Result<&Session, Problem> {
+        self.0.session().ok_or_else(|| Problem::forbidden("only a person who has signed in may do this"))
+    }
+}
+
+impl FromRequestParts<Edge> for Staff {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        let staff = Self(admitted(parts, edge).await?);
+        if let Some(permit) = needed(parts, edge)? {
+            staff.0.demand(permit)?;
+            // Whoever is confined to some controllers would reach the others through people whom they let in.
+            if permit == Permit::People && staff.0.scope.is_some() {
+                return Err(Problem::forbidden("people are administered by those who see every controller"));
+            }
+        }
+        staff.session()?;
+        Ok(staff)
+    }
+}
+
+/// Who calls the interface: known, and where a browser asks for a change, one of our own pages did.
+async fn admitted(parts: &Parts, edge: &Edge) -> Result<Viewer, Problem> {
+    let viewer = match Viewer::find(&parts.headers, edge).await? {
+        // A page may be looked at by whoever sits here; the interface asks who it is.
+        Some(viewer) if !matches!(viewer.who, Who::Local) => viewer,
+        _ => return Err(Problem::unauthorized(false)),
+    };
+    let by_browser = credentials(&parts.headers, "bearer").is_none();
+    if by_browser
+        && !matches!(parts.method, Method::GET | Method::HEAD)
+        && parts.extensions.get::<Vouched>().is_none()
+    {
+        let token = parts.headers.get(TOKEN_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        vouch(&parts.headers, &viewer, token)?;
+    }
+    Ok(viewer)
 }
 
 /// Refuses a change that another web site may have made this browser ask for.
@@ -231,9 +267,14 @@ fn is_from_here(headers: &HeaderMap) -> bool {
 
 /// The permit that the route of this call needs. A route that names none lets nobody in.
 fn permit(parts: &Parts, edge: &Edge) -> Result<Permit, Problem> {
+    needed(parts, edge)?.ok_or_else(|| Problem::forbidden("nobody may do this"))
+}
+
+/// What the table of routes says that the route of this call needs; a route that is not in it lets nobody in.
+fn needed(parts: &Parts, edge: &Edge) -> Result<Option<Permit>, Problem> {
     let path = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     let method = if parts.method == Method::HEAD { Method::GET } else { parts.method.clone() };
-    let found = edge.0.permits.get(&(method.as_str().to_ascii_lowercase(), path)).copied().flatten();
+    let found = edge.0.permits.get(&(method.as_str().to_ascii_lowercase(), path)).copied();
     found.ok_or_else(|| Problem::forbidden("nobody may do this"))
 }
 

@@ -137,6 +137,7 @@ fn routes() -> Vec<Route> {
         post "/v1/keys" [Keys] => keys::create;
         delete "/v1/keys/{id}" [Keys] => keys::revoke;
         get "/v1/audit" [See] => audit::export;
+        get "/v1/staff-audit" [People] => audit::staff;
         get "/v1/reports/sla" [See] => reports::sla;
         get "/v1/reports/ccpa-7102" [See] => reports::ccpa_7102;
         get "/v1/reports/processing-record" [See] => reports::processing_record;

@@ -7,6 +7,7 @@ mod foreseen;
 mod openapi;
 mod reports;
 mod requests;
+mod staff;
 mod submission;
 mod systems;
 

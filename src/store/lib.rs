@@ -43,6 +43,7 @@ pub mod simulation;
 #[cfg(not(feature = "simulation"))]
 mod simulation;
 mod sql;
+mod staff;
 mod submit;
 mod systems;
 mod tasks;
@@ -79,6 +80,7 @@ pub use routes::{NewRoute, Route, RouteChange, RouteTarget};
 pub use sealed::{Key, random};
 pub use sentinel::RedisAddress;
 pub use sessions::{Identified, Session};
+pub use staff::StaffEvent;
 pub use systems::{SystemOutline, SystemRow, SystemUpsert};
 pub use tasks::OpenTask;
 pub use tell::Tellable;

@@ -48,6 +48,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0006_board.sql"),
         postgres: include_str!("migrations/0006_board.sql"),
     },
+    Migration {
+        version: 7,
+        name: "staff_append_only",
+        sqlite: include_str!("migrations/0007_staff_append_only.sqlite.sql"),
+        postgres: include_str!("migrations/0007_staff_append_only.postgres.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {

@@ -29,7 +29,7 @@ fn canonical(value: &Value) -> String {
     }
 }
 
-fn hash_of(event: &AuditEvent) -> String {
+pub(crate) fn hash_of(event: &impl serde::Serialize) -> String {
     let mut body = serde_json::to_value(event).expect("JSON");
     body.as_object_mut().expect("an object").remove("hash");
     let hash = digest(&SHA256, canonical(&body).as_bytes());

@@ -36,6 +36,7 @@ mod reports;
 mod schema;
 mod secrecy;
 mod sixty_days;
+mod staffing;
 mod stages;
 mod submitting;
 mod telling;
