@@ -27,11 +27,7 @@ pub(crate) async fn export(
 }
 
 /// `GET /v1/staff-audit`
-pub(crate) async fn staff(
-    _: Staff,
-    State(edge): State<Edge>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
+pub(crate) async fn staff(_: Staff, State(edge): State<Edge>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     answer(&edge, Log::Staff, query.as_deref()).await
 }
 
@@ -100,9 +96,7 @@ impl Reading {
             return Ok(None);
         }
         match &self.log {
-            Log::Controller(id) => {
-                Page::of(&self.store.events_after(id, self.after, wanted).await?, |event| event.seq)
-            }
+            Log::Controller(id) => Page::of(&self.store.events_after(id, self.after, wanted).await?, |event| event.seq),
             Log::Staff => Page::of(&self.store.staff_events(self.after, wanted).await?, |event| event.seq),
         }
     }

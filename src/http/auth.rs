@@ -227,9 +227,7 @@ async fn admitted(parts: &Parts, edge: &Edge) -> Result<Viewer, Problem> {
         _ => return Err(Problem::unauthorized(false)),
     };
     let by_browser = credentials(&parts.headers, "bearer").is_none();
-    if by_browser
-        && !matches!(parts.method, Method::GET | Method::HEAD)
-        && parts.extensions.get::<Vouched>().is_none()
+    if by_browser && !matches!(parts.method, Method::GET | Method::HEAD) && parts.extensions.get::<Vouched>().is_none()
     {
         let token = parts.headers.get(TOKEN_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
         vouch(&parts.headers, &viewer, token)?;

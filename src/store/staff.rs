@@ -56,9 +56,8 @@ impl Store {
         if tx.dialect() == Dialect::Postgres {
             tx.rows(LOCK, vec![]).await?;
         }
-        let last = tx
-            .row("-- staff_head\nSELECT seq, hash FROM staff_events ORDER BY seq DESC LIMIT 1", vec![])
-            .await?;
+        let last =
+            tx.row("-- staff_head\nSELECT seq, hash FROM staff_events ORDER BY seq DESC LIMIT 1", vec![]).await?;
         let (seq, prev_hash) = match &last {
             Some(row) => (row.int("seq")? + 1, row.text("hash")?),
             None => (1, String::new()),

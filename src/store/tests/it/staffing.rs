@@ -2,7 +2,7 @@
 
 use crate::audit::hash_of;
 use crate::lab::Lab;
-use redress_store::{Store, StaffEvent};
+use redress_store::{StaffEvent, Store};
 use serde_json::json;
 
 on_both!(
