@@ -138,7 +138,7 @@ impl App {
         &self.engine
     }
 
-    fn api(&self, workers: Option<&Workers>) -> Api {
+    fn api(&self, workers: Option<&Workers>, stop: CancellationToken) -> Api {
         let policy = self.engine.http.policy().clone();
         let for_hosts = policy.clone();
         let engine = self.engine.clone();
@@ -168,6 +168,7 @@ impl App {
                 }
                 reasons
             }),
+            stop,
         }
     }
 
@@ -207,7 +208,7 @@ impl App {
             watchdog::watch(workers.pulse(), patience, give_up);
             Watched(workers.pulse())
         });
-        let api = self.api(workers.as_ref());
+        let api = self.api(workers.as_ref(), stop.clone());
         let router = if role == Role::Worker { http::health_router(api) } else { http::router(api) };
         // Both at once: a caller who is slow to end must not let new work begin, nor use up the grace of what runs.
         let working = async {

@@ -264,7 +264,7 @@ fn is_from_here(headers: &HeaderMap) -> bool {
 }
 
 /// The permit that the route of this call needs. A route that names none lets nobody in.
-fn permit(parts: &Parts, edge: &Edge) -> Result<Permit, Problem> {
+pub(crate) fn permit(parts: &Parts, edge: &Edge) -> Result<Permit, Problem> {
     needed(parts, edge)?.ok_or_else(|| Problem::forbidden("nobody may do this"))
 }
 

@@ -19,6 +19,7 @@ mod path;
 mod problem;
 mod reports;
 mod requests;
+mod stream;
 mod submit;
 mod systems;
 mod tasks;
@@ -41,6 +42,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 /// Calls at the same time; one more is told to come back.
 const CALLS_MAX: usize = 512;
@@ -81,6 +83,8 @@ pub struct Api {
     pub board_open: bool,
     /// Asked by `/readyz`.
     pub ready: Ready,
+    /// Ends what would go on for ever: the streams.
+    pub stop: CancellationToken,
 }
 
 /// The whole service.
@@ -138,6 +142,7 @@ fn routes() -> Vec<Route> {
         delete "/v1/keys/{id}" [Keys] => keys::revoke;
         get "/v1/audit" [See] => audit::export;
         get "/v1/staff-audit" [People] => audit::staff;
+        get "/v1/stream" [See] => stream::stream;
         get "/v1/reports/sla" [See] => reports::sla;
         get "/v1/reports/ccpa-7102" [See] => reports::ccpa_7102;
         get "/v1/reports/processing-record" [See] => reports::processing_record;
@@ -191,6 +196,7 @@ fn assemble(api: Api, routes: Vec<Route>) -> Router {
         calls: Semaphore::new(CALLS_MAX),
         answers: Mutex::default(),
         kept: metrics::Kept::default(),
+        stream: stream::Hub::default(),
         permits: routes
             .iter()
             .map(|(method, path, permit, _)| ((*method).to_owned(), (*path).to_owned(), *permit))
@@ -223,6 +229,7 @@ struct Inner {
     calls: Semaphore,
     answers: Mutex<BTreeMap<Answered, u64>>,
     kept: metrics::Kept,
+    stream: stream::Hub,
     /// What each route needs, by method and path.
     permits: BTreeMap<(String, String), Option<Permit>>,
 }

@@ -24,6 +24,10 @@ impl Problem {
         Self { status, detail: detail.into(), errors: Vec::new(), members: Map::new(), headers: Vec::new() }
     }
 
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The body cannot be read at all.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)

@@ -137,6 +137,7 @@ pub(super) async fn edge_with(change: impl FnOnce(Api) -> Api) -> Edge {
         request_timeout: Duration::from_secs(30),
         board_open: false,
         ready: Arc::new(Vec::new),
+        stop: tokio_util::sync::CancellationToken::new(),
     };
     Edge { router: router(change(api)), store, clock, acme, other, folder }
 }
@@ -165,7 +166,9 @@ impl Edge {
     pub(super) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec();
+        // A stream has no end.
+        let endless = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
+        let bytes = if endless { Vec::new() } else { axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec() };
         Answer { status: parts.status, headers: parts.headers, bytes }
     }
 
