@@ -4,9 +4,10 @@
 //! twice its limit through in some position of the window, cannot take from several windows all or nothing, and knows
 //! neither calls under way, nor a reserve, nor what a vendor says.
 //!
-//! Whatever is lost, the limit holds: what is not known counts as used until a window has passed, and a day's budget is bought
-//! from the database before it is spent. A call that has to wait holds nothing here: it is told when to come back.
+//! Whatever is lost, the limit holds: what is not known counts as used until a window has passed, a day's budget is bought
+//! from the database before it is spent, and without Redis what is spent of long windows is recorded there before. A call that has to wait holds nothing here: it is told when to come back.
 
+mod alone;
 mod fleet;
 mod shared;
 #[cfg(test)]
@@ -14,7 +15,7 @@ mod tests;
 mod wire;
 
 use fleet::Fleet;
-use redress_domain::limits::{Ask, Decision, Feedback, Limits, Reason, Rules, State};
+use redress_domain::limits::{Ask, Feedback, Limits, Reason, Rules, State};
 use redress_store::{Error, Store};
 use shared::{Away, Shared};
 use std::collections::HashMap;
@@ -121,6 +122,7 @@ struct Inner {
     shared: Option<Shared>,
     fleet: Fleet,
     states: Mutex<HashMap<Arc<str>, State>>,
+    books: alone::Books,
     uses: Mutex<HashMap<Arc<str>, Use>>,
     noting: tokio::sync::Mutex<()>,
     lanes: Mutex<HashMap<String, i64>>,
@@ -170,6 +172,7 @@ impl Limiter {
             name,
             shared,
             states: Mutex::default(),
+            books: alone::Books::default(),
             uses: Mutex::default(),
             noting: tokio::sync::Mutex::default(),
             lanes: Mutex::default(),
@@ -293,8 +296,8 @@ impl Inner {
             lease_ms: LEASE.as_millis() as i64,
         };
         let mut bought = None;
-        // Bought, unknown, late: each asks once more.
-        for _ in 0..6 {
+        // Bought, recorded, unknown, late: each asks once more.
+        for _ in 0..8 {
             let now = self.store.now_ms();
             let rules = credential.limits.rules(now);
             let (answer, local) = self.decide(credential, &rules, &ask, bought.take()).await?;
@@ -329,7 +332,7 @@ impl Inner {
                     }
                     bought = Some((day.began_at, some));
                 }
-                Answer::Unknown | Answer::Done | Answer::Gone => {}
+                Answer::Record | Answer::Unknown | Answer::Done | Answer::Gone => {}
             }
         }
         let now = self.store.now_ms();
@@ -392,36 +395,6 @@ impl Inner {
         }
         self.counters.without_redis.fetch_add(1, Ordering::Relaxed);
         Ok((self.decide_alone(key, rules, ask, bought).await?, true))
-    }
-
-    async fn decide_alone(
-        &self,
-        key: &Arc<str>,
-        rules: &Rules,
-        ask: &Ask,
-        bought: Option<(i64, u64)>,
-    ) -> Result<Answer, Error> {
-        if !self.fleet.said_alone(true) {
-            self.fleet.beat(true).await?;
-        }
-        let part = match self.fleet.part(rules) {
-            Ok(part) => part,
-            Err(ms) => return Ok(Answer::Wait(ms, Reason::Unknown)),
-        };
-        let idle_ms = if self.states().contains_key(key) { Some(0) } else { self.idle_ms(key, rules) };
-        let Some(idle_ms) = idle_ms else { return Ok(Answer::Wait(OTHERS_LOOK_MS, Reason::Unknown)) };
-        let now = self.store.now_ms();
-        let mut states = self.states();
-        let state = states.entry(key.clone()).or_insert_with(|| State::unknown_until(now - idle_ms));
-        if let Some((began_at, some)) = bought {
-            state.paid(began_at, some);
-        }
-        let decision = state.take(now, ask, &part);
-        drop(states);
-        if decision == Decision::Granted {
-            self.fleet.used_part();
-        }
-        Ok(Answer::of(decision, now))
     }
 
     async fn told(&self, credential: &Credential, feedback: Feedback) {

@@ -1,5 +1,7 @@
 //! Facts about the limiter: Redis and one process decide alike, and whatever happens to Redis, the vendor sees no call too many.
 
+mod alone;
+
 use super::shared::Shared;
 use super::wire::{Answer, Op, Question};
 use super::{Call, Credential, Limiter, Taken};

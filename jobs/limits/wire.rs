@@ -33,6 +33,8 @@ pub(super) enum Answer {
     Granted,
     Wait(i64, Reason),
     Pay,
+    /// The ledger's slot ended before the call could begin: only a process by itself says so.
+    Record,
     Done,
     /// The place of the call is gone.
     Gone,
@@ -124,6 +126,7 @@ impl Answer {
             Decision::Granted => Answer::Granted,
             Decision::Wait(at, reason) => Answer::Wait(at - now, reason),
             Decision::Pay => Answer::Pay,
+            Decision::Record => Answer::Record,
         }
     }
 }

@@ -6,6 +6,9 @@
 
 mod day;
 pub mod headers;
+pub mod ledger;
+#[cfg(test)]
+mod ledger_tests;
 mod read;
 pub mod rules;
 pub mod state;
@@ -13,6 +16,7 @@ pub mod state;
 mod tests;
 
 pub use headers::{Feedback, feedback};
+pub use ledger::{Chunk, Page, Recorded};
 pub use rules::{Day, Rules, Window};
 pub use state::{Ask, Decision, Reason, State};
 

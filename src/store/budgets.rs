@@ -14,14 +14,20 @@ pub struct Beat {
     pub owner: String,
     /// For how long it has said nothing (ms).
     pub silent_ms: i64,
-    /// For how long it has been without Redis (ms); none if it sees it.
+    /// When it was last there, by the clock of the database (Unix ms).
+    pub seen_at: i64,
+    /// For how long it has been without Redis (ms), and there without a gap if it `records`; none if it sees it.
     pub alone_ms: Option<i64>,
+    /// It never had a Redis, and everything that it spends of long windows stands in the ledgers.
+    pub records: bool,
 }
 
 /// The row that says until when a credential is in use has no window.
 const IN_USE: i64 = 0;
 /// Workers that said nothing for so long are forgotten (ms): longer than any window.
 const FORGOTTEN_MS: i64 = 2 * 86_400_000;
+/// Who records and said nothing for so long begins anew, because others may take it for dead soon (ms).
+const ANEW_MS: i64 = 10_000;
 
 impl Store {
     /// Buys `most` of a budget of `cap`, or what is left of it: what is bought is spent, whether it is used or not. Returns how
@@ -110,27 +116,34 @@ impl Store {
         row.map_or(Ok(None), |row| row.opt_int("due"))
     }
 
-    /// Says that a worker is there, and whether it is without Redis; returns every worker that was there lately, by name.
+    /// Says that a worker is there, whether it is without Redis, and whether it records what it spends; returns every worker that
+    /// was there lately, by name.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn beat(&self, owner: &str, alone: bool) -> Result<Vec<Beat>, Error> {
+    pub async fn beat(&self, owner: &str, alone: bool, records: bool) -> Result<Vec<Beat>, Error> {
         let mut tx = self.db.begin("beat").await?;
         tx.exec(
-            "-- beat\nINSERT INTO workers (owner, seen_at, alone_since) VALUES ($1, {now}, CASE WHEN $2 = 1 THEN {now} END) ON CONFLICT (owner) DO UPDATE SET seen_at = excluded.seen_at, alone_since = CASE WHEN $2 = 0 THEN NULL ELSE COALESCE(workers.alone_since, excluded.alone_since) END",
-            args![owner, alone],
+            "-- beat\nINSERT INTO workers (owner, seen_at, alone_since, records) VALUES ($1, {now}, CASE WHEN $2 = 1 THEN {now} END, $3) ON CONFLICT (owner) DO UPDATE SET seen_at = excluded.seen_at, records = excluded.records, alone_since = CASE WHEN $2 = 0 THEN NULL WHEN $3 = 1 AND workers.seen_at < excluded.seen_at - $4 THEN excluded.alone_since ELSE COALESCE(workers.alone_since, excluded.alone_since) END",
+            args![owner, alone, records, ANEW_MS],
         )
         .await?;
         tx.exec("-- forget_workers\nDELETE FROM workers WHERE seen_at < {now} - $1", args![FORGOTTEN_MS]).await?;
         let rows = tx
             .rows(
-                "-- workers\nSELECT owner, {now} - seen_at AS silent, {now} - alone_since AS alone FROM workers ORDER BY owner",
+                "-- workers\nSELECT owner, seen_at, records, {now} - seen_at AS silent, {now} - alone_since AS alone FROM workers ORDER BY owner",
                 vec![],
             )
             .await?;
         self.commit(tx).await?;
         let read = |row: &crate::db::Row| {
-            Ok(Beat { owner: row.text("owner")?, silent_ms: row.int("silent")?, alone_ms: row.opt_int("alone")? })
+            Ok(Beat {
+                owner: row.text("owner")?,
+                silent_ms: row.int("silent")?,
+                seen_at: row.int("seen_at")?,
+                alone_ms: row.opt_int("alone")?,
+                records: row.int("records")? == 1,
+            })
         };
         rows.iter().map(read).collect()
     }

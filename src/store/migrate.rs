@@ -54,6 +54,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0007_staff_append_only.sqlite.sql"),
         postgres: include_str!("migrations/0007_staff_append_only.postgres.sql"),
     },
+    Migration {
+        version: 8,
+        name: "limits",
+        sqlite: include_str!("migrations/0008_limits.sql"),
+        postgres: include_str!("migrations/0008_limits.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {

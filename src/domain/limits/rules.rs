@@ -38,7 +38,7 @@ pub struct Rules {
 }
 
 /// A call is taken to have reached the vendor within this time of its permit, at the least and at the most (ms).
-const SETTLE_MS: (i64, i64) = (250, 5_000);
+pub(super) const SETTLE_MS: (i64, i64) = (250, 5_000);
 
 fn round_up(whole: i64, parts: u64) -> i64 {
     let parts = parts.max(1) as i64;

@@ -8,7 +8,8 @@
 //!
 //! The same arithmetic runs in Redis (`jobs/limits/script.lua`); a test compares the two, decision by decision.
 
-use super::{Feedback, Rules};
+use super::ledger::Book;
+use super::{Feedback, Page, Recorded, Rules};
 use std::collections::BTreeMap;
 
 /// A window is kept in so many slots: what was used in a slot is free again when the whole slot has passed.
@@ -81,6 +82,8 @@ pub enum Decision {
     Wait(i64, Reason),
     /// As soon as something of the day's budget was bought from the database.
     Pay,
+    /// As soon as it is recorded in the ledger ([`Rules::chunks`]).
+    Record,
 }
 
 /// A call under way.
@@ -111,6 +114,8 @@ pub struct State {
     held: Vec<Held>,
     /// By length of the window: by slot, what was used.
     logs: BTreeMap<i64, BTreeMap<i64, u64>>,
+    /// By length of the window: what the ledger says of it, if there is one.
+    books: BTreeMap<i64, Book>,
     cool_until: i64,
     /// What the vendor said is left, and until when.
     left: Option<(u64, i64)>,
@@ -133,6 +138,40 @@ impl State {
         Self { unknown_until: at, ..Self::default() }
     }
 
+    /// What the ledgers say counts from now on in place of what was known of these windows; they are kept from now on, and no
+    /// others.
+    pub fn read(&mut self, pages: &[Page]) {
+        self.books.clear();
+        for page in pages {
+            let slot = slot_ms(page.window_ms);
+            let log = self.logs.entry(page.window_ms).or_default();
+            log.clear();
+            for (at, spent) in page.arrived() {
+                *log.entry(at.div_euclid(slot)).or_default() += spent;
+            }
+            self.books.insert(page.window_ms, page.book());
+        }
+    }
+
+    /// Whether the ledgers of these windows were read, and no others, as [`Rules::long_windows`] names them.
+    pub fn has_read(&self, windows_ms: &[i64]) -> bool {
+        self.books.keys().eq(windows_ms)
+    }
+
+    /// Whether enough stands in every ledger that was read for a call of this cost.
+    pub fn has_recorded(&self, now: i64, cost: u64) -> bool {
+        self.books.values().all(|book| book.holds(now, cost))
+    }
+
+    /// So much stands in the ledger and may be used.
+    pub fn recorded(&mut self, recorded: &[Recorded]) {
+        for recorded in recorded {
+            if let Some(book) = self.books.get_mut(&recorded.window_ms) {
+                book.add(recorded);
+            }
+        }
+    }
+
     /// Decides about a call, and counts it if it may be made.
     pub fn take(&mut self, now: i64, ask: &Ask, rules: &Rules) -> Decision {
         self.tidy(now, rules);
@@ -150,7 +189,8 @@ impl State {
         }
         let under_way: u64 = self.held.iter().filter(|held| !held.settled).map(|held| held.cost).sum();
         for window in &rules.windows {
-            wait(self.unknown_until + window.ms, Reason::Unknown);
+            let unknown_until = self.books.get(&window.ms).map_or(self.unknown_until, |book| book.unknown_until);
+            wait(unknown_until + window.ms, Reason::Unknown);
             let limit = if ask.urgent { window.limit } else { window.ordinary };
             let empty = BTreeMap::new();
             let log = self.logs.get(&window.ms).unwrap_or(&empty);
@@ -180,6 +220,9 @@ impl State {
         if until > now {
             return Decision::Wait(self.place(now, until, ask, rules), why);
         }
+        if !self.has_recorded(now, ask.cost) {
+            return Decision::Record;
+        }
         if let Some(day) = rules.day {
             if self.paid.0 != day.began_at {
                 self.paid = (day.began_at, 0);
@@ -191,6 +234,9 @@ impl State {
         }
         if let Some((left, _)) = &mut self.left {
             *left -= ask.cost;
+        }
+        for book in self.books.values_mut() {
+            book.uses(ask.cost);
         }
         let lease = now + ask.lease_ms;
         self.held.push(Held { id: ask.id.clone(), at: now, until: lease, cost: ask.cost, settled: false });

@@ -163,7 +163,7 @@ fn simulate(seed: u64, rules: &Rules, workers: usize, slowest: i64, seconds: i64
                 wakes[i] = (now + takes, Some(asked.to_string()));
             }
             Decision::Wait(at, _) => wakes[i] = (at.max(now + 1) + dice.roll(4), None),
-            Decision::Pay => unreachable!("no day"),
+            Decision::Pay | Decision::Record => unreachable!("no day and no ledger"),
         }
     }
 }

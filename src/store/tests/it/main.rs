@@ -32,6 +32,7 @@ mod pausing;
 mod purging;
 mod queue;
 mod random;
+mod recording;
 mod reports;
 mod schema;
 mod secrecy;
