@@ -128,7 +128,7 @@ fn beat(owner: &str, silent_ms: i64, alone_ms: Option<i64>, records: bool) -> Be
 fn the_dead_have_no_part_if_what_they_spent_is_known() {
     let window = |limit, ms| Window { ms, limit, ordinary: limit };
     let rules = Rules { windows: vec![window(10, 1_000), window(36_000, HOUR)], ..Rules::default() };
-    let of = |others: &[Beat], has_redis| {
+    let of = |others: &[Beat], has_redis: bool| {
         let own = beat("me", 0, Some(6_000), !has_redis);
         part(&[&[own], others].concat(), "me", has_redis, &rules)
             .map(|part| (part.rules.windows[1].limit, part.dead.len()))
