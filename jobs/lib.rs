@@ -11,6 +11,7 @@ mod breaking;
 pub mod certificate;
 pub mod claimer;
 pub mod engine;
+pub mod evidence;
 pub mod forecast;
 mod gate;
 pub mod limits;

@@ -21,7 +21,9 @@ mod table;
 mod tests;
 mod verify;
 
+pub(crate) use manifest::{MANIFEST, SIGNATURE};
 pub use verify::{PackageReport, verify_package};
+pub(crate) use verify::{check_listed, open_signed, small_file, verify_opened};
 
 use crate::certificate::{Signer, hex, signature_block};
 use jiff::Timestamp;
@@ -293,7 +295,7 @@ impl<W: Write> Write for Metered<W> {
 }
 
 /// The instant in UTC as a ZIP can hold it: two seconds fine, from 1980 to 2107.
-fn zip_time(at: Timestamp) -> zip::DateTime {
+pub(crate) fn zip_time(at: Timestamp) -> zip::DateTime {
     let at = at.to_zoned(TimeZone::UTC).datetime();
     let part = |value: i8| value.unsigned_abs();
     zip::DateTime::from_date_and_time(

@@ -175,9 +175,9 @@ async fn check_address(system: &SystemRow, policy: &OutboundPolicy) -> Result<()
     if policy.check_resolved(host, port).await { Ok(()) } else { Err(OutOfReach::NotAllowed) }
 }
 
-/// Whose account at the vendor a system uses: its own, unless its controller says that several use one. An id or a hash, for it
-/// stands in Redis.
-fn credential_key(system: &SystemRow, account: Option<&str>) -> String {
+/// Whose account at the vendor a system uses: its own, unless its controller says that several use one (`account`). An id or a hash,
+/// for it stands in Redis.
+pub fn credential_key(system: &SystemRow, account: Option<&str>) -> String {
     let Some(account) = account else { return system.id.as_str().to_owned() };
     let hash = digest(&SHA256, format!("{}\n{account}", system.controller_id.as_str()).as_bytes());
     hash.as_ref()[..16].iter().fold("acc_".to_owned(), |key, byte| format!("{key}{byte:02x}"))

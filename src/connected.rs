@@ -31,6 +31,9 @@ pub fn upsert(definition: &SystemDef, through_api: bool) -> Result<SystemUpsert,
     if let Some(account) = &definition.account {
         stored["account"] = account.as_str().into();
     }
+    if let Some(date) = &definition.credentials_expire_on {
+        stored["credentials_expire_on"] = date.to_string().into();
+    }
     Ok(SystemUpsert {
         name: definition.name.clone(),
         family: definition.family.clone(),

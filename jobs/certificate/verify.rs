@@ -4,7 +4,8 @@ use super::{
     AuditReport, Certificate, FORMAT_VERSION, JsonFault, KeyTrust, PublicKey, canonical, check_block, parse_strict,
     plain, verify_audit_export,
 };
-use crate::package::{PackageReport, verify_package};
+use crate::evidence::{self, EvidenceReport};
+use crate::package::{PackageReport, open_signed, verify_opened};
 use serde::Deserialize as _;
 use std::fmt;
 use std::fs::File;
@@ -21,7 +22,7 @@ pub enum VerifyError {
     #[error("the file cannot be read")]
     Io(#[from] io::Error),
     /// Neither a package, nor a certificate, nor an audit export.
-    #[error("this is not a certificate, an access package or an audit export")]
+    #[error("this is not a certificate, an access package, evidence or an audit export")]
     Unrecognized,
     /// Larger than any real one.
     #[error("the document is larger than any real one")]
@@ -92,6 +93,8 @@ pub enum Report {
     Package(PackageReport),
     /// An export of the audit log.
     Audit(AuditReport),
+    /// Evidence about a request or a period.
+    Evidence(Box<EvidenceReport>),
 }
 
 /// Checks a certificate: its form, its signature and, where keys are given, that one of them signed it.
@@ -114,12 +117,17 @@ pub fn verify_certificate(text: &str, trusted: Option<&[PublicKey]>) -> Result<C
     Ok(CertificateReport { certificate, key_id, trust })
 }
 
-/// Checks whatever is in a file: an access package, a certificate or an audit export, recognized by its content.
+/// Checks whatever is in a file: an access package, evidence, a certificate or an audit export, recognized by its content.
 pub fn verify_any(path: &Path, trusted: Option<&[PublicKey]>) -> Result<Report, VerifyError> {
     let mut file = BufReader::new(File::open(path)?);
     let beginning = file.fill_buf()?;
     if beginning.starts_with(b"PK") {
-        return verify_package(file, trusted).map(Report::Package);
+        let mut opened = open_signed(file, trusted)?;
+        if opened.manifest.get("kind").and_then(serde_json::Value::as_str) != Some(evidence::KIND) {
+            return verify_opened(opened).map(Report::Package);
+        }
+        let report = evidence::verify_opened(&mut opened.zip, &opened.manifest, opened.signed, trusted);
+        return report.map(|report| Report::Evidence(Box::new(report)));
     }
     // Only an audit event has a prev_hash, and an export has one event per line.
     let line = beginning.split(|b| *b == b'\n').next().unwrap_or_default();
@@ -165,6 +173,7 @@ impl fmt::Display for Report {
             Report::Certificate(report) => report.fmt(f),
             Report::Package(report) => report.fmt(f),
             Report::Audit(report) => report.fmt(f),
+            Report::Evidence(report) => report.fmt(f),
         }
     }
 }

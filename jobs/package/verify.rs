@@ -1,11 +1,12 @@
 //! A package holds if its manifest is signed and every file in it is listed there, unchanged.
 
 use super::FORMAT_VERSION;
-use super::manifest::{FileEntry, MANIFEST, Manifest, SIGNATURE};
+use super::manifest::{MANIFEST, Manifest, SIGNATURE};
 use crate::certificate::{KeyTrust, PublicKey, VerifyError, check_block, hex, parse_strict, plain};
 use jiff::Timestamp;
 use ring::digest::{Context, SHA256};
 use serde::Deserialize as _;
+use serde_json::Value;
 use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -44,12 +45,18 @@ pub struct PackageReport {
     pub trust: KeyTrust,
 }
 
-/// Checks a package: its signature and, where keys are given, that one of them signed it; then that every file the
-/// manifest lists is there, unchanged, and that nothing else is.
-pub fn verify_package(
-    mut reader: impl Read + Seek,
+/// A ZIP of ours that was opened: its manifest, whose signature holds, and who signed it.
+pub(crate) struct Opened<R: Read + Seek> {
+    pub(crate) zip: ZipArchive<R>,
+    pub(crate) manifest: Value,
+    pub(crate) signed: (String, KeyTrust),
+}
+
+/// Opens a ZIP with a signed manifest; where keys are given, one of them signed it. Its files are not checked yet.
+pub(crate) fn open_signed<R: Read + Seek>(
+    mut reader: R,
     trusted: Option<&[PublicKey]>,
-) -> Result<PackageReport, VerifyError> {
+) -> Result<Opened<R>, VerifyError> {
     if !ends_as_written(&mut reader)? {
         return Err(VerifyError::Container("it is not a whole ZIP, or there is something behind it"));
     }
@@ -66,29 +73,28 @@ pub fn verify_package(
         other => other?,
     };
     let signature = std::str::from_utf8(&signature).map_err(|_| VerifyError::Shape("manifest.sig is not text"))?;
-    let (key_id, trust) = check_block(&parse_strict(signature)?, &manifest, trusted)?;
-
+    let signed = check_block(&parse_strict(signature)?, &manifest, trusted)?;
     let text = std::str::from_utf8(&manifest).map_err(|_| VerifyError::Shape("manifest.json is not text"))?;
-    let value = parse_strict(text)?;
-    match value.get("format_version").and_then(serde_json::Value::as_str) {
-        Some(FORMAT_VERSION) => {}
-        Some(other) => return Err(VerifyError::Version(plain(other))),
-        None => return Err(VerifyError::Shape("format_version is missing")),
-    }
-    let manifest = Manifest::deserialize(&value)
-        .map_err(|_| VerifyError::Shape("manifest.json is signed, but its members are not those of a manifest"))?;
+    let manifest = parse_strict(text)?;
+    Ok(Opened { zip, manifest, signed })
+}
 
+/// Checks that every listed file (path, SHA-256, size) is there, unchanged, and that nothing else is; returns what they have together.
+pub(crate) fn check_listed<'m, R: Read + Seek>(
+    zip: &mut ZipArchive<R>,
+    files: impl Iterator<Item = (&'m str, &'m str, u64)>,
+) -> Result<u64, VerifyError> {
     let mut listed = HashSet::from([MANIFEST, SIGNATURE]);
     let mut bytes = 0_u64;
-    for file in &manifest.files {
-        if !is_safe(&file.path) {
+    for (path, sha256, size) in files {
+        if !is_safe(path) {
             return Err(VerifyError::Shape("a file's path could lead out of the folder it is unpacked in"));
         }
-        if !listed.insert(&file.path) {
+        if !listed.insert(path) {
             return Err(VerifyError::Shape("a file is listed twice"));
         }
-        check_file(&mut zip, file)?;
-        bytes = bytes.saturating_add(file.bytes);
+        check_file(zip, path, sha256, size)?;
+        bytes = bytes.saturating_add(size);
     }
     for name in zip.file_names() {
         let name = name.map_err(|error| container(error, "a file's name cannot be read"))?;
@@ -96,6 +102,27 @@ pub fn verify_package(
             return Err(VerifyError::FileUnlisted(plain(&name)));
         }
     }
+    Ok(bytes)
+}
+
+/// Checks a package: its signature and, where keys are given, that one of them signed it; then that every file the
+/// manifest lists is there, unchanged, and that nothing else is.
+pub fn verify_package(reader: impl Read + Seek, trusted: Option<&[PublicKey]>) -> Result<PackageReport, VerifyError> {
+    verify_opened(open_signed(reader, trusted)?)
+}
+
+/// Checks a package that was opened.
+pub(crate) fn verify_opened(opened: Opened<impl Read + Seek>) -> Result<PackageReport, VerifyError> {
+    let Opened { mut zip, manifest: value, signed: (key_id, trust) } = opened;
+    match value.get("format_version").and_then(Value::as_str) {
+        Some(FORMAT_VERSION) => {}
+        Some(other) => return Err(VerifyError::Version(plain(other))),
+        None => return Err(VerifyError::Shape("format_version is missing")),
+    }
+    let manifest = Manifest::deserialize(&value)
+        .map_err(|_| VerifyError::Shape("manifest.json is signed, but its members are not those of a manifest"))?;
+    let files = manifest.files.iter().map(|file| (file.path.as_str(), file.sha256.as_str(), file.bytes));
+    let bytes = check_listed(&mut zip, files)?;
     Ok(PackageReport {
         request_id: manifest.request_id,
         request_type: manifest.request_type,
@@ -124,7 +151,11 @@ fn ends_as_written(reader: &mut (impl Read + Seek)) -> io::Result<bool> {
     Ok(end.starts_with(b"PK\x05\x06") && end.ends_with(&[0, 0]))
 }
 
-fn small_file<R: Read + Seek>(zip: &mut ZipArchive<R>, name: &str, max: u64) -> Result<Vec<u8>, VerifyError> {
+pub(crate) fn small_file<R: Read + Seek>(
+    zip: &mut ZipArchive<R>,
+    name: &str,
+    max: u64,
+) -> Result<Vec<u8>, VerifyError> {
     let file = match zip.by_name(name) {
         Ok(file) => file,
         Err(ZipError::FileNotFound) => return Err(VerifyError::FileMissing(name.to_owned())),
@@ -135,32 +166,37 @@ fn small_file<R: Read + Seek>(zip: &mut ZipArchive<R>, name: &str, max: u64) -> 
     if out.len() as u64 > max { Err(VerifyError::TooLarge) } else { Ok(out) }
 }
 
-fn check_file<R: Read + Seek>(zip: &mut ZipArchive<R>, listed: &FileEntry) -> Result<(), VerifyError> {
-    let file = match zip.by_name(&listed.path) {
+fn check_file<R: Read + Seek>(
+    zip: &mut ZipArchive<R>,
+    path: &str,
+    sha256: &str,
+    size: u64,
+) -> Result<(), VerifyError> {
+    let file = match zip.by_name(path) {
         Ok(file) => file,
-        Err(ZipError::FileNotFound) => return Err(VerifyError::FileMissing(plain(&listed.path))),
+        Err(ZipError::FileNotFound) => return Err(VerifyError::FileMissing(plain(path))),
         Err(error) => return Err(container(error, "a file cannot be read")),
     };
     if !file.is_file() || file.is_symlink() {
-        return Err(VerifyError::FileChanged(plain(&listed.path)));
+        return Err(VerifyError::FileChanged(plain(path)));
     }
     let mut hash = Context::new(&SHA256);
     let mut bytes = 0;
     // One byte more than listed is enough to know, whatever the rest unpacks to.
-    let mut file = file.take(listed.bytes.saturating_add(1));
+    let mut file = file.take(size.saturating_add(1));
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let read = file.read(&mut buffer).map_err(|error| unpacking(error, &listed.path))?;
+        let read = file.read(&mut buffer).map_err(|error| unpacking(error, path))?;
         if read == 0 {
             break;
         }
         hash.update(&buffer[..read]);
         bytes += read as u64;
     }
-    if bytes == listed.bytes && hex(hash.finish().as_ref()) == listed.sha256 {
+    if bytes == size && hex(hash.finish().as_ref()) == sha256 {
         Ok(())
     } else {
-        Err(VerifyError::FileChanged(plain(&listed.path)))
+        Err(VerifyError::FileChanged(plain(path)))
     }
 }
 

@@ -27,6 +27,7 @@ fn wanted(def: &ControllerDef) -> NewController {
         policy: ControllerPolicy {
             require_approval: def.require_approval.clone(),
             review: def.review.clone(),
+            four_eyes: def.four_eyes,
             cooling_off_hours: def.cooling_off_hours,
             package_expires_days: def.package_expires_days,
         },

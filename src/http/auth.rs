@@ -175,6 +175,8 @@ pub(crate) struct Caller {
     pub(crate) actor: String,
     /// What the controller calls its request is not shown to them.
     pub(crate) pseudonymised: bool,
+    /// They see every controller, and what belongs to none.
+    pub(crate) sees_everybody: bool,
 }
 
 impl FromRequestParts<Edge> for Caller {
@@ -185,7 +187,8 @@ impl FromRequestParts<Edge> for Caller {
         viewer.demand(permit(parts, edge)?)?;
         let controller_id = which(parts, edge, &viewer).await?;
         let pseudonymised = viewer.is_pseudonymised();
-        Ok(Self { controller_id, actor: viewer.actor().to_owned(), pseudonymised })
+        let sees_everybody = viewer.scope.is_none();
+        Ok(Self { controller_id, actor: viewer.actor().to_owned(), pseudonymised, sees_everybody })
     }
 }
 

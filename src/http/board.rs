@@ -9,15 +9,21 @@ mod errors;
 mod glossary;
 mod page;
 mod parts;
+mod queue;
 mod request;
 mod shell;
+mod systems;
+mod task;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use act::act;
 pub(crate) use assets::asset;
 pub(crate) use errors::as_page;
+pub(crate) use queue::queue;
 pub(crate) use request::request;
+pub(crate) use systems::{system, systems};
+pub(crate) use task::{open_task, report_task, task};
 
 use super::Edge;
 use super::auth::Viewer;

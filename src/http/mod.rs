@@ -10,6 +10,7 @@ mod board;
 mod body;
 mod clocks;
 mod foreseen;
+mod four_eyes;
 mod idempotency;
 mod json;
 mod keys;
@@ -17,6 +18,7 @@ mod metrics;
 mod operations;
 mod path;
 mod problem;
+mod replay;
 mod reports;
 mod requests;
 mod stream;
@@ -121,6 +123,8 @@ fn routes() -> Vec<Route> {
         post "/v1/requests/{id}/approve" [Decide] => requests::approve;
         post "/v1/requests/{id}/reject" [Decide] => requests::reject;
         post "/v1/requests/{id}/retry" [Retry] => requests::retry;
+        post "/v1/requests/{id}/notify" [Retry] => replay::callbacks;
+        post "/v1/messages/{id}/replay" [Retry] => replay::message;
         post "/v1/requests/{id}/withdraw" [Act] => requests::withdraw;
         post "/v1/requests/{id}/pause" [Act] => clocks::pause;
         post "/v1/requests/{id}/resume" [Act] => clocks::resume;
@@ -155,6 +159,12 @@ fn board_routes() -> Vec<Route> {
     declare! {
         get "/requests" [See] => board::list;
         get "/requests/{id}" [See] => board::request;
+        get "/queue" [See] => board::queue;
+        get "/queue/{id}/{system}" [Task] => board::task;
+        post "/queue/{id}/{system}" [Task] => board::open_task;
+        post "/queue/{id}/{system}/report" [Task] => board::report_task;
+        get "/systems" [See] => board::systems;
+        get "/systems/{controller}/{name}" [See] => board::system;
         get "/assets/{hash}/{name}" [open] => board::asset;
         post "/act/{*call}" [open] => board::act;
     }

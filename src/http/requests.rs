@@ -119,6 +119,7 @@ pub(crate) async fn approve(
     body: Body,
 ) -> Result<Json<Value>, Problem> {
     no_members(&edge, &headers, body).await?;
+    super::four_eyes::demand(&edge, &caller, &id).await?;
     decide(&edge, &caller, &id, Decision::Approve).await
 }
 
@@ -181,7 +182,7 @@ pub(crate) async fn retry(
     decide(&edge, &caller, &id, Decision::Retry(plan)).await
 }
 
-async fn no_members(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<(), Problem> {
+pub(crate) async fn no_members(edge: &Edge, headers: &HeaderMap, body: Body) -> Result<(), Problem> {
     let body = json::read_optional(headers, body, edge.body_limit, edge.patience()).await?;
     match body {
         None => Ok(()),

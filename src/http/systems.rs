@@ -185,6 +185,7 @@ async fn view(edge: &Edge, row: &SystemRow) -> Result<Value, Problem> {
         "limits": of("limits"),
         "account": of("account"),
         "completes_within_days": row.completes_within_days,
+        "credentials_expire_on": row.credentials_expire_on(),
         "paused": row.paused,
         "paused_by": paused_by(edge, row).await?,
         "failing": row.breaker.until.map(|until| json!({ "calls": row.breaker.failures, "next_try_at": time(until) })),

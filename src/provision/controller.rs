@@ -24,6 +24,8 @@ pub struct ControllerDef {
     pub cooling_off_hours: u32,
     /// The answers to requests of these types wait until a person has looked at them.
     pub review: Vec<RequestType>,
+    /// Whoever approves is a person who signed in, and another than whoever submitted the request.
+    pub four_eyes: bool,
     /// How long an access package can be fetched, if not as long as elsewhere.
     pub package_expires_days: Option<u32>,
     /// Its share of the workers where several controllers wait with work that is equally urgent; 1 unless said otherwise.
@@ -69,6 +71,7 @@ pub(super) fn read(value: &Value, pointer: &str, faults: &mut Vec<Fault>) -> Opt
     let word = RequestType::as_str;
     let require_approval = reader.words("require_approval", RequestType::ALL, word).unwrap_or_default();
     let review = reader.words("review", RequestType::ALL, word).unwrap_or_default();
+    let four_eyes = reader.flag("four_eyes").unwrap_or(false);
     // Thirty days: a longer wait would use up the time that the law gives.
     let cooling_off_hours = reader.number("cooling_off_hours", 0..=720).unwrap_or(0);
     let package_expires_days = reader.number("package_expires_days", 1..=365);
@@ -86,6 +89,7 @@ pub(super) fn read(value: &Value, pointer: &str, faults: &mut Vec<Fault>) -> Opt
         require_approval,
         cooling_off_hours,
         review,
+        four_eyes,
         package_expires_days,
         weight,
         terms: None,

@@ -2,6 +2,7 @@
 
 use super::reader::{Reader, is_name};
 use crate::config::document::join;
+use jiff::civil::Date;
 use redress_connectors::spec::OnDelete;
 use redress_connectors::{Secret, SystemSpec, TableSpec, registry};
 use redress_domain::limits::Limits;
@@ -38,6 +39,8 @@ pub struct SystemDef {
     pub account: Option<String>,
     /// Days that the system takes by itself after it was asked.
     pub completes_within_days: u32,
+    /// The last day on which its credentials are good, if somebody knows it.
+    pub credentials_expire_on: Option<Date>,
     /// Steps here wait until somebody resumes the system; none leaves that as it is.
     pub paused: Option<bool>,
 }
@@ -137,6 +140,7 @@ pub(super) fn read(
     let limits = limits(&mut reader, pointer);
     let account = account(&mut reader);
     let completes_within_days = reader.number("completes_within_days", 0..=365).unwrap_or(0);
+    let credentials_expire_on = expiry(&mut reader);
     let paused = reader.flag("paused");
     reader.finish();
 
@@ -175,6 +179,7 @@ pub(super) fn read(
                 limits,
                 account,
                 completes_within_days,
+                credentials_expire_on,
                 paused,
             })
         }
@@ -224,6 +229,16 @@ fn account(reader: &mut Reader<'_, '_>) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+/// A day as `2027-03-31`.
+fn expiry(reader: &mut Reader<'_, '_>) -> Option<Date> {
+    let text = reader.text("credentials_expire_on")?;
+    let date = text.parse::<Date>().ok().filter(|date| date.to_string() == text);
+    if date.is_none() {
+        reader.fault("credentials_expire_on", "must be a date such as 2027-03-31, the last day on which they are good");
+    }
+    date
 }
 
 /// Makes the paths in the settings absolute, or refuses them where they came from outside.

@@ -22,6 +22,8 @@ pub struct ControllerPolicy {
     pub require_approval: Vec<RequestType>,
     /// Types whose result a person looks at before it is handed over.
     pub review: Vec<RequestType>,
+    /// Whoever approves is a person who signed in, and another than whoever submitted the request.
+    pub four_eyes: bool,
     /// Hours in which a deletion can still be withdrawn before anything is done.
     pub cooling_off_hours: u32,
     /// Days until an access package is no longer handed out; the installation's default if absent.

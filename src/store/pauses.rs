@@ -80,8 +80,8 @@ impl Store {
             }
             Scope::System(controller_id, id) => {
                 tx.exec(
-                    "-- pause_one_system\nUPDATE systems SET paused = $3, paused_at = $4 WHERE controller_id = $1 AND id = $2 AND paused <> $3 AND deleted_at IS NULL",
-                    args![controller_id.as_str(), id.as_str(), paused, paused.then_some(now)],
+                    "-- pause_one_system\nUPDATE systems SET paused = $3, paused_at = $4, paused_by = $5 WHERE controller_id = $1 AND id = $2 AND paused <> $3 AND deleted_at IS NULL",
+                    args![controller_id.as_str(), id.as_str(), paused, paused.then_some(now), paused.then_some(actor)],
                 )
                 .await?
             }

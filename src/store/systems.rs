@@ -6,6 +6,7 @@ use crate::gather::for_all;
 use crate::sealed::place;
 use crate::{Error, Store};
 use futures::FutureExt as _;
+use jiff::civil::Date;
 use redress_domain::plan::SystemFacts;
 use redress_domain::{ControllerId, IdentifierType, Personal, RequestType, SystemId, Verb};
 use serde_json::{Value, json};
@@ -63,6 +64,11 @@ impl SystemRow {
             fields: self.fields.clone(),
         }
     }
+
+    /// The last day on which its credentials are good, if somebody said so.
+    pub fn credentials_expire_on(&self) -> Option<Date> {
+        self.definition["credentials_expire_on"].as_str().and_then(|text| text.parse().ok())
+    }
 }
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -111,7 +117,7 @@ pub struct SystemUpsert {
 fn without_limits(definition: &Value) -> Value {
     let mut rest = definition.clone();
     if let Some(table) = rest.as_object_mut() {
-        table.retain(|key, _| !matches!(key.as_str(), "limits" | "account" | "rate_per_second"));
+        table.retain(|key, _| !matches!(key.as_str(), "limits" | "account" | "rate_per_second" | "credentials_expire_on"));
     }
     rest
 }
@@ -126,7 +132,7 @@ fn read_words<T>(row: &Row, column: &'static str, parse: impl Fn(&str) -> Option
     texts.iter().map(|t| parse(t).ok_or_else(inconsistent)).collect()
 }
 
-fn read(row: &Row) -> Result<SystemRow, Error> {
+pub(crate) fn read(row: &Row) -> Result<SystemRow, Error> {
     let inconsistent = |column| Error::Inconsistent { table: "systems", column };
     Ok(SystemRow {
         id: SystemId::parse(&row.text("id")?).map_err(|_| inconsistent("id"))?,

@@ -11,6 +11,11 @@ pub(super) struct Entry {
 
 /// Every word that a page explains, sorted.
 pub(super) const ENTRIES: &[Entry] = &[
+    entry(
+        "approval",
+        "A person says that work may begin, or that the answer may be handed over. Where four eyes are asked for, not the one who submitted.",
+        "GDPR Art. 28(3)(a)",
+    ),
     entry("at_risk", "Three quarters of the time are over. Somebody should look.", ""),
     entry(
         "awaiting_controller",
@@ -28,7 +33,22 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Who decides why and how personal data are processed: our customer, on whose instruction we act.",
         "GDPR Art. 4(7)",
     ),
+    entry(
+        "credentials_expire_on",
+        "The last day on which the vendor takes them, as somebody told us. After it every step there would fail, and requests would be late.",
+        "",
+    ),
+    entry(
+        "credentials_refused",
+        "The system is there and says no to our password or token. Nothing is sent until others are set; it is asked now and then.",
+        "",
+    ),
     entry("critical", "Three working days or fewer are left.", ""),
+    entry(
+        "dead_letter",
+        "Something that was tried again and again and was then put aside, so that it holds up nothing else. It is tried again when a person says so.",
+        "",
+    ),
     entry(
         "due",
         "The last day on which the request can be answered in time, in the controller's time zone.",
@@ -57,11 +77,31 @@ pub(super) const ENTRIES: &[Entry] = &[
         "EDPB Guidelines 01/2022, 5.3",
     ),
     entry(
+        "retained",
+        "Data that stay although deletion was asked for, each with the reason that the law gives for it. The person is told.",
+        "GDPR Art. 17(3)",
+    ),
+    entry(
+        "permanence",
+        "Whether what is deleted is gone at once, can be restored for a while, or is removed by the vendor days later. The certificate says which.",
+        "GDPR Art. 17(1)",
+    ),
+    entry(
+        "rate_budget",
+        "How many calls a vendor takes in a time. A part of each is kept for what is due soon.",
+        "",
+    ),
+    entry(
         "statutory",
         "The date that the law gives the controller, counted from when it got the person's request.",
         "GDPR Art. 12(3)",
     ),
     entry("subject", "The person whose data these are.", "GDPR Art. 4(1)"),
+    entry(
+        "task",
+        "Work in a place that no program reaches. A person does it and reports what was found and changed; the report counts as evidence.",
+        "GDPR Art. 5(2)",
+    ),
     entry("verified", "A second, fresh read found nothing left to do.", ""),
 ];
 

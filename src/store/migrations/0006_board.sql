@@ -59,3 +59,14 @@ CREATE TABLE staff_events (
   prev_hash TEXT NOT NULL,
   hash TEXT NOT NULL
 );
+
+-- The desk: what waits for a person, found without reading what does not.
+CREATE INDEX dsrs_attention ON dsrs(due_before) WHERE attention IS NOT NULL AND closed_at IS NULL;
+CREATE INDEX dsrs_approval ON dsrs(due_before) WHERE stage = 'awaiting_approval' AND closed_at IS NULL;
+CREATE INDEX dsrs_review ON dsrs(due_before) WHERE stage = 'review' AND closed_at IS NULL;
+CREATE INDEX steps_attention ON steps(controller_id) WHERE attention = 1;
+CREATE INDEX steps_external ON steps(controller_id) WHERE state = 'external';
+CREATE INDEX steps_untold ON steps(controller_id, created_at) WHERE verb = 'notify' AND state = 'retained';
+
+-- Who paused a system, as the audit log names them.
+ALTER TABLE systems ADD COLUMN paused_by TEXT;

@@ -21,6 +21,7 @@ mod breaking;
 mod changing;
 mod concurrency;
 mod deciding;
+mod desk;
 mod fairness;
 mod fencing;
 mod foreseeing;
