@@ -81,7 +81,8 @@ fn a_log_with_a_gap_a_swap_or_a_strange_event_is_refused_though_it_is_signed() {
     changed[1]["actor"] = "key_other".into();
     let swapped = vec![good[1].clone(), good[0].clone()];
     let unlinked = vec![good[0].clone(), event(2, "00", ID)];
-    for (what, events) in [("changed", changed), ("swapped", swapped), ("unlinked", unlinked), ("gap", chain(&[1, 3]))] {
+    for (what, events) in [("changed", changed), ("swapped", swapped), ("unlinked", unlinked), ("gap", chain(&[1, 3]))]
+    {
         let refused = verify(&write(period(), &events), None);
         assert!(matches!(refused, Err(VerifyError::ChainBroken { .. })), "{what}: {refused:?}");
     }
@@ -125,7 +126,10 @@ fn whatever_file_is_changed_or_taken_out_it_is_noticed() {
             Some(content)
         });
         assert!(verify(&flipped, None).is_err(), "{touched} changed");
-        assert!(verify(&repack(&zip, |name, content| (name != touched).then_some(content)), None).is_err(), "{touched} gone");
+        assert!(
+            verify(&repack(&zip, |name, content| (name != touched).then_some(content)), None).is_err(),
+            "{touched} gone"
+        );
     }
     assert!(verify(&zip[..zip.len() - 30], None).is_err());
 }

@@ -166,12 +166,7 @@ pub(crate) fn small_file<R: Read + Seek>(
     if out.len() as u64 > max { Err(VerifyError::TooLarge) } else { Ok(out) }
 }
 
-fn check_file<R: Read + Seek>(
-    zip: &mut ZipArchive<R>,
-    path: &str,
-    sha256: &str,
-    size: u64,
-) -> Result<(), VerifyError> {
+fn check_file<R: Read + Seek>(zip: &mut ZipArchive<R>, path: &str, sha256: &str, size: u64) -> Result<(), VerifyError> {
     let file = match zip.by_name(path) {
         Ok(file) => file,
         Err(ZipError::FileNotFound) => return Err(VerifyError::FileMissing(plain(path))),

@@ -175,9 +175,9 @@ impl Store {
         let mut groups: Vec<StuckGroup> = Vec::new();
         for row in &rows {
             let (controller_id, system, code) = (controller(row)?, row.opt_text("system")?, row.text("code")?);
-            let of_last = groups.last_mut().filter(|group| {
-                group.controller_id == controller_id && group.system == system && group.code == code
-            });
+            let of_last = groups
+                .last_mut()
+                .filter(|group| group.controller_id == controller_id && group.system == system && group.code == code);
             if let Some(group) = of_last {
                 group.first.push(stopped(row)?);
             } else {

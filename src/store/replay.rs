@@ -60,12 +60,7 @@ impl Store {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Purged`] if the address is gone with the request's personal data, [`Error::Conflict`] if nothing
     /// was given up.
-    pub async fn replay_callbacks(
-        &self,
-        controller_id: &ControllerId,
-        id: &DsrId,
-        actor: &str,
-    ) -> Result<u64, Error> {
+    pub async fn replay_callbacks(&self, controller_id: &ControllerId, id: &DsrId, actor: &str) -> Result<u64, Error> {
         let mut tx = self.db.begin("replay callbacks").await?;
         let row = tx
             .row(

@@ -117,7 +117,9 @@ pub struct SystemUpsert {
 fn without_limits(definition: &Value) -> Value {
     let mut rest = definition.clone();
     if let Some(table) = rest.as_object_mut() {
-        table.retain(|key, _| !matches!(key.as_str(), "limits" | "account" | "rate_per_second" | "credentials_expire_on"));
+        table.retain(|key, _| {
+            !matches!(key.as_str(), "limits" | "account" | "rate_per_second" | "credentials_expire_on")
+        });
     }
     rest
 }

@@ -294,10 +294,18 @@ mod tests {
 
     #[test]
     fn a_name_with_points_is_a_place_and_numbers_make_a_list() {
-        let fields = [("found:number", "3"), ("a.b", "x"), ("r.4.reason", "tax"), ("r.2.records:number", "2"), ("r.2.reason", "law"), ("e", " ")];
+        let fields = [
+            ("found:number", "3"),
+            ("a.b", "x"),
+            ("r.4.reason", "tax"),
+            ("r.2.records:number", "2"),
+            ("r.2.reason", "law"),
+            ("e", " "),
+        ];
         let form = Form(fields.iter().map(|(n, v)| ((*n).to_owned(), Field::Text((*v).to_owned()))).collect());
         let body = form.body().unwrap().unwrap();
-        let wanted = json!({ "found": 3, "a": { "b": "x" }, "r": [{ "records": 2, "reason": "law" }, { "reason": "tax" }] });
+        let wanted =
+            json!({ "found": 3, "a": { "b": "x" }, "r": [{ "records": 2, "reason": "law" }, { "reason": "tax" }] });
         assert_eq!(body, wanted);
         for name in ["a..b", ".", "a.b.c.d.e"] {
             let form = Form(vec![(name.to_owned(), Field::Text("x".into()))]);

@@ -86,11 +86,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Whether what is deleted is gone at once, can be restored for a while, or is removed by the vendor days later. The certificate says which.",
         "GDPR Art. 17(1)",
     ),
-    entry(
-        "rate_budget",
-        "How many calls a vendor takes in a time. A part of each is kept for what is due soon.",
-        "",
-    ),
+    entry("rate_budget", "How many calls a vendor takes in a time. A part of each is kept for what is due soon.", ""),
     entry(
         "statutory",
         "The date that the law gives the controller, counted from when it got the person's request.",

@@ -85,8 +85,7 @@ pub(crate) async fn queue(
 
 fn page(viewer: &Viewer, names: &Names, all: &[Entry], kind: Option<Kind>, now: i64) -> Markup {
     let of = |kind: Kind| all.iter().filter(move |entry| Kind::of(&entry.what) == kind);
-    let shown: Vec<&Entry> =
-        all.iter().filter(|entry| kind.is_none_or(|kind| Kind::of(&entry.what) == kind)).collect();
+    let shown: Vec<&Entry> = all.iter().filter(|entry| kind.is_none_or(|kind| Kind::of(&entry.what) == kind)).collect();
     html! {
         header.page {
             h1 { "Work queue" }

@@ -76,9 +76,10 @@ pub(super) fn remedy(code: &str) -> (Permit, &'static str) {
         }
         "no_system_instructed" => (Permit::Connect, "Connect a system that may do this, or reject the request."),
         "permission_denied" | "forbidden" => (Permit::Connect, "Give the account of the system the right it lacks."),
-        "too_many_matches" | "ambiguous" | "identifiers_contradict" => {
-            (Permit::Retry, "Look at the records in the system: which are the person's? Mend them there, then try again.")
-        }
+        "too_many_matches" | "ambiguous" | "identifiers_contradict" => (
+            Permit::Retry,
+            "Look at the records in the system: which are the person's? Mend them there, then try again.",
+        ),
         "residue" => (Permit::Retry, "Find out what keeps or restores the records, then try again."),
         "quarantined" => (Permit::Retry, "Look at the workers' logs for what killed them, then try again."),
         _ => (Permit::Retry, "Mend what is named, then try again."),

@@ -182,7 +182,12 @@ async fn one_cause_is_one_line_with_the_action_of_those_who_may() {
     let checked = with(&edge.acme.admin)
         .send(&edge, "/act/v1/systems/crm/check?controller=acme", &[("_next", "/queue"), ("_done", "checked")])
         .await;
-    assert_eq!((checked.status.as_u16(), checked.header("location")), (303, "/queue?done=checked"), "{}", checked.text());
+    assert_eq!(
+        (checked.status.as_u16(), checked.header("location")),
+        (303, "/queue?done=checked"),
+        "{}",
+        checked.text()
+    );
     // One request alone is retried itself.
     let retried = with(&edge.acme.user)
         .send(&edge, &format!("/act/v1/requests/{one}/retry"), &[("_next", "/queue"), ("_done", "retried")])
@@ -218,8 +223,7 @@ async fn four_eyes_are_those_of_a_person_who_did_not_submit() {
     }
     assert_eq!(edge.get(&format!("/v1/requests/{id}")).await.json()["status"], "awaiting_approval");
 
-    let (ann, bob) =
-        (person(&edge, "Ann", Role::PrivacyLead).await, person(&edge, "Bob", Role::PrivacyLead).await);
+    let (ann, bob) = (person(&edge, "Ann", Role::PrivacyLead).await, person(&edge, "Bob", Role::PrivacyLead).await);
     let theirs = {
         let token = ann.token(&edge).await;
         let call = ann
@@ -274,7 +278,11 @@ async fn a_task_is_opened_on_purpose_and_its_report_is_taken_with_files_of_any_n
 
     let open = browser.send(&edge, &path, &[]).await;
     assert_eq!((open.status.as_u16(), open.header("cache-control")), (200, "no-store"));
-    assert!(open.text().contains("jane@example.com") && open.text().contains("Open &lt;b&gt;the cabinet"), "{}", open.text());
+    assert!(
+        open.text().contains("jane@example.com") && open.text().contains("Open &lt;b&gt;the cabinet"),
+        "{}",
+        open.text()
+    );
     assert!(kinds(&edge, &id).await.contains(&"task_seen".to_owned()));
 
     // What does not add up is told at its field; what was filled in stays.
@@ -289,7 +297,9 @@ async fn a_task_is_opened_on_purpose_and_its_report_is_taken_with_files_of_any_n
     let wrong = browser.upload(&edge, &report, &fields, &[]).await;
     assert_eq!(wrong.status, 422);
     let page = wrong.text();
-    assert!(page.contains("must be changed + retained") && page.contains("value=\"3\"") && page.contains("aria-invalid"));
+    assert!(
+        page.contains("must be changed + retained") && page.contains("value=\"3\"") && page.contains("aria-invalid")
+    );
     assert!(!page.contains("<script>x") && page.contains("selected"), "{page}");
     assert!(!kinds(&edge, &id).await.contains(&"task_reported".to_owned()));
 

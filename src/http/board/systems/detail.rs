@@ -45,7 +45,8 @@ pub(crate) async fn system(
     let seen = viewer.controllers(&edge).await?;
     let controller = seen.into_iter().find(|c| c.name == controller).ok_or_else(Problem::not_found)?;
     // What no name can be never reaches the database.
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    {
         return Err(Problem::not_found());
     }
     let own = std::slice::from_ref(&controller.id);

@@ -38,7 +38,10 @@ async fn each_sees_their_own_systems_and_those_in_need_come_first() {
         .collect();
     assert!(places.is_sorted() && list.contains("&lt;b&gt;wrong") && !list.contains("<b>wrong"), "{list}");
     let shown = page(&edge, &edge.acme.auditor, "/systems/acme/beta").await;
-    assert!(shown.contains("credentials refused") && !shown.contains("/act/") && shown.contains("PostgreSQL"), "{shown}");
+    assert!(
+        shown.contains("credentials refused") && !shown.contains("/act/") && shown.contains("PostgreSQL"),
+        "{shown}"
+    );
     assert!(!shown.contains("canary-secret"));
     for path in ["/systems/other/secretive", "/systems/acme/secretive", "/systems/acme/%00", "/systems/nobody/crm"] {
         assert_eq!(edge.page(path, "dsr.example", Some(&edge.acme.admin)).await.status, 404, "{path}");
@@ -101,7 +104,12 @@ async fn credentials_that_end_are_told_in_time_and_their_date_disturbs_no_step()
     // It is the 20th of November.
     body["credentials_expire_on"] = json!("2026-12-03");
     let answer = put(&body).await;
-    assert_eq!((answer.status.as_u16(), &answer.json()["credentials_expire_on"]), (200, &json!("2026-12-03")), "{}", answer.text());
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["credentials_expire_on"]),
+        (200, &json!("2026-12-03")),
+        "{}",
+        answer.text()
+    );
     let result = StepResult::Attention { code: "too_many_matches".into(), detail: String::new() };
     assert_eq!(edge.store.finish(vec![Finish { lease, result }]).await.unwrap(), 0, "the step went on");
     let shown = page(&edge, &edge.acme.admin, "/systems/acme/crm").await;

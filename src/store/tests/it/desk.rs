@@ -124,7 +124,10 @@ async fn statuses_that_were_given_up_are_told_again(lab: Lab) {
     }
     let dead = lab.store.dead_letters(None).await.expect("read");
     let count = first.len() as i64;
-    assert!(matches!(&dead[..], [letter] if matches!(&letter.what, Dead::Callback { dsr_id, count: n } if *dsr_id == id && *n == count)), "{dead:?}");
+    assert!(
+        matches!(&dead[..], [letter] if matches!(&letter.what, Dead::Callback { dsr_id, count: n } if *dsr_id == id && *n == count)),
+        "{dead:?}"
+    );
     let other = lab.controller("other").await;
     assert!(matches!(lab.store.replay_callbacks(&other, &id, "key_x").await, Err(Error::NotFound)));
     assert_eq!(lab.store.replay_callbacks(&acme, &id, "key_x").await.expect("replayed"), first.len() as u64);
