@@ -6,6 +6,7 @@
 use crate::db::{Arg, Row, args};
 use crate::work::places;
 use crate::{Error, Store};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use redress_domain::forecast::pace::{Pace, Record};
 use redress_domain::forecast::queue::{Queued, StepFacts};
@@ -37,6 +38,8 @@ pub struct OpenQueue {
     pub ids: Vec<DsrId>,
     /// What was kept of the last forecast of each.
     pub kept: Vec<Option<Foreseen>>,
+    /// Those whose forecast an older release kept, which did not keep all of it.
+    half: Vec<bool>,
     /// The moment of which all this is (Unix ms).
     pub now: i64,
 }
@@ -44,7 +47,7 @@ pub struct OpenQueue {
 const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "dsrs", column };
 const STEP_COLUMNS: &str = "st.id, st.dsr_id, st.lane, st.verb, st.phase, st.state, st.q, st.due_at, st.not_before, st.leased_at, st.attention, CASE WHEN st.state = 'external' OR (st.state = 'waiting' AND st.residues = 0) THEN st.acted_at END AS asked_at";
 const REQUEST_COLUMNS: &str =
-    "id, stage, policy, approved_at, reviewed_at, cooling_off_until, due_before, clock_state, forecast";
+    "id, stage, policy, approved_at, reviewed_at, cooling_off_until, due_before, clock_state, forecast, forecast_ends_at, forecast_act_by";
 
 /// What a pass saw and did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,14 +73,14 @@ impl OpenQueue {
         let differs = |n: &usize| {
             let due_before = self.backlog.requests[*n].due_before;
             let differs = |kept| forecasts[*n].differs(&self.backlog, due_before, kept, self.now);
-            self.kept[*n].as_ref().is_none_or(differs)
+            self.half[*n] || self.kept[*n].as_ref().is_none_or(differs)
         };
         let changed = (0..forecasts.len()).filter(differs).collect();
         (forecasts, changed)
     }
 
     fn new(lanes: Vec<Lane>, now: i64) -> Self {
-        Self { backlog: Backlog { lanes, ..Backlog::default() }, ids: Vec::new(), kept: Vec::new(), now }
+        Self { backlog: Backlog { lanes, ..Backlog::default() }, ids: Vec::new(), kept: Vec::new(), half: Vec::new(), now }
     }
 
     fn add_request(&mut self, row: &Row) -> Result<(), Error> {
@@ -97,6 +100,10 @@ impl OpenQueue {
         self.ids.push(DsrId::parse(&row.text("id")?).map_err(|_| INCONSISTENT("id"))?);
         // What this release cannot read is written anew. The reasons follow from the rest.
         let kept = row.opt_text("forecast")?.and_then(|text| serde_json::from_str::<Foreseen>(&text).ok());
+        let columns = (row.opt_int("forecast_ends_at")?.is_some(), row.opt_int("forecast_act_by")?.is_some());
+        self.half.push(
+            kept.as_ref().is_some_and(|kept| columns != (kept.finishes_at.is_some(), kept.act_by.is_some())),
+        );
         self.kept.push(kept.map(|kept| Foreseen { because: Vec::new(), ..kept }));
         Ok(())
     }
@@ -379,17 +386,19 @@ impl Store {
             )
             .await?;
         let (mut values, mut arguments) = (Vec::new(), args![self.now_ms()]);
+        let ms = |at: Timestamp| at.as_millisecond();
         for row in &free {
             let id = row.text("id")?;
             let Some(foreseen) = by_id.get(id.as_str()) else { continue };
             let at = foreseen.late_since.unwrap_or(foreseen.computed_at).as_millisecond();
             let text = serde_json::to_string(foreseen).map_err(|_| INCONSISTENT("forecast"))?;
-            values.push(format!("({})", places(arguments.len() + 1, 4)));
-            arguments.extend(args![id, text, foreseen.late, at]);
+            let (ends_at, act_by) = (foreseen.finishes_at, foreseen.act_by);
+            values.push(format!("({})", places(arguments.len() + 1, 6)));
+            arguments.extend(args![id, text, foreseen.late, at, ends_at.map(ms), act_by.map(ms)]);
         }
         if !values.is_empty() {
             tx.exec(
-                &format!("-- keep_forecasts\nUPDATE dsrs SET forecast = v.column2, forecast_late = v.column3, forecast_at = v.column4, watch_at = CASE WHEN v.column3 = 1 AND forecast_late = 0 AND (watch_at IS NULL OR watch_at > $1) THEN $1 ELSE watch_at END FROM (VALUES {}) AS v WHERE dsrs.id = v.column1", values.join(", ")),
+                &format!("-- keep_forecasts\nUPDATE dsrs SET forecast = v.column2, forecast_late = v.column3, forecast_at = v.column4, forecast_ends_at = CAST(v.column5 AS BIGINT), forecast_act_by = CAST(v.column6 AS BIGINT), watch_at = CASE WHEN v.column3 = 1 AND forecast_late = 0 AND (watch_at IS NULL OR watch_at > $1) THEN $1 ELSE watch_at END FROM (VALUES {}) AS v WHERE dsrs.id = v.column1", values.join(", ")),
                 arguments,
             )
             .await?;

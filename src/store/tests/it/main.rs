@@ -43,6 +43,7 @@ mod stages;
 mod submitting;
 mod telling;
 mod tenants;
+mod today;
 mod waiting;
 mod watching;
 mod watching_clocks;
