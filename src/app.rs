@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Without a sign of life from its claimer for this long, a worker is not ready.
 const STALE: Duration = Duration::from_secs(30);
+/// Everybody who looks at Today in this time shares what was read for the first of them.
+const TODAY_SHARED_FOR: Duration = Duration::from_secs(2);
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -159,6 +161,7 @@ impl App {
             body_limit: self.config.http.body_limit_bytes,
             request_timeout: Duration::from_secs(self.config.http.request_timeout_seconds),
             board_open: self.config.http.listen.ip().is_loopback(),
+            today_shared_for: TODAY_SHARED_FOR,
             ready: Arc::new(move || {
                 let Some((progress, pulse)) = &signs else { return Vec::new() };
                 let mut reasons = pulse.reasons();

@@ -5,6 +5,7 @@
 
 mod act;
 mod assets;
+mod chart;
 mod errors;
 mod glossary;
 mod page;
@@ -16,6 +17,7 @@ mod systems;
 mod task;
 #[cfg(test)]
 mod tests;
+mod today;
 
 pub(crate) use act::act;
 pub(crate) use assets::asset;
@@ -24,6 +26,7 @@ pub(crate) use queue::queue;
 pub(crate) use request::request;
 pub(crate) use systems::{system, systems};
 pub(crate) use task::{open_task, report_task, task};
+pub(crate) use today::{Shared, today};
 
 use super::Edge;
 use super::auth::Viewer;
@@ -34,7 +37,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use redress_domain::ControllerId;
 use redress_domain::stage::Stage;
-use redress_store::{Controller, DsrFilter, DsrRow};
+use redress_store::{Controller, DsrFilter, DsrRow, Paused};
 use shell::{Page, Section};
 use std::collections::BTreeMap;
 
@@ -48,7 +51,7 @@ const ENDED_MAX: usize = 50;
 const COUNTED_MAX: i64 = 100;
 const DAY_MS: i64 = 86_400_000;
 
-/// `GET /`
+/// `GET /requests`
 pub(crate) async fn list(
     viewer: Viewer,
     State(edge): State<Edge>,
@@ -98,10 +101,21 @@ impl Seen {
 async fn paused(edge: &Edge, seen: &Seen) -> Result<Vec<String>, Problem> {
     let paused = edge.store.paused(seen.scope()).await?;
     let name = |id: &ControllerId| seen.controllers.iter().find(|c| c.id == *id).map_or("", |c| c.name.as_str());
+    Ok(paused_names(&paused, None, name))
+}
+
+/// What is paused in a scope, by name; none: everywhere.
+fn paused_names<'n>(
+    paused: &Paused,
+    scope: Option<&[ControllerId]>,
+    name: impl Fn(&ControllerId) -> &'n str,
+) -> Vec<String> {
+    let seen = |id: &ControllerId| scope.is_none_or(|scope| scope.contains(id));
     let mut names: Vec<String> = paused.all.then(|| "everything".to_owned()).into_iter().collect();
-    names.extend(paused.controllers.iter().map(|id| format!("all of {}", name(id))));
-    names.extend(paused.systems.iter().map(|(id, system)| format!("{}/{system}", name(id))));
-    Ok(names)
+    names.extend(paused.controllers.iter().filter(|id| seen(id)).map(|id| format!("all of {}", name(id))));
+    let systems = paused.systems.iter().filter(|(id, _)| seen(id));
+    names.extend(systems.map(|(id, system)| format!("{}/{system}", name(id))));
+    names
 }
 
 /// Every status that a request can show, in the order of a request's life, what needs a person first.

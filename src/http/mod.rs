@@ -83,6 +83,8 @@ pub struct Api {
     pub request_timeout: Duration,
     /// The service listens on loopback only, so that the board needs no key.
     pub board_open: bool,
+    /// For so long whoever looks at the same controllers is shown the same figures on Today.
+    pub today_shared_for: Duration,
     /// Asked by `/readyz`.
     pub ready: Ready,
     /// Ends what would go on for ever: the streams.
@@ -112,7 +114,7 @@ macro_rules! declare {
 fn routes() -> Vec<Route> {
     let mut all = health_routes();
     all.extend(declare! {
-        get "/" [See] => board::list;
+        get "/" [See] => board::today;
         get "/openapi.json" [open] => operations::openapi;
         get "/.well-known/redress-signing-key.json" [open] => operations::signing_key;
         get "/v1/signing-key" [open] => operations::signing_key;
@@ -207,6 +209,7 @@ fn assemble(api: Api, routes: Vec<Route>) -> Router {
         answers: Mutex::default(),
         kept: metrics::Kept::default(),
         stream: stream::Hub::default(),
+        today: board::Shared::default(),
         permits: routes
             .iter()
             .map(|(method, path, permit, _)| ((*method).to_owned(), (*path).to_owned(), *permit))
@@ -240,6 +243,7 @@ struct Inner {
     answers: Mutex<BTreeMap<Answered, u64>>,
     kept: metrics::Kept,
     stream: stream::Hub,
+    today: board::Shared,
     /// What each route needs, by method and path.
     permits: BTreeMap<(String, String), Option<Permit>>,
 }

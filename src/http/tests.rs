@@ -136,6 +136,7 @@ pub(super) async fn edge_with(change: impl FnOnce(Api) -> Api) -> Edge {
         body_limit: 65_536,
         request_timeout: Duration::from_secs(30),
         board_open: false,
+        today_shared_for: Duration::ZERO,
         ready: Arc::new(Vec::new),
         stop: tokio_util::sync::CancellationToken::new(),
     };
@@ -209,6 +210,14 @@ impl Edge {
             request = request.header(header::AUTHORIZATION, format!("Basic {pair}"));
         }
         self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Changes rows by the side door.
+    pub(super) async fn sql(&self, sql: &str) {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.folder.join("redress.db"));
+        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.expect(sql);
+        pool.close().await;
     }
 
     /// Connects a system that nothing reaches.

@@ -46,8 +46,7 @@ pub struct OpenQueue {
 
 const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "dsrs", column };
 const STEP_COLUMNS: &str = "st.id, st.dsr_id, st.lane, st.verb, st.phase, st.state, st.q, st.due_at, st.not_before, st.leased_at, st.attention, CASE WHEN st.state = 'external' OR (st.state = 'waiting' AND st.residues = 0) THEN st.acted_at END AS asked_at";
-const REQUEST_COLUMNS: &str =
-    "id, stage, policy, approved_at, reviewed_at, cooling_off_until, due_before, clock_state, forecast, forecast_ends_at, forecast_act_by";
+const REQUEST_COLUMNS: &str = "id, stage, policy, approved_at, reviewed_at, cooling_off_until, due_before, clock_state, forecast, forecast_ends_at, forecast_act_by";
 
 /// What a pass saw and did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,7 +79,13 @@ impl OpenQueue {
     }
 
     fn new(lanes: Vec<Lane>, now: i64) -> Self {
-        Self { backlog: Backlog { lanes, ..Backlog::default() }, ids: Vec::new(), kept: Vec::new(), half: Vec::new(), now }
+        Self {
+            backlog: Backlog { lanes, ..Backlog::default() },
+            ids: Vec::new(),
+            kept: Vec::new(),
+            half: Vec::new(),
+            now,
+        }
     }
 
     fn add_request(&mut self, row: &Row) -> Result<(), Error> {
@@ -101,9 +106,8 @@ impl OpenQueue {
         // What this release cannot read is written anew. The reasons follow from the rest.
         let kept = row.opt_text("forecast")?.and_then(|text| serde_json::from_str::<Foreseen>(&text).ok());
         let columns = (row.opt_int("forecast_ends_at")?.is_some(), row.opt_int("forecast_act_by")?.is_some());
-        self.half.push(
-            kept.as_ref().is_some_and(|kept| columns != (kept.finishes_at.is_some(), kept.act_by.is_some())),
-        );
+        self.half
+            .push(kept.as_ref().is_some_and(|kept| columns != (kept.finishes_at.is_some(), kept.act_by.is_some())));
         self.kept.push(kept.map(|kept| Foreseen { because: Vec::new(), ..kept }));
         Ok(())
     }

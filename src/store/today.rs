@@ -218,10 +218,7 @@ impl Store {
             .await?
             .ok_or(Error::NotFound)?;
         let due_today = self
-            .number(
-                &format!("-- today_due\nSELECT COUNT(*) AS n {}", due_today(own_is)),
-                due_today_args(own, asked),
-            )
+            .number(&format!("-- today_due\nSELECT COUNT(*) AS n {}", due_today(own_is)), due_today_args(own, asked))
             .await?;
         let statuses = of(statuses)?;
         Ok(Today {
@@ -290,9 +287,13 @@ impl Store {
             let late = "d.forecast_late = 1 AND d.due_before > $3";
             today.late_rows = list("today_late", late, due, args![asked.now]).await?;
         }
-        today.act_rows =
-            list("today_act_by", "d.forecast_act_by IS NOT NULL AND d.forecast_act_by > $3", "d.forecast_act_by", args![asked.now])
-                .await?;
+        today.act_rows = list(
+            "today_act_by",
+            "d.forecast_act_by IS NOT NULL AND d.forecast_act_by > $3",
+            "d.forecast_act_by",
+            args![asked.now],
+        )
+        .await?;
         if today.overdue > 0 {
             today.overdue_rows = list("today_overdue", "d.due_before <= $3", due, args![asked.now]).await?;
         }
@@ -323,7 +324,7 @@ impl Store {
         let rows = self
             .db
             .rows(
-                &format!("-- today_stuck\nSELECT s.id, s.controller_id, s.name, s.paused, s.paused_at, s.checked_at, s.problem_code, s.problem_detail, CASE WHEN s.breaker_until IS NULL THEN 0 ELSE 1 END AS failing, (SELECT MIN(p.failing_since) FROM paces p WHERE p.system_id = s.id AND p.failing_since > COALESCE((SELECT MAX(q.done_at) FROM paces q WHERE q.system_id = s.id), 0)) AS failing_since, (SELECT COUNT(*) FROM (SELECT 1 AS one FROM steps st WHERE st.lane = s.id AND st.q = 'ready' LIMIT $3) r) + (SELECT COUNT(*) FROM (SELECT 1 AS one FROM steps st WHERE st.lane = s.id AND st.q = 'wait' LIMIT $3) w) AS waiting FROM systems s WHERE {own_is} AND s.deleted_at IS NULL AND (s.paused = 1 OR s.breaker_until IS NOT NULL OR s.problem_code IS NOT NULL) ORDER BY waiting DESC, s.name, s.id LIMIT $2"),
+                &format!("-- today_stuck\nSELECT s.id, s.controller_id, s.name, s.paused, s.paused_at, s.checked_at, s.problem_code, s.problem_detail, CAST(CASE WHEN s.breaker_until IS NULL THEN 0 ELSE 1 END AS BIGINT) AS failing, (SELECT MIN(p.failing_since) FROM paces p WHERE p.system_id = s.id AND p.failing_since > COALESCE((SELECT MAX(q.done_at) FROM paces q WHERE q.system_id = s.id), 0)) AS failing_since, (SELECT COUNT(*) FROM (SELECT 1 AS one FROM steps st WHERE st.lane = s.id AND st.q = 'ready' LIMIT $3) r) + (SELECT COUNT(*) FROM (SELECT 1 AS one FROM steps st WHERE st.lane = s.id AND st.q = 'wait' LIMIT $3) w) AS waiting FROM systems s WHERE {own_is} AND s.deleted_at IS NULL AND (s.paused = 1 OR s.breaker_until IS NOT NULL OR s.problem_code IS NOT NULL) ORDER BY waiting DESC, s.name, s.id LIMIT $2"),
                 own.args(args![most, WAITING_MAX + 1]),
             )
             .await?;

@@ -103,7 +103,7 @@ fn row(line: &Line, all: bool) -> Markup {
 }
 
 fn chip(status: Option<&str>, word: &str, count: i64, capped: bool, chosen: Option<&str>) -> Markup {
-    let target = status.map_or_else(|| "/".to_owned(), |status| format!("/?status={status}"));
+    let target = status.map_or_else(|| "/requests".to_owned(), |status| format!("/requests?status={status}"));
     html! {
         a.chip.alert[word == "needs_attention"] href=(target) aria-current=[(status == chosen).then_some("page")] {
             (plain(word)) " " b { (count) @if capped { "+" } }
@@ -116,7 +116,7 @@ fn nothing(status: Option<&str>) -> Markup {
         section.empty {
             @if let Some(status) = status {
                 h2 { "No request is " (plain(status)) }
-                p { a href="/" { "Show all requests" } }
+                p { a href="/requests" { "Show all requests" } }
             } @else {
                 h2 { "No requests yet" }
                 ol {

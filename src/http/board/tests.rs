@@ -1,5 +1,7 @@
 //! The board: what it shows, to whom, and what it never shows.
 
+mod today;
+
 use crate::http::Api;
 use crate::http::tests::{ALL, Edge, edge, edge_with, request};
 use serde_json::json;
@@ -28,7 +30,7 @@ async fn the_board_shows_every_controllers_requests_without_anything_personal() 
         (submit(&edge, &edge.acme.user, "deletion").await, submit(&edge, &edge.other.user, "access").await);
     edge.store.advance_due(10).await.unwrap();
     for host in ["localhost:8080", "127.0.0.1", "127.0.0.1:80", "[::1]:8080"] {
-        let page = edge.page("/", host, None).await.text();
+        let page = edge.page("/requests", host, None).await.text();
         assert!(page.contains(&ours) && page.contains(&theirs), "{host}");
         assert!(page.contains("acme") && page.contains("in progress") && page.contains("needs attention"), "{page}");
         assert!(!page.contains("canary") && !page.contains("jane") && !page.contains("<script>"), "{page}");
@@ -64,10 +66,12 @@ async fn a_status_filters_the_board() {
     let (ours, theirs) =
         (submit(&edge, &edge.acme.user, "deletion").await, submit(&edge, &edge.other.user, "access").await);
     edge.store.advance_due(10).await.unwrap();
-    let page = edge.page("/?status=needs_attention", "localhost", None).await.text();
+    let page = edge.page("/requests?status=needs_attention", "localhost", None).await.text();
     assert!(page.contains(&theirs) && !page.contains(&ours));
-    assert!(edge.page("/?status=verifying", "localhost", None).await.text().contains("No request is verifying"));
-    assert_eq!(edge.page("/?status=x", "localhost", None).await.status, 422);
+    assert!(
+        edge.page("/requests?status=verifying", "localhost", None).await.text().contains("No request is verifying")
+    );
+    assert_eq!(edge.page("/requests?status=x", "localhost", None).await.status, 422);
 }
 
 #[tokio::test]
@@ -84,7 +88,7 @@ async fn what_is_due_first_comes_first_and_what_ended_comes_last() {
     order.sort();
     let ended = submit(&edge, &edge.acme.user, "deletion").await;
     edge.call(&edge.acme.user, "POST", &format!("/v1/requests/{ended}/withdraw"), None).await;
-    let page = edge.page("/", "localhost", None).await.text();
+    let page = edge.page("/requests", "localhost", None).await.text();
     let places: Vec<usize> =
         order.iter().map(|(_, id)| id).chain([&ended]).map(|id| page.find(id.as_str()).unwrap()).collect();
     assert!(places.is_sorted(), "{places:?}");
@@ -95,7 +99,7 @@ async fn elsewhere_the_board_asks_for_a_key_and_shows_its_controller_only() {
     let edge = edge().await;
     let (ours, theirs) =
         (submit(&edge, &edge.acme.user, "deletion").await, submit(&edge, &edge.other.user, "access").await);
-    for path in ["/".to_owned(), format!("/requests/{ours}")] {
+    for path in ["/".to_owned(), "/requests".to_owned(), format!("/requests/{ours}")] {
         for password in [None, Some("wrong"), Some("")] {
             let answer = edge.page(&path, "localhost", password).await;
             assert_eq!(answer.status, 401, "{path} {password:?}");
@@ -103,7 +107,7 @@ async fn elsewhere_the_board_asks_for_a_key_and_shows_its_controller_only() {
             assert!(!answer.text().contains(&ours));
         }
     }
-    let page = edge.page("/", "dsr.example", Some(&edge.acme.auditor)).await.text();
+    let page = edge.page("/requests", "dsr.example", Some(&edge.acme.auditor)).await.text();
     assert!(page.contains(&ours) && !page.contains(&theirs));
     assert_eq!(edge.page(&format!("/requests/{theirs}"), "dsr.example", Some(&edge.acme.admin)).await.status, 404);
 }

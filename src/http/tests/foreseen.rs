@@ -54,7 +54,7 @@ async fn what_will_be_late_is_listed_and_stands_on_the_board() {
     assert_eq!(listed("/v1/requests?late=true").await, std::slice::from_ref(&late));
     assert_eq!(listed("/v1/requests?late=false").await, [fine]);
     assert_eq!(edge.get("/v1/requests?late=1").await.status, 422);
-    let board = edge.page("/", "localhost", None).await.text();
+    let board = edge.page("/requests", "localhost", None).await.text();
     assert!(board.contains("ends 20 Nov") && board.contains("late by "), "{board}");
     let page = edge.page(&format!("/requests/{}", late.as_str().unwrap()), "localhost", None).await.text();
     assert!(page.contains("Forecast") && page.contains("It is due before"), "{page}");

@@ -77,8 +77,7 @@ ALTER TABLE dsrs ADD COLUMN forecast_ends_at BIGINT;
 ALTER TABLE dsrs ADD COLUMN forecast_act_by BIGINT;
 -- What Today counts, and the first of each of its lists, is read from these alone, whosever requests they are: the controller stands
 -- in each, so that no row has to be looked at to know whose it is.
-DROP INDEX dsrs_open_due;
-CREATE INDEX dsrs_open_due ON dsrs(due_before, controller_id, clock_state, id) WHERE closed_at IS NULL;
+CREATE INDEX dsrs_open_due_whose ON dsrs(due_before, controller_id, clock_state, id) WHERE closed_at IS NULL;
 DROP INDEX dsrs_band;
 CREATE INDEX dsrs_band ON dsrs(band, controller_id) WHERE closed_at IS NULL AND band <> 'on_track';
 DROP INDEX dsrs_forecast_late;

@@ -42,14 +42,14 @@ async fn mixed(lab: &Lab) -> [ControllerId; 2] {
     let now = lab.now();
     for n in 0..60_i64 {
         let ctl = if n % 3 == 0 { &other } else { &acme };
-        let due = now + (n - 5) * 7 * HOUR;
+        let due = now + (n - 5) * 5 * HOUR;
         let id = lab.begun(ctl, Wish::deletion().due(due)).await;
         let received = now - n * 2 * DAY - HOUR;
         let band = ["on_track", "at_risk", "critical", "overdue"][(n % 4) as usize];
         let status = ["in_progress", "needs_attention", "awaiting_controller", "review", "verifying"][(n % 5) as usize];
         let clock = if n % 11 == 0 { "paused" } else { "running" };
         let ends = if n % 2 == 0 { (now + n * 13 * HOUR).to_string() } else { "NULL".into() };
-        let act_by = if n % 6 == 1 { (now + n * 5 * HOUR).to_string() } else { "NULL".into() };
+        let act_by = if n % 4 == 1 { (now + n * 5 * HOUR).to_string() } else { "NULL".into() };
         let late = i64::from(n % 7 == 0);
         lab.sql(&format!("UPDATE dsrs SET instruction_received_at = {received}, band = '{band}', status = '{status}', clock_state = '{clock}', forecast_ends_at = {ends}, forecast_act_by = {act_by}, forecast_late = {late} WHERE id = '{id}'")).await.expect("set");
         if n % 10 == 9 {
@@ -61,7 +61,8 @@ async fn mixed(lab: &Lab) -> [ControllerId; 2] {
 
 async fn agrees(lab: &Lab, today: &Today, own: &str) {
     let now = lab.now();
-    let plain = async |condition: String| lab.count(&format!("dsrs WHERE closed_at IS NULL AND {own} AND {condition}")).await;
+    let plain =
+        async |condition: String| lab.count(&format!("dsrs WHERE closed_at IS NULL AND {own} AND {condition}")).await;
     assert_eq!(today.open, plain("1 = 1".into()).await);
     assert_eq!(today.overdue, plain(format!("due_before <= {now}")).await);
     assert_eq!(today.late, plain(format!("forecast_late = 1 AND due_before > {now}")).await);
@@ -89,8 +90,13 @@ async fn agrees(lab: &Lab, today: &Today, own: &str) {
     assert_eq!(today.by_day.len(), 30);
     assert_eq!(today.before.0, plain(format!("due_before <= {}", midnight - DAY)).await);
     for (n, count) in today.by_age.iter().enumerate() {
-        let most = AGES.get(n + 1).map_or(String::new(), |to| format!(" AND instruction_received_at > {}", now - to * DAY));
-        assert_eq!(*count, plain(format!("instruction_received_at <= {}{most}", now - AGES[n] * DAY)).await, "group {n}");
+        let most =
+            AGES.get(n + 1).map_or(String::new(), |to| format!(" AND instruction_received_at > {}", now - to * DAY));
+        assert_eq!(
+            *count,
+            plain(format!("instruction_received_at <= {}{most}", now - AGES[n] * DAY)).await,
+            "group {n}"
+        );
     }
     assert_eq!(today.by_age.iter().sum::<i64>(), today.open);
 }
@@ -128,13 +134,11 @@ async fn the_first_rows_of_each_list_are_the_most_urgent_ones(lab: Lab) {
     mixed(&lab).await;
     let (today, now) = (today_of(&lab, None).await, lab.now());
     let first = async |condition: &str, order: &str| {
-        lab.query(&format!("SELECT id FROM dsrs WHERE closed_at IS NULL AND {condition} ORDER BY {order}, id LIMIT 10")).await
+        lab.query(&format!("SELECT id FROM dsrs WHERE closed_at IS NULL AND {condition} ORDER BY {order}, id LIMIT 10"))
+            .await
     };
     let ids = |rows: &[redress_store::TodayRow]| rows.iter().map(|row| row.id.to_string()).collect::<Vec<_>>();
-    assert_eq!(
-        ids(&today.late_rows),
-        first(&format!("forecast_late = 1 AND due_before > {now}"), "due_before").await
-    );
+    assert_eq!(ids(&today.late_rows), first(&format!("forecast_late = 1 AND due_before > {now}"), "due_before").await);
     assert_eq!(ids(&today.act_rows), first(&format!("forecast_act_by > {now}"), "forecast_act_by").await);
     assert_eq!(ids(&today.overdue_rows), first(&format!("due_before <= {now}"), "due_before").await);
     assert_eq!(ids(&today.controller_rows), first("status = 'awaiting_controller'", "due_before").await);
@@ -161,7 +165,9 @@ async fn a_forecast_of_an_older_release_is_completed(lab: Lab) {
     let ctl = lab.with_systems(&["crm"]).await;
     let id = lab.begun(&ctl, Wish::access().due(lab.now() + 20 * DAY)).await;
     assert_eq!(lab.store.foresee(50).await.expect("foreseen").written, 1);
-    let column = async |name: &str| lab.query(&format!("SELECT CAST({name} AS TEXT) FROM dsrs WHERE id = '{id}'")).await.remove(0);
+    let column = async |name: &str| {
+        lab.query(&format!("SELECT CAST({name} AS TEXT) FROM dsrs WHERE id = '{id}'")).await.remove(0)
+    };
     let kept = lab.detail(&ctl, &id).await.row.forecast.expect("foreseen");
     let ends = kept.finishes_at.expect("an end").as_millisecond().to_string();
     assert_eq!(column("forecast_ends_at").await, ends);
