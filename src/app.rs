@@ -140,6 +140,11 @@ impl App {
         &self.engine
     }
 
+    /// The whole service without its workers, for whoever asks it in this process. `today_shared_for`: see [`Api::today_shared_for`].
+    pub(crate) fn router(&self, today_shared_for: Duration) -> axum::Router {
+        http::router(Api { today_shared_for, ..self.api(None, CancellationToken::new()) })
+    }
+
     fn api(&self, workers: Option<&Workers>, stop: CancellationToken) -> Api {
         let policy = self.engine.http.policy().clone();
         let for_hosts = policy.clone();

@@ -5,6 +5,7 @@ use super::report::percentile;
 use super::servers::OURS;
 use anyhow::{Result, bail};
 use futures::future::try_join_all;
+use redress_store::Dialect;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Column as _, PgPool, Row as _, SqlitePool, TypeInfo as _, ValueRef as _};
 use std::collections::BTreeMap;
@@ -63,6 +64,14 @@ impl Database {
             .pragma("secure_delete", "ON");
         let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_mins(1));
         Ok(Self::Sqlite(pool.connect_with(options).await?))
+    }
+
+    /// Which of the two it is.
+    pub(super) const fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
     }
 
     /// How many rows a table has from this key on.

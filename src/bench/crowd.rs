@@ -45,6 +45,11 @@ impl Crowd {
         Ok(Self { template, size: 0, systems, dsr_columns, step_columns })
     }
 
+    /// The one request that was really submitted.
+    pub(super) fn template(&self) -> &str {
+        &self.template
+    }
+
     /// Makes it so large. All are in progress; their steps are ready, but the one on the last system waits until tomorrow if
     /// `held`, so that no request ends.
     pub(super) async fn grow(&mut self, database: &Database, size: u64, held: bool) -> Result<()> {
@@ -113,7 +118,7 @@ impl Crowd {
 }
 
 impl Database {
-    async fn columns(&self, table: &str) -> Result<Vec<String>> {
+    pub(super) async fn columns(&self, table: &str) -> Result<Vec<String>> {
         let sql = AssertSqlSafe(format!("SELECT * FROM {table} LIMIT 1"));
         let names = |columns: Vec<&str>| columns.into_iter().map(str::to_owned).collect();
         Ok(match self {
@@ -129,7 +134,7 @@ impl Database {
     }
 
     /// An id of ours made from a number: digits are letters of its alphabet.
-    fn id(&self, prefix: &str, number: &str) -> String {
+    pub(super) fn id(&self, prefix: &str, number: &str) -> String {
         match self {
             Self::Sqlite(_) => format!("printf('{prefix}_%026d', {number})"),
             Self::Postgres(_) => format!("'{prefix}_' || lpad(({number})::text, 26, '0')"),

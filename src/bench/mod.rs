@@ -19,6 +19,7 @@ mod servers;
 mod service;
 mod start;
 mod submit;
+mod today;
 mod usage;
 
 pub(crate) use fairness::{Fairness, run as fairness};
@@ -29,6 +30,7 @@ pub(crate) use report::Report;
 pub(crate) use requests::{Requests, run as requests};
 pub(crate) use start::run as start;
 pub(crate) use submit::{Submit, run as submit};
+pub(crate) use today::{TodayPage, run as today};
 
 use anyhow::Result;
 use futures::future::LocalBoxFuture;
@@ -86,7 +88,7 @@ impl Common {
 /// Everything with its defaults, each in a folder of its own. What fails is reported, and the rest goes on.
 pub(crate) async fn all(open: impl Fn() -> Result<Common>) -> Report {
     let mut report = Report::default();
-    let each: [(&str, Part); 7] = [
+    let each: [(&str, Part); 8] = [
         ("requests", |common| Box::pin(requests(common, &REQUESTS))),
         ("submit", |common| Box::pin(submit(common, &SUBMIT))),
         ("leases", |common| {
@@ -96,6 +98,7 @@ pub(crate) async fn all(open: impl Fn() -> Result<Common>) -> Report {
         ("start", |common| Box::pin(start(common))),
         ("limits", |common| Box::pin(limits(common, &LIMITS))),
         ("fairness", |common| Box::pin(fairness(common, &FAIRNESS))),
+        ("today", |common| Box::pin(today(common, &TODAY))),
     ];
     for (name, part) in each {
         let outcome = match open() {
@@ -118,3 +121,4 @@ const SUBMIT: Submit = Submit { rate: 200.0, seconds: 20.0, concurrency: 8 };
 const GROWTH: Growth = Growth { most: 1_000_000, sqlite_only: false };
 const LIMITS: Limits = Limits { calls: 100, window: 2, seconds: 20, workers: 4, deletions: 3_000 };
 const FAIRNESS: Fairness = Fairness { queued: 100_000, quiet: 100 };
+const TODAY: TodayPage = TodayPage { open: 100_000, ended: 900_000, pages: 200, sqlite_only: false };

@@ -1,6 +1,6 @@
 //! `redress bench`: figures from this machine, from the real executable, with the ceiling beside them.
 
-use crate::bench::{self, Common, Fairness, Growth, Leases, Limits, Report, Requests, Submit};
+use crate::bench::{self, Common, Fairness, Growth, Leases, Limits, Report, Requests, Submit, TodayPage};
 use crate::config::Environment;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
@@ -67,6 +67,13 @@ enum What {
         #[command(flatten)]
         common: CommonArgs,
     },
+    /// How long the board's first page takes with a million requests of which a hundred thousand are open.
+    Today {
+        #[command(flatten)]
+        today: TodayArgs,
+        #[command(flatten)]
+        common: CommonArgs,
+    },
     /// Everything, one after another, each with its defaults.
     All {
         /// A page whose text between `<!-- bench -->` and `<!-- /bench -->` is replaced by the tables.
@@ -105,6 +112,22 @@ struct GrowthArgs {
     /// The most open requests.
     #[arg(long, default_value_t = 1_000_000)]
     most: u64,
+    /// Only the embedded database.
+    #[arg(long)]
+    sqlite_only: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+struct TodayArgs {
+    /// Open requests.
+    #[arg(long, default_value_t = 100_000)]
+    open: u64,
+    /// Ended requests.
+    #[arg(long, default_value_t = 900_000)]
+    ended: u64,
+    /// How often the page is asked for in each way.
+    #[arg(long, default_value_t = 200)]
+    pages: usize,
     /// Only the embedded database.
     #[arg(long)]
     sqlite_only: bool,
@@ -240,6 +263,10 @@ impl Bench {
             }
             What::Fairness { fairness: FairnessArgs { queued, quiet }, common } => {
                 (bench::fairness(&common.open(environment)?, &Fairness { queued, quiet }).await?, common)
+            }
+            What::Today { today: TodayArgs { open, ended, pages, sqlite_only }, common } => {
+                let asked = TodayPage { open, ended, pages, sqlite_only };
+                (bench::today(&common.open(environment)?, &asked).await?, common)
             }
             What::All { into, common } => {
                 let report = bench::all(|| common.open(environment)).await;

@@ -6,6 +6,7 @@
 mod act;
 mod assets;
 mod chart;
+mod controllers;
 mod errors;
 mod glossary;
 mod page;
@@ -21,6 +22,7 @@ mod today;
 
 pub(crate) use act::act;
 pub(crate) use assets::asset;
+pub(crate) use controllers::{controller, controllers, make_key};
 pub(crate) use errors::as_page;
 pub(crate) use queue::queue;
 pub(crate) use request::request;

@@ -165,6 +165,9 @@ fn board_routes() -> Vec<Route> {
         get "/queue/{id}/{system}" [Task] => board::task;
         post "/queue/{id}/{system}" [Task] => board::open_task;
         post "/queue/{id}/{system}/report" [Task] => board::report_task;
+        get "/controllers" [See] => board::controllers;
+        get "/controllers/{name}" [See] => board::controller;
+        post "/controllers/{name}/keys" [Keys] => board::make_key;
         get "/systems" [See] => board::systems;
         get "/systems/{controller}/{name}" [See] => board::system;
         get "/assets/{hash}/{name}" [open] => board::asset;

@@ -52,7 +52,9 @@ async fn what_will_be_late_is_said_first_with_the_reason_and_what_helps() {
     let lead = page.split("class=\"lead\">").nth(1).unwrap().split("</p>").next().unwrap();
     assert!(lead.contains("unless somebody acts") && lead.contains(&ids[0]), "{lead}");
     assert!(
-        lead.contains("crm is paused") && lead.contains("Resume the system") && lead.contains("href=\"/systems\""),
+        lead.contains("crm is paused")
+            && lead.contains("Resume the system")
+            && lead.contains("href=\"/systems/acme/crm\""),
         "{lead}"
     );
     let list = part(&page, "In time only if somebody acts");
@@ -64,7 +66,7 @@ async fn what_will_be_late_is_said_first_with_the_reason_and_what_helps() {
         "{stuck}"
     );
     // Too late for anything: it is no longer said that acting helps.
-    edge.clock.advance(SignedDuration::from_hours(24 * 4));
+    edge.clock.advance(SignedDuration::from_hours(24 * 6));
     edge.store.foresee(50).await.unwrap();
     let page = today(&edge, LOCAL).await;
     assert!(page.contains("overdue.") && part(&page, "Overdue").contains(&ids[0]), "{page}");
@@ -75,8 +77,8 @@ async fn what_will_be_late_is_said_first_with_the_reason_and_what_helps() {
 async fn a_late_request_is_told_with_its_bottleneck_and_a_remedy() {
     let edge = open().await;
     let ids = waiting(&edge).await;
-    // The system takes a day for each call, as it was seen to.
-    let (hour, busy) = (edge.store.now_ms() / 3_600_000, 20 * 86_400_000_i64);
+    // The system takes three days for each call, as it was seen to.
+    let (hour, busy) = (edge.store.now_ms() / 3_600_000, 60 * 86_400_000_i64);
     let system = edge.store.system_by_name(&edge.acme.id, "crm").await.unwrap().unwrap().id;
     edge.sql(&format!("INSERT INTO paces (system_id, hour, done, failed, busy_ms, busy_until) VALUES ('{system}', {hour}, 20, 0, {busy}, 0)")).await;
     edge.clock.advance(SignedDuration::from_hours(60));

@@ -81,7 +81,7 @@ pub(super) fn charts(seen: &Snapshot) -> Markup {
                     &About {
                         id: "ages",
                         title: "Open requests by age",
-                        tells: &format!("Open requests by days since they were received; {} of them wait for their controller.", count(waiting)),
+                        tells: &format!("Open requests by days since we received them; {} of them wait for their controller.", count(waiting)),
                         of: "Days since received",
                     },
                     &age_labels,

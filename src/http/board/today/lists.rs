@@ -51,7 +51,7 @@ pub(super) fn late(seen: &Snapshot) -> Markup {
             } }
             tbody { @for row in rows {
                 @let zone = seen.zone(&row.controller_id);
-                @let help = help(row);
+                @let help = help(seen, row);
                 tr data-row {
                     td { (id(row)) }
                     td { (whose(seen, row)) }
@@ -86,7 +86,7 @@ pub(super) fn act(seen: &Snapshot) -> Markup {
             } }
             tbody { @for row in rows {
                 @let zone = seen.zone(&row.controller_id);
-                @let help = help(row);
+                @let help = help(seen, row);
                 @let act_by = row.forecast.as_ref().and_then(|foreseen| foreseen.act_by);
                 tr data-row {
                     td.date { @if let Some(at) = act_by { (when(at.as_millisecond(), seen.now, zone)) } }
@@ -147,7 +147,7 @@ fn waited(seen: &Snapshot, row: &TodayRow) -> Markup {
     html! {
         bdi { (waits_for(row)) }
         @if let Some(since) = row.since { " " span.quiet { "for " (span((seen.now - since).max(0))) } }
-        " " a href=(help(row).href) { (help(row).what) }
+        " " a href=(help(seen, row).href) { (help(seen, row).what) }
     }
 }
 
@@ -206,7 +206,7 @@ fn stuck_row(seen: &Snapshot, viewer: &Viewer, system: &StuckSystem) -> Markup {
     let controller = seen.name(&system.controller_id);
     html! {
         tr data-row {
-            td { a href="/systems" { bdi { (system.name) } } }
+            td { a href={ "/systems/" (controller) "/" (system.name) } { bdi { (system.name) } } }
             td { bdi { (controller) } }
             td.date { @if let Some(since) = system.since { (when(since, seen.now, zone)) } @else { "not known" } }
             td.number { (count(system.waiting)) @if system.more { "+" } }

@@ -47,11 +47,11 @@ fn next_one(seen: &Snapshot, row: &TodayRow) -> Markup {
         ", due " (day(due_on(row.due_before, zone)))
         @if let Some(foreseen) = &row.forecast {
             ": " bdi { (why(foreseen)) } " "
-            @let help = help(row);
+            @let help = help(seen, row);
             @if let Some(act_by) = foreseen.act_by.filter(|_| !foreseen.late) {
                 "Until " (when(act_by.as_millisecond(), seen.now, zone)) ": "
             }
-            a href=(help.href) { (help.what) }
+            a href=(help.href) { (help.what) } @if !help.what.ends_with('.') { "." }
         } @else { "." }
     }
 }
@@ -73,13 +73,19 @@ pub(super) fn why(foreseen: &Foreseen) -> &str {
 }
 
 /// What helps a request that is or will be late, or waits.
-pub(super) fn help(row: &TodayRow) -> Help {
+pub(super) fn help(seen: &Snapshot, row: &TodayRow) -> Help {
+    help_of(seen.name(&row.controller_id), row)
+}
+
+fn help_of(controller: &str, row: &TodayRow) -> Help {
     let at_request = format!("/requests/{}", row.id);
     let foreseen = row.forecast.as_ref();
+    let system = foreseen.and_then(|foreseen| blocking_system(foreseen));
+    let at_system = system.map_or_else(|| "/systems".to_owned(), |system| format!("/systems/{controller}/{system}"));
     let blocked = foreseen.and_then(|foreseen| foreseen.blocked_by);
     let (what, href) = match (row.status.as_str(), blocked) {
-        (_, Some(Blocker::Paused)) => ("Resume the system", "/systems".to_owned()),
-        (_, Some(Blocker::Failing)) => ("Find out why the system does not answer", "/systems".to_owned()),
+        (_, Some(Blocker::Paused)) => ("Resume the system", at_system),
+        (_, Some(Blocker::Failing)) => ("Find out why the system does not answer", at_system),
         (_, Some(Blocker::Disconnected)) => ("Connect the system again", "/systems".to_owned()),
         (_, Some(Blocker::NoSystem)) => ("Connect a system for this right, then retry", at_request),
         ("awaiting_approval", _) | (_, Some(Blocker::Approval)) => ("Approve or reject it", at_request),
@@ -100,6 +106,14 @@ pub(super) fn help(row: &TodayRow) -> Help {
         }
     };
     Help { what: what.to_owned(), href }
+}
+
+/// The system that blocks a request: the sentence about it begins with its name.
+fn blocking_system(foreseen: &Foreseen) -> Option<&str> {
+    let sentence = foreseen.because.first()?;
+    let (name, _) = sentence.split_once(" is paused").or_else(|| sentence.split_once(": every call has failed"))?;
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    (plain && !name.is_empty()).then_some(name)
 }
 
 /// The sentences of a forecast that say what speed would do.
@@ -183,15 +197,18 @@ mod tests {
     #[test]
     fn every_reason_to_wait_has_something_that_helps_and_a_place_for_it() {
         for blocker in Blocker::ALL {
-            let help = help(&row("in_progress", Some(foreseen(Some(*blocker), &["It waits."]))));
+            let help = help_of("acme", &row("in_progress", Some(foreseen(Some(*blocker), &["It waits."]))));
             assert!(!help.what.is_empty() && help.href.starts_with('/'), "{blocker}");
         }
         let faster = "With 40 calls a day crm would be in time.";
-        assert_eq!(help(&row("in_progress", Some(foreseen(None, &["crm: x", faster])))).what, faster);
-        let hopeless = help(&row("in_progress", Some(foreseen(None, &["No speed of crm brings it in time: x."]))));
+        assert_eq!(help_of("acme", &row("in_progress", Some(foreseen(None, &["crm: x", faster])))).what, faster);
+        let hopeless =
+            help_of("acme", &row("in_progress", Some(foreseen(None, &["No speed of crm brings it in time: x."]))));
         assert!(hopeless.what.starts_with("Extend it"), "{}", hopeless.what);
+        let paused = help_of("acme", &row("in_progress", Some(foreseen(Some(Blocker::Paused), &["crm is paused."]))));
+        assert_eq!(paused.href, "/systems/acme/crm");
         for status in ["needs_attention", "awaiting_approval", "review", "awaiting_controller"] {
-            assert_ne!(help(&row(status, None)).what, "Look at it", "{status}");
+            assert_ne!(help_of("acme", &row(status, None)).what, "Look at it", "{status}");
         }
     }
 }

@@ -44,6 +44,7 @@ mod submitting;
 mod telling;
 mod tenants;
 mod today;
+mod volumes;
 mod waiting;
 mod watching;
 mod watching_clocks;
