@@ -1,5 +1,7 @@
 //! The demonstration: sample systems on disk, sixty requests through the real service, and the proof that it did what it says.
 
+mod left_open;
+
 use super::{client::Client, operator, stop_on_signal};
 use crate::app::{self, App, Role};
 use crate::config::Config;
@@ -55,6 +57,9 @@ impl Demo {
         replace_folder(&config.data_dir)?;
         replace_folder(&self.dir.join("answers"))?;
         log_to_file(&config, &self.dir.join("redress.log"))?;
+        // The board of a demonstration is looked at soon: what is foreseen is known after seconds.
+        config.worker.forecast_interval_seconds = config.worker.forecast_interval_seconds.min(10);
+        config.worker.sweep_interval_seconds = config.worker.sweep_interval_seconds.min(10);
         let listener = listen_somewhere(config.http.listen).await?;
         let address = listener.local_addr()?;
         let app = App::open(config).await?;
@@ -73,6 +78,13 @@ impl Demo {
                     began.elapsed().as_secs_f64()
                 );
                 let stays = if self.exit { "without --exit it stays up" } else { "Ctrl-C ends it" };
+                if !self.exit {
+                    let left =
+                        left_open::leave_open(&store, &client, &format!("http://{address}"), &self.dir, &world).await?;
+                    println!(
+                        "{left} more are left open for the board to show: some wait for a paused system, a decision, a person's hands or the data subject, and some are late. They are not among the {all}."
+                    );
+                }
                 println!("The board: http://{address}/   ({stays})");
                 if !self.exit {
                     println!("Try the API: REDRESS_URL=http://{address} REDRESS_API_KEY={key} redress list");

@@ -8,6 +8,7 @@ mod openapi;
 mod reports;
 mod requests;
 mod staff;
+mod stream;
 mod submission;
 mod systems;
 

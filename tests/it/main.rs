@@ -11,5 +11,6 @@ mod journeys;
 mod notices;
 mod redis;
 mod reports;
+mod stream;
 mod support;
 mod tasks;
