@@ -118,10 +118,15 @@ export const reachable = async (page, what) => {
   }
 };
 
-/// The pages of the board: name of the picture, and path. Those of one request, system or controller are found on the demonstration's.
+/// The pages of the board: name of the picture, and path. Those of one request, system or controller are the demonstration's.
 export const pages = async () => {
   const open = (await api("/v1/requests?open=true")).json().requests;
-  const system = (await api("/v1/systems")).json().systems[0].name;
   const request = open.find((request) => request.status === "in_progress") ?? open[0];
-  return { today: "/", requests: "/requests", request: `/requests/${request.id}`, queue: "/queue", systems: "/systems", system: `/systems/${system}`, controllers: "/controllers", controller: "/controllers/harbor-goods", reports: "/reports", audit: "/audit", settings: "/settings" };
+  const all = {
+    today: "/", requests: "/requests", request: `/requests/${request.id}`, queue: "/queue", systems: "/systems",
+    system: "/systems/harbor-goods/newsletter", controllers: "/controllers", controller: "/controllers/harbor-goods",
+    reports: "/reports", audit: "/audit", settings: "/settings",
+  };
+  const only = process.env.REDRESS_BROWSER_PAGES?.split(",");
+  return Object.fromEntries(Object.entries(all).filter(([name]) => !only || only.includes(name)));
 };
