@@ -107,6 +107,27 @@ impl Identifier {
         &self.normal
     }
 
+    /// Its first letters and dots in place of the others: enough to recognise, too little to learn: `j•••@e•••.com`, `•••78`.
+    pub fn masked(&self) -> String {
+        const DOTS: &str = "•••";
+        let given = self.given.expose();
+        let first = |text: &str| text.chars().next().map(String::from).unwrap_or_default();
+        match self.kind {
+            IdentifierType::Email => {
+                let (local, domain) = given.rsplit_once('@').unwrap_or((given, ""));
+                // The last label alone: `co.uk` would say more, and a name without a dot says nothing.
+                let end = domain.rsplit_once('.').map(|(_, end)| format!(".{end}")).unwrap_or_default();
+                format!("{}{DOTS}@{}{DOTS}{end}", first(local), first(domain))
+            }
+            IdentifierType::Phone => {
+                let digits: Vec<char> = given.chars().filter(char::is_ascii_digit).collect();
+                format!("{DOTS}{}", digits[digits.len().saturating_sub(2)..].iter().collect::<String>())
+            }
+            _ if given.chars().count() > 3 => format!("{}{DOTS}", first(given)),
+            _ => DOTS.to_owned(),
+        }
+    }
+
     /// Whether a value found in a connected system is this identifier. `region` as in [`Identifier::parse`].
     pub fn is_same_as(&self, stored: &str, region: Option<&str>) -> bool {
         Self::parse(self.kind, stored, region).is_ok_and(|other| other.normal == self.normal)

@@ -340,7 +340,7 @@ impl Store {
         Ok(())
     }
 
-    async fn add_note(
+    pub(crate) async fn add_note(
         &self,
         tx: &mut Tx,
         controller_id: &ControllerId,

@@ -2,6 +2,7 @@
 
 use crate::clock::FrozenClock;
 use crate::db::{Arg, Row, args};
+use crate::filter::{Conditions, DsrFilter};
 use crate::sealed::place;
 use crate::work::{StepRow, read_step};
 use crate::{Error, Key, Store, SystemOutline};
@@ -103,29 +104,6 @@ pub struct DsrDetail {
     pub row: DsrRow,
     /// Its steps, by system.
     pub steps: Vec<StepRow>,
-}
-
-/// Which requests to list.
-#[derive(Debug, Clone, Default)]
-pub struct DsrFilter {
-    /// With this status.
-    pub status: Option<String>,
-    /// Of this type.
-    pub kind: Option<RequestType>,
-    /// With a step on the system of this name.
-    pub system: Option<String>,
-    /// Due before this instant (Unix ms).
-    pub due_before: Option<i64>,
-    /// Due at or after this instant (Unix ms).
-    pub due_after: Option<i64>,
-    /// Only those that have not ended.
-    pub open: bool,
-    /// Those that are expected to end late, or the others.
-    pub late: Option<bool>,
-    /// Older than this one.
-    pub before: Option<DsrId>,
-    /// At most so many.
-    pub limit: i64,
 }
 
 /// What is sealed of a request.
@@ -270,52 +248,21 @@ impl Store {
     /// # Errors
     /// The database is away.
     pub async fn dsrs(&self, controller_id: Option<&ControllerId>, filter: &DsrFilter) -> Result<Vec<DsrRow>, Error> {
-        let mut conditions = vec!["1 = 1".to_owned()];
-        let mut arguments: Vec<Arg> = Vec::new();
-        let mut add = |condition: &str, arg: Arg| {
-            arguments.push(arg);
-            conditions.push(condition.replace('?', &format!("${}", arguments.len())));
-        };
+        let mut conditions = Conditions::of(filter, self.now_ms());
         if let Some(id) = controller_id {
-            add("d.controller_id = ?", id.as_str().into());
-        }
-        if let Some(status) = &filter.status {
-            add("d.status = ?", status.into());
-        }
-        if let Some(kind) = filter.kind {
-            add("d.kind = ?", kind.as_str().into());
-        }
-        if let Some(at) = filter.due_before {
-            add("d.due_before < ?", at.into());
-        }
-        if let Some(at) = filter.due_after {
-            add("d.due_before >= ?", at.into());
+            conditions.add("d.controller_id = ?", id.as_str());
         }
         if let Some(id) = &filter.before {
-            add("d.id < ?", id.as_str().into());
+            conditions.add("d.id < ?", id.as_str());
         }
-        if let Some(system) = &filter.system {
-            add(
-                "EXISTS (SELECT 1 FROM steps st JOIN systems sy ON sy.id = st.system_id WHERE st.dsr_id = d.id AND sy.name = ?)",
-                system.into(),
-            );
-        }
-        if filter.open {
-            conditions.push("d.closed_at IS NULL".into());
-        }
-        match filter.late {
-            Some(true) => conditions.push("d.forecast_late = 1 AND d.closed_at IS NULL".into()),
-            Some(false) => conditions.push("(d.forecast_late = 0 OR d.closed_at IS NOT NULL)".into()),
-            None => {}
-        }
-        arguments.push(filter.limit.into());
-        let sql = format!(
-            "-- dsrs\nSELECT d.* FROM dsrs d WHERE {} ORDER BY d.id DESC LIMIT ${}",
-            conditions.join(" AND "),
-            arguments.len()
-        );
+        let limit = conditions.place(filter.limit);
+        let sql = format!("-- dsrs\nSELECT d.* FROM dsrs d WHERE {} ORDER BY d.id DESC LIMIT {limit}", conditions.all());
+        self.read_dsrs(&sql, conditions.arguments).await
+    }
+
+    pub(crate) async fn read_dsrs(&self, sql: &str, arguments: Vec<Arg>) -> Result<Vec<DsrRow>, Error> {
         let mut all = Vec::new();
-        for row in self.db.rows(&sql, arguments).await? {
+        for row in self.db.rows(sql, arguments).await? {
             all.push(self.read_dsr(&row).await?);
         }
         Ok(all)

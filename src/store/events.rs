@@ -210,6 +210,45 @@ impl Store {
         .await
     }
 
+    /// The last `limit` events of a request before the place `before` (or of all), in order.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn latest_events_of(
+        &self,
+        controller_id: &ControllerId,
+        dsr_id: &DsrId,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<AuditEvent>, Error> {
+        let mut events = self
+            .read_events(
+                "-- latest_events_of\nSELECT * FROM events WHERE controller_id = $1 AND dsr_id = $2 AND seq < $3 ORDER BY seq DESC LIMIT $4",
+                args![controller_id.as_str(), dsr_id.as_str(), before.unwrap_or(i64::MAX), limit],
+            )
+            .await?;
+        events.reverse();
+        Ok(events)
+    }
+
+    /// The first `limit` events of a request that are of one of these kinds, in order.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn events_of_kinds(
+        &self,
+        controller_id: &ControllerId,
+        dsr_id: &DsrId,
+        kinds: &[&str],
+        limit: i64,
+    ) -> Result<Vec<AuditEvent>, Error> {
+        self.read_events(
+            "-- events_of_kinds\nSELECT * FROM events WHERE controller_id = $1 AND dsr_id = $2 AND kind {in $3} ORDER BY seq LIMIT $4",
+            args![controller_id.as_str(), dsr_id.as_str(), texts(kinds), limit],
+        )
+        .await
+    }
+
     /// A part of a controller's whole log, after `seq`, for export.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ impl Store {
             let mut tx = self.db.begin("purge").await?;
             let purged = tx
                 .exec(
-                    "-- purge\nUPDATE dsrs SET wrapped_key = NULL, sealed = NULL, clock_notes = NULL, purged_at = $2 WHERE id = $1 AND purged_at IS NULL",
+                    "-- purge\nUPDATE dsrs SET wrapped_key = NULL, sealed = NULL, clock_notes = NULL, reference_hash = NULL, purged_at = $2 WHERE id = $1 AND purged_at IS NULL",
                     args![id.as_str(), now],
                 )
                 .await?;

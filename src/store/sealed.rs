@@ -9,13 +9,18 @@
 
 use crate::Error;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroize;
 
 const VERSION: u8 = 1;
 
 /// A key that seals and opens. Its bytes are never printed.
-pub struct Key(LessSafeKey);
+pub struct Key {
+    seals: LessSafeKey,
+    /// Marks values that have to be found again without being readable.
+    marks: hmac::Key,
+}
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -33,8 +38,19 @@ impl Key {
     /// A key of these 32 bytes.
     pub fn new(mut bytes: [u8; 32]) -> Self {
         let key = UnboundKey::new(&AES_256_GCM, &bytes).expect("32 bytes are what AES-256 takes");
+        // A key of its own for each purpose: what is marked tells nothing about what is sealed.
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &bytes), b"redress marks 1");
         bytes.zeroize();
-        Self(LessSafeKey::new(key))
+        Self { seals: LessSafeKey::new(key), marks: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) }
+    }
+
+    /// The mark of a value in a place (hex): the same for the same value, and of no use to whoever lacks the key.
+    pub(crate) fn mark(&self, place: &[u8], clear: &[u8]) -> String {
+        let mut context = hmac::Context::with_key(&self.marks);
+        context.update(&(place.len() as u64).to_be_bytes());
+        context.update(place);
+        context.update(clear);
+        crate::migrate::hex(context.sign().as_ref())
     }
 
     pub(crate) fn seal(&self, place: &[u8], clear: &[u8]) -> Result<Vec<u8>, Error> {
@@ -43,7 +59,7 @@ impl Key {
         out.push(VERSION);
         out.extend_from_slice(&nonce);
         let mut body = clear.to_vec();
-        self.0
+        self.seals
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut body)
             .map_err(|_| Error::Sealing)?;
         out.append(&mut body);
@@ -55,7 +71,7 @@ impl Key {
         let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(Error::Sealing)?;
         let mut body = body.to_vec();
         let clear = self
-            .0
+            .seals
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(place), &mut body)
             .map_err(|_| Error::Sealing)?
             .len();
@@ -106,6 +122,15 @@ mod tests {
             let mut bad = sealed.clone();
             bad[i] ^= 1;
             assert!(key.open(&place(&["ctl", "dsr", "subject"]), &bad).is_err(), "byte {i}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_the_same_for_the_same_value_key_and_place_only() {
+        let mark = |key: u8, place: &[u8], value: &[u8]| Key::new([key; 32]).mark(place, value);
+        assert_eq!(mark(7, b"a", b"T-1"), mark(7, b"a", b"T-1"));
+        for other in [mark(8, b"a", b"T-1"), mark(7, b"b", b"T-1"), mark(7, b"a", b"T-2"), mark(7, b"aT", b"-1")] {
+            assert_ne!(mark(7, b"a", b"T-1"), other);
         }
     }
 

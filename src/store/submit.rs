@@ -9,6 +9,7 @@ use crate::dsrs::{
     DsrDetail, DsrRow, NewDsr, Submitted, key_place, out_of_scope_json, response_place, retained_result, seal_personal,
 };
 use crate::events::{Events, NewEvent};
+use crate::finding::reference_mark;
 use crate::gather::for_all;
 use crate::moves::{Locked, StepFacts, decide};
 use crate::queued::StepRows;
@@ -28,7 +29,7 @@ use std::collections::HashSet;
 /// A submission whose rows are made and not yet written.
 pub(crate) struct Prepared {
     controller_id: ControllerId,
-    dsr: [Arg; 26],
+    dsr: [Arg; 27],
     steps: StepRows,
     idempotency: Option<Idempotency>,
     events: Vec<NewEvent>,
@@ -114,6 +115,8 @@ impl Store {
         let id = DsrId::from_parts(ms, bytes);
         let (key, wrapped) = controller_key.generate(&key_place(&new.controller_id, &id))?;
         let sealed = seal_personal(&key, &new.controller_id, &id, &new.submission)?;
+        let reference = new.submission.reference.as_ref();
+        let reference_hash = reference.map(|text| reference_mark(&controller_key, &new.controller_id, text.expose()));
         let columns = ClockColumns::of(&new.deadlines);
         let deadlines = json!(new.deadlines);
         let deadlines_text = deadlines.to_string();
@@ -180,7 +183,8 @@ impl Store {
             columns.statutory_due_before,
             watch_at,
             waits.then_some(now),
-            next.attention.is_some().then_some(now)
+            next.attention.is_some().then_some(now),
+            reference_hash
         ];
         let detail = DsrDetail {
             row: DsrRow {
@@ -269,7 +273,7 @@ impl Store {
         }
         let mut tx = self.db.begin("submit").await?;
         tx.exec(
-            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, attention, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, cooling_off_until, wake_at, has_callback, wrapped_key, sealed, clock, clock_state, statutory_due_before, watch_at, waiting_since, attention_since, version) SELECT v.id, v.controller_id, v.kind, v.regulation, v.jurisdiction, v.stage, v.status, v.attention, v.instruction_received_at, v.data_subject_received_at, v.deadlines, v.due_before, v.policy, v.out_of_scope, v.identifier_types, v.cooling_off_until, v.wake_at, v.has_callback, v.wrapped_key, v.sealed, v.clock, v.clock_state, v.statutory_due_before, v.watch_at, v.waiting_since, v.attention_since, 1 FROM {rows $1 AS v(id text, controller_id text, kind text, regulation text, jurisdiction text, stage text, status text, attention text, instruction_received_at int, data_subject_received_at int, deadlines text, due_before int, policy text, out_of_scope text, identifier_types text, cooling_off_until int, wake_at int, has_callback int, wrapped_key bytes, sealed bytes, clock text, clock_state text, statutory_due_before int, watch_at int, waiting_since int, attention_since int)}",
+            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, attention, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, cooling_off_until, wake_at, has_callback, wrapped_key, sealed, clock, clock_state, statutory_due_before, watch_at, waiting_since, attention_since, reference_hash, version) SELECT v.id, v.controller_id, v.kind, v.regulation, v.jurisdiction, v.stage, v.status, v.attention, v.instruction_received_at, v.data_subject_received_at, v.deadlines, v.due_before, v.policy, v.out_of_scope, v.identifier_types, v.cooling_off_until, v.wake_at, v.has_callback, v.wrapped_key, v.sealed, v.clock, v.clock_state, v.statutory_due_before, v.watch_at, v.waiting_since, v.attention_since, v.reference_hash, 1 FROM {rows $1 AS v(id text, controller_id text, kind text, regulation text, jurisdiction text, stage text, status text, attention text, instruction_received_at int, data_subject_received_at int, deadlines text, due_before int, policy text, out_of_scope text, identifier_types text, cooling_off_until int, wake_at int, has_callback int, wrapped_key bytes, sealed bytes, clock text, clock_state text, statutory_due_before int, watch_at int, waiting_since int, attention_since int, reference_hash text)}",
             args![dsrs],
         )
         .await?;

@@ -90,3 +90,13 @@ CREATE INDEX dsrs_open_paused ON dsrs(controller_id, due_before) WHERE closed_at
 -- Whether answers were in time, and how long they took, without looking at the requests themselves.
 DROP INDEX dsrs_closed;
 CREATE INDEX dsrs_closed ON dsrs(controller_id, closed_at, due_before, stage, instruction_received_at) WHERE closed_at IS NOT NULL;
+-- The controller's own name of a request as a keyed hash (HMAC under a key made of the controller's): found by the whole name, read by
+-- nobody. Gone with the purge.
+ALTER TABLE dsrs ADD COLUMN reference_hash TEXT;
+CREATE INDEX dsrs_reference ON dsrs(reference_hash) WHERE reference_hash IS NOT NULL;
+
+-- The orders in which requests are paged through. An id breaks ties, so that a page begins exactly where the one before it ended.
+DROP INDEX dsrs_open_due;
+CREATE INDEX dsrs_open_due ON dsrs(due_before, id) WHERE closed_at IS NULL;
+CREATE INDEX dsrs_open_due_of ON dsrs(controller_id, due_before, id) WHERE closed_at IS NULL;
+CREATE INDEX dsrs_ended ON dsrs(closed_at, id) WHERE closed_at IS NOT NULL;

@@ -26,6 +26,7 @@ mod fairness;
 mod fencing;
 mod foreseeing;
 mod lab;
+mod listing;
 mod lookout;
 mod messaging;
 mod pacing;
