@@ -222,6 +222,20 @@ impl FromRequestParts<Edge> for Staff {
     }
 }
 
+/// Whoever calls, about what is their own and no controller's, with the permit of the route: a key or a person.
+#[derive(Debug, Clone)]
+pub(crate) struct Oneself(pub(crate) Viewer);
+
+impl FromRequestParts<Edge> for Oneself {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
+        let viewer = admitted(parts, edge).await?;
+        viewer.demand(permit(parts, edge)?)?;
+        Ok(Self(viewer))
+    }
+}
+
 /// Who calls the interface: known, and where a browser asks for a change, one of our own pages did.
 async fn admitted(parts: &Parts, edge: &Edge) -> Result<Viewer, Problem> {
     let viewer = match Viewer::find(&parts.headers, edge).await? {

@@ -21,6 +21,7 @@ mod problem;
 mod replay;
 mod reports;
 mod requests;
+mod reveal;
 mod stream;
 mod submit;
 mod systems;
@@ -28,6 +29,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod view;
+mod views;
 mod wrap;
 
 use crate::config::Processor;
@@ -132,6 +134,7 @@ fn routes() -> Vec<Route> {
         post "/v1/requests/{id}/resume" [Act] => clocks::resume;
         post "/v1/requests/{id}/extend" [Decide] => clocks::extend;
         post "/v1/requests/{id}/acknowledge" [Act] => clocks::acknowledge;
+        post "/v1/requests/{id}/reveal" [Reveal] => reveal::reveal;
         get "/v1/requests/{id}/steps/{system}/task" [Task] => tasks::show;
         post "/v1/requests/{id}/steps/{system}/complete" [Task] => tasks::complete;
         get "/v1/requests/{id}/package" [Fetch] => answers::package;
@@ -149,6 +152,9 @@ fn routes() -> Vec<Route> {
         get "/v1/audit" [See] => audit::export;
         get "/v1/staff-audit" [People] => audit::staff;
         get "/v1/stream" [See] => stream::stream;
+        get "/v1/views" [See] => views::list;
+        put "/v1/views" [See] => views::save;
+        delete "/v1/views/{name}" [See] => views::remove;
         get "/v1/reports/sla" [See] => reports::sla;
         get "/v1/reports/ccpa-7102" [See] => reports::ccpa_7102;
         get "/v1/reports/processing-record" [See] => reports::processing_record;
@@ -159,7 +165,8 @@ fn routes() -> Vec<Route> {
 /// The pages of the board besides its first one, and what they are made of. What they change they change by the native API.
 fn board_routes() -> Vec<Route> {
     declare! {
-        get "/requests" [See] => board::list;
+        get "/requests" [See] => board::requests;
+        get "/requests.csv" [See] => board::requests_csv;
         get "/requests/{id}" [See] => board::request;
         get "/queue" [See] => board::queue;
         get "/queue/{id}/{system}" [Task] => board::task;

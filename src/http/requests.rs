@@ -16,13 +16,32 @@ use redress_domain::plan::{SystemFacts, fan_out};
 use redress_domain::stage::Stage;
 use redress_domain::words::Fault;
 use redress_domain::{ControllerId, DsrId, RequestType};
-use redress_store::{Decision, DsrFilter, DsrRow, Error, SystemRow};
+use redress_store::{Decision, DsrColumn, DsrFilter, DsrPlace, DsrRow, DsrSort, Error, SystemRow};
 use serde_json::{Value, json};
 
 /// Conditions that a status may name instead of a stage.
 const OVERLAYS: [&str; 2] = ["needs_attention", "on_hold"];
 /// So many rows are looked at for one page; a condition that few rows meet gives a short page with a cursor.
 const SCANNED_MAX: i64 = 5_000;
+
+/// The order of a list unless another is asked for.
+const NEWEST: DsrSort = DsrSort { column: DsrColumn::Received, descending: true };
+/// Orders by name: the newest first, the oldest first, the most urgent first, the last ended first.
+const SORTS: [(&str, DsrSort); 4] = [
+    ("newest", NEWEST),
+    ("oldest", DsrSort { column: DsrColumn::Received, descending: false }),
+    ("due", DsrSort { column: DsrColumn::Due, descending: false }),
+    ("ended", DsrSort { column: DsrColumn::Ended, descending: true }),
+];
+
+/// A cursor: the id where ids are the order, else the instant before it.
+fn read_place(text: &str, sort: DsrSort) -> Option<DsrPlace> {
+    let (at, id) = match sort.column {
+        DsrColumn::Received => (0, text),
+        _ => text.split_once('.').and_then(|(at, id)| Some((at.parse().ok()?, id)))?,
+    };
+    DsrId::parse(id).ok().map(|id| DsrPlace { at, id })
+}
 
 /// The view of a controller at this moment.
 pub(crate) async fn lens(edge: &Edge, controller_id: &ControllerId) -> Result<Lens, Problem> {
@@ -50,33 +69,44 @@ pub(crate) async fn list(
     });
     filter.due_before = query.instant("due_before");
     filter.due_after = query.instant("due_after");
-    let open = query.word("open", &[true, false], |open| if open { "true" } else { "false" });
-    filter.late = query.word("late", &[true, false], |late| if late { "true" } else { "false" });
+    filter.received_before = query.instant("received_before");
+    filter.received_after = query.instant("received_after");
+    filter.regulation = query.read("regulation", "the id of a law, such as EU-GDPR", |text| {
+        let plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic());
+        plain.then(|| text.to_owned())
+    });
+    let truth = |word: bool| if word { "true" } else { "false" };
+    let open = query.word("open", &[true, false], truth);
+    filter.late = query.word("late", &[true, false], truth);
+    filter.paused = query.word("paused", &[true, false], truth);
+    let sort = query.word("sort", &SORTS, |(name, _)| name).map_or(NEWEST, |(_, sort)| sort);
     let limit = query.number("limit", 1, 200).unwrap_or(50);
-    filter.before = query.read("cursor", "the next_cursor of an earlier page", |text| DsrId::parse(text).ok());
+    let mut place =
+        query.read("cursor", "the next_cursor of an earlier page of the same sort", |text| read_place(text, sort));
     query.finish()?;
 
     filter.open = open == Some(true);
+    filter.ended = open == Some(false);
     let lens = lens(&edge, &caller.controller_id).await?;
-    let wanted = |row: &DsrRow| {
-        band.is_none_or(|band| lens.band(row) == Some(band)) && (open != Some(false) || row.closed_at.is_some())
-    };
+    let wanted = |row: &DsrRow| band.is_none_or(|band| lens.band(row) == Some(band));
     let (mut found, mut scanned, mut more) = (Vec::new(), 0, true);
-    let scan = if band.is_some() || open == Some(false) { 200 } else { limit + 1 };
-    filter.limit = scan;
+    let scan = if band.is_some() { 200 } else { limit + 1 };
     while more && found.len() <= limit as usize && scanned < SCANNED_MAX {
-        let page = edge.store.dsrs(Some(&caller.controller_id), &filter).await?;
-        more = page.len() as i64 == scan;
+        let scope = Some(std::slice::from_ref(&caller.controller_id));
+        let page = edge.store.list_dsrs(scope, &filter, sort, place, false, scan).await?;
+        more = page.next.is_some();
         scanned += scan;
-        filter.before = page.last().map(|row| row.id.clone());
-        found.extend(page.into_iter().filter(wanted));
+        place = page.next;
+        found.extend(page.rows.into_iter().filter(wanted));
     }
-    let next_cursor = if found.len() > limit as usize {
+    if found.len() > limit as usize {
         found.truncate(limit as usize);
-        found.last().map(|row| row.id.clone())
-    } else {
-        filter.before.filter(|_| more)
-    };
+        place = found.last().map(|row| sort.column.place(row));
+    }
+    let next_cursor = place.map(|place| match sort.column {
+        DsrColumn::Received => place.id.to_string(),
+        _ => format!("{}.{}", place.at, place.id),
+    });
     let requests: Vec<Value> = found.iter().map(|row| lens.summary(row)).collect();
     Ok(Json(json!({ "requests": requests, "next_cursor": next_cursor })))
 }

@@ -256,7 +256,8 @@ impl Store {
             conditions.add("d.id < ?", id.as_str());
         }
         let limit = conditions.place(filter.limit);
-        let sql = format!("-- dsrs\nSELECT d.* FROM dsrs d WHERE {} ORDER BY d.id DESC LIMIT {limit}", conditions.all());
+        let sql =
+            format!("-- dsrs\nSELECT d.* FROM dsrs d WHERE {} ORDER BY d.id DESC LIMIT {limit}", conditions.all());
         self.read_dsrs(&sql, conditions.arguments).await
     }
 

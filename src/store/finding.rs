@@ -15,12 +15,7 @@ impl Store {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn ids_like(
-        &self,
-        scope: Option<&[ControllerId]>,
-        start: &str,
-        limit: i64,
-    ) -> Result<Vec<DsrId>, Error> {
+    pub async fn ids_like(&self, scope: Option<&[ControllerId]>, start: &str, limit: i64) -> Result<Vec<DsrId>, Error> {
         // Every character of an id sorts before the tilde.
         let rows = match scope {
             None => {

@@ -161,7 +161,8 @@ impl Store {
                 rows.truncate(usize::try_from(limit).unwrap_or_default());
                 break rows.last().map(|row| column.place(row));
             }
-            let Some((last, walked)) = self.end_of_window(scope, filter, sort, place.as_ref(), backwards, window).await?
+            let Some((last, walked)) =
+                self.end_of_window(scope, filter, sort, place.as_ref(), backwards, window).await?
             else {
                 break None;
             };

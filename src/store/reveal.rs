@@ -61,7 +61,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn masked(&self, controller_id: &ControllerId, id: &DsrId) -> Result<Option<Vec<(String, String)>>, Error> {
+    pub async fn masked(
+        &self,
+        controller_id: &ControllerId,
+        id: &DsrId,
+    ) -> Result<Option<Vec<(String, String)>>, Error> {
         match self.personal(controller_id, id).await {
             Ok(personal) => {
                 let pair = |i: &redress_domain::Identifier| (i.kind().as_str().to_owned(), i.masked());
@@ -75,7 +79,12 @@ impl Store {
 
 fn opened(personal: Sealed) -> Revealed {
     Revealed {
-        identifiers: personal.subject.identifiers.iter().map(|i| (i.kind().as_str().to_owned(), i.given().clone())).collect(),
+        identifiers: personal
+            .subject
+            .identifiers
+            .iter()
+            .map(|i| (i.kind().as_str().to_owned(), i.given().clone()))
+            .collect(),
         corrections: personal.corrections.into_iter().map(|c| (c.field, c.value)).collect(),
         reference: personal.reference,
     }

@@ -25,7 +25,10 @@ impl Store {
     pub async fn views(&self, owner: &str) -> Result<Vec<SavedView>, Error> {
         let rows = self
             .db
-            .rows("-- views\nSELECT name, query, created_at FROM saved_views WHERE owner = $1 ORDER BY name", args![owner])
+            .rows(
+                "-- views\nSELECT name, query, created_at FROM saved_views WHERE owner = $1 ORDER BY name",
+                args![owner],
+            )
             .await?;
         let read = |row: &crate::db::Row| {
             Ok(SavedView { name: row.text("name")?, query: row.text("query")?, created_at: row.int("created_at")? })

@@ -115,7 +115,9 @@ async fn a_filter_shows_what_a_naive_look_finds(lab: Lab) {
     let ids = some(&lab, &ctl, 12).await;
     let paused = ids[1].clone();
     lab.sql(&format!("UPDATE dsrs SET clock_state = 'paused' WHERE id = '{paused}'")).await.expect("set");
-    lab.sql(&format!("UPDATE dsrs SET band = 'critical', forecast_late = 1 WHERE id = '{}'", ids[2])).await.expect("set");
+    lab.sql(&format!("UPDATE dsrs SET band = 'critical', forecast_late = 1 WHERE id = '{}'", ids[2]))
+        .await
+        .expect("set");
     lab.sql(&format!("UPDATE dsrs SET regulation = 'US-CA-CCPA', status = 'needs_attention', attention = 'crm: unreachable' WHERE id = '{}'", ids[3]))
         .await
         .expect("set");
@@ -142,12 +144,27 @@ async fn a_filter_shows_what_a_naive_look_finds(lab: Lab) {
         (DsrFilter { band: Some(Band::Overdue), ..ALL }, Box::new(move |row| row.due_before <= now)),
         (DsrFilter { system: Some("crm".into()), ..ALL }, Box::new(|_| true)),
         (DsrFilter { system: Some("erp".into()), ..ALL }, Box::new(|_| false)),
-        (DsrFilter { due_by: Some(vec![(now + 2 * DAY, vec![ctl.clone()])]), ..ALL }, Box::new(move |row| row.due_before <= now + 2 * DAY)),
+        (
+            DsrFilter { due_by: Some(vec![(now + 2 * DAY, vec![ctl.clone()])]), ..ALL },
+            Box::new(move |row| row.due_before <= now + 2 * DAY),
+        ),
         (DsrFilter { due_by: Some(Vec::new()), ..ALL }, Box::new(|_| false)),
-        (DsrFilter { received_after: Some(rows[4].instruction_received_at), ..ALL }, Box::new(|row| row.instruction_received_at >= rows[4].instruction_received_at)),
-        (DsrFilter { received_before: Some(rows[4].instruction_received_at), ..ALL }, Box::new(|row| row.instruction_received_at < rows[4].instruction_received_at)),
-        (DsrFilter { ids: Some(vec![ids[7].clone(), ids[0].clone()]), ..ALL }, Box::new(|row| row.id == ids[7] || row.id == ids[0])),
-        (DsrFilter { open: true, late: Some(true), kind: Some(RequestType::Deletion), due_after: Some(now), ..ALL }, Box::new(|row| row.id == ids[2])),
+        (
+            DsrFilter { received_after: Some(rows[4].instruction_received_at), ..ALL },
+            Box::new(|row| row.instruction_received_at >= rows[4].instruction_received_at),
+        ),
+        (
+            DsrFilter { received_before: Some(rows[4].instruction_received_at), ..ALL },
+            Box::new(|row| row.instruction_received_at < rows[4].instruction_received_at),
+        ),
+        (
+            DsrFilter { ids: Some(vec![ids[7].clone(), ids[0].clone()]), ..ALL },
+            Box::new(|row| row.id == ids[7] || row.id == ids[0]),
+        ),
+        (
+            DsrFilter { open: true, late: Some(true), kind: Some(RequestType::Deletion), due_after: Some(now), ..ALL },
+            Box::new(|row| row.id == ids[2]),
+        ),
     ];
     for (n, (filter, naive)) in cases.iter().enumerate() {
         let mut wanted: Vec<DsrId> = rows.iter().filter(|row| naive(row)).map(|row| row.id.clone()).collect();
@@ -286,7 +303,10 @@ async fn whoever_reveals_is_recorded_first_and_nothing_is_revealed_after_the_pur
     let told: Vec<_> = events.iter().map(|e| (&*e.actor, e.data["reason"].as_str().unwrap())).collect();
     assert_eq!(told, [("usr_a", "identity_check"), ("usr_b", "given")]);
     let notes = store.clock_notes(&ctl, &id).await.expect("read");
-    assert_eq!(notes.iter().map(|n| (&*n.action, &*n.reason)).collect::<Vec<_>>(), [("revealed", "Jane called and asked")]);
+    assert_eq!(
+        notes.iter().map(|n| (&*n.action, &*n.reason)).collect::<Vec<_>>(),
+        [("revealed", "Jane called and asked")]
+    );
     lab.work_off().await;
     lab.travel(DAY * 40);
     store.purge_due(10).await.expect("purged");
