@@ -20,6 +20,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod today;
+mod words;
 
 pub(crate) use act::act;
 pub(crate) use assets::asset;

@@ -46,11 +46,15 @@ pub(crate) async fn act(State(edge): State<Edge>, request: Request) -> Result<Re
     let word = form.take("_done").unwrap_or_default();
     let body = form.body()?;
 
-    let (status, problem) = call(&edge, headers, method, &target, body).await?;
+    let (status, answer) = call(&edge, headers, method, &target, body).await?;
     if status.is_success() {
+        // What is shown once is shown here: a page that is loaded again does not have it.
+        if target.ends_with("/reveal") {
+            return super::request::revealed(&edge, &viewer, &answer).await;
+        }
         return Ok(see(&next, &word));
     }
-    Ok(explain(Some(&viewer), &edge, status, &problem, Some(&next)))
+    Ok(explain(Some(&viewer), &edge, status, &answer, Some(&next)))
 }
 
 /// A call of the native API with the rights of whoever sent `headers`, for a form that was vouched for: its status and its JSON.

@@ -1,88 +1,195 @@
-//! `GET /requests/{id}` shows one request to people: what is done where, by when and why, and what happened so far.
+//! `GET /requests/{id}` shows one request to people: what is going on and what helps first, then what is done where, by when and why,
+//! who the person is if somebody may see it, and everything that happened.
 
-use super::parts::{band_mark, day, ends, late_mark, moment, plain, status_mark};
+mod actions;
+mod going_on;
+mod person;
+mod steps;
+mod timeline;
+
+use super::act;
+use super::parts::{at, band_mark, day, distance, ends, late_mark, plain, status_mark, term};
 use super::shell::{Page, Section};
+use super::words::PERSONAL;
 use crate::http::Edge;
 use crate::http::auth::Viewer;
 use crate::http::foreseen::foreseen;
-use crate::http::path::DsrPath;
+use crate::http::path::{DsrPath, Query};
 use crate::http::problem::Problem;
 use crate::http::view::Lens;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse as _, Response};
-use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use redress_domain::forecast::Foreseen;
-use redress_store::{AuditEvent, DsrDetail, DsrRow, StepRow};
+use redress_domain::{DsrId, Permit, Personal};
+use redress_store::{AuditEvent, ClockNote, DsrDetail, PackageInfo};
 use serde_json::Value;
 
-/// Events that are shown; the API has them all.
-const EVENTS_MAX: usize = 200;
+/// Events on one page.
+const EVENTS: i64 = 100;
+/// Lines of who saw something personal.
+const LOOKS_MAX: i64 = 50;
 
+/// Everything that the page is made of.
+struct Shown<'a> {
+    viewer: &'a Viewer,
+    controller: String,
+    lens: Lens,
+    now: i64,
+    detail: DsrDetail,
+    foreseen: Option<Foreseen>,
+    events: Vec<AuditEvent>,
+    earlier: Option<i64>,
+    later: bool,
+    looks: Vec<AuditEvent>,
+    notes: Vec<ClockNote>,
+    masked: Option<Vec<(String, String)>>,
+    package: Option<PackageInfo>,
+    certificate: bool,
+}
+
+/// `GET /requests/{id}`
 pub(crate) async fn request(
     viewer: Viewer,
     State(edge): State<Edge>,
     DsrPath(id): DsrPath,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let controller_id = edge.store.controller_of(&id, viewer.scope.as_deref()).await?;
-    let controller = edge.store.controller(&controller_id).await?;
-    let detail = edge.store.dsr(&controller_id, &id).await?;
-    let events = edge.store.events_of(&controller.id, &id).await?;
-    let lens = Lens::new(&controller, edge.store.now_ms());
-    let foreseen = foreseen(&edge, &detail.row, &lens).await?;
-    let body = render(&controller.name, &lens, &detail, foreseen.as_ref(), &events);
-    let now = edge.store.now_ms();
-    Ok(Page { viewer: &viewer, section: Section::Requests, title: "Request", done: None, now, body }.into_response())
+    let mut query = Query::new(query.as_deref());
+    let before = query.number("events_before", 1, i64::MAX);
+    let done = query.text("done");
+    query.finish()?;
+    let shown = Shown::read(&edge, &viewer, &id, before).await?;
+    let body = render(&shown, None);
+    let done = done.as_deref().and_then(act::done);
+    let now = shown.now;
+    Ok(Page { viewer: &viewer, section: Section::Requests, title: "Request", done, now, body }.into_response())
 }
 
-fn render(
-    controller: &str,
-    lens: &Lens,
-    detail: &DsrDetail,
-    foreseen: Option<&Foreseen>,
-    events: &[AuditEvent],
-) -> Markup {
-    let row = &detail.row;
-    let zone = lens.zone();
+/// The page with what was revealed: shown in this one answer and kept by nobody.
+pub(super) async fn revealed(edge: &Edge, viewer: &Viewer, answer: &Value) -> Result<Response, Problem> {
+    let id = DsrId::parse(answer["request"].as_str().unwrap_or_default()).map_err(|_| Problem::not_found())?;
+    let shown = Shown::read(edge, viewer, &id, None).await?;
+    let body = render(&shown, Some(answer));
+    let (section, now) = (Section::Requests, shown.now);
+    let mut response = Page { viewer, section, title: "Request", done: None, now, body }.into_response();
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+impl<'a> Shown<'a> {
+    async fn read(edge: &Edge, viewer: &'a Viewer, id: &DsrId, before: Option<i64>) -> Result<Self, Problem> {
+        let store = &edge.store;
+        let controller_id = store.controller_of(id, viewer.scope.as_deref()).await?;
+        let controller = store.controller(&controller_id).await?;
+        let detail = store.dsr(&controller_id, id).await?;
+        let mut events = store.latest_events_of(&controller_id, id, before, EVENTS + 1).await?;
+        let earlier =
+            (events.len() as i64 > EVENTS).then(|| events.remove(0)).and(events.first()).map(|event| event.seq);
+        let now = store.now_ms();
+        let lens = Lens::new(&controller, now);
+        let personal = viewer.may(Permit::Reveal);
+        Ok(Self {
+            viewer,
+            now,
+            foreseen: foreseen(edge, &detail.row, &lens).await?,
+            looks: store.events_of_kinds(&controller_id, id, &PERSONAL, LOOKS_MAX).await?,
+            notes: if personal { store.clock_notes(&controller_id, id).await? } else { Vec::new() },
+            masked: if personal { store.masked(&controller_id, id).await? } else { None },
+            package: store.package(&controller_id, id).await?,
+            certificate: detail.row.closed_at.is_some() && store.certificate(&controller_id, id).await.is_ok(),
+            controller: controller.name,
+            lens,
+            detail,
+            events,
+            earlier,
+            later: before.is_some(),
+        })
+    }
+
+    /// The name of a system by its id, or by the id of the step on it.
+    fn named(&self, id: &str) -> Option<String> {
+        let step = self.detail.steps.iter().find(|step| step.system_id.as_str() == id || step.id.as_str() == id)?;
+        Some(step.system.clone())
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn render(shown: &Shown<'_>, revealed: Option<&Value>) -> Markup {
+    let helps = going_on::helps(shown);
     html! {
-        article {
-            p.quiet { "times in " (zone.iana_name().unwrap_or("UTC")) }
-            h2 { (row.kind) " for " (controller) " " (status_mark(&row.status)) " "
-                @if let Some(band) = lens.band(row).filter(|_| row.closed_at.is_none()) { (band_mark(band)) } }
-            p.id { (row.id) }
-            @if let Some(attention) = &row.attention { p.notice { b { "Needs attention: " } (attention) } }
-            (dates(row, zone))
-            @if let Some(foreseen) = foreseen { (forecast(foreseen, zone)) }
-            (steps(detail, zone))
-            (history(detail, events, zone))
+        (head(shown))
+        (going_on::card(shown, helps))
+        @if let Some(answer) = revealed { (person::in_clear(answer)) }
+        div.cols {
+            (dates(shown))
+            (forecast(shown))
+        }
+        (steps::card(shown))
+        (actions::actions(shown, helps))
+        div.cols {
+            @if revealed.is_none() { (person::card(shown)) }
+            (person::answer(shown))
+            (waits(shown))
+        }
+        (timeline::card(shown))
+    }
+}
+
+fn head(shown: &Shown<'_>) -> Markup {
+    let row = &shown.detail.row;
+    html! {
+        header.page {
+            h1 { (plain(row.kind.as_str())) " for " (shown.controller) " " (status_mark(&row.status)) " "
+                @if let Some(band) = shown.lens.band(row).filter(|_| row.closed_at.is_none()) { (band_mark(band)) } }
+            p.lead.id { (row.id) }
+            @if let Some(reference) = row.reference.as_ref().filter(|_| shown.viewer.may(Permit::Reveal)).map(Personal::expose) {
+                p.quiet { "The controller calls it " bdi { (reference) } }
+            }
+            p.quiet { "Times in " (shown.lens.zone().iana_name().unwrap_or("UTC")) }
         }
     }
 }
 
-fn dates(row: &DsrRow, zone: &TimeZone) -> Markup {
+fn dates(shown: &Shown<'_>) -> Markup {
+    let row = &shown.detail.row;
+    let zone = shown.lens.zone();
     let deadlines = &row.deadlines;
-    let on = |value: &Value| value.as_str().and_then(|text| text.parse::<Date>().ok()).map(day);
-    let binding = match deadlines["effective"]["binding"].as_str() {
-        Some("statutory") => "from the law's date",
-        _ => "from the contract's date",
-    };
+    let on = |value: &Value| value.as_str().and_then(|text| text.parse::<Date>().ok());
+    let law_binds = text(&deadlines["effective"]["binding"]) == "statutory";
+    let due_on = on(&deadlines["effective"]["due_on"]);
+    let law = &deadlines["statutory"];
     html! {
-        section {
-            h3 { "Dates" }
-            dl {
-                dt { "Due" } dd { (on(&deadlines["effective"]["due_on"]).unwrap_or_default()) " " span.quiet { (binding) } }
-                dt { "Contract" } dd { (on(&deadlines["contract"]["due_on"]).unwrap_or_default()) " " span.quiet { (text(&deadlines["contract"]["rule"])) } }
-                dt { "Law" } dd {
-                    @match on(&deadlines["statutory"]["due_on"]) {
-                        Some(date) => { (date) " " span.quiet { (text(&deadlines["statutory"]["rule"])) @if deadlines["statutory"]["assumed"] == true { ", assumed" } } }
+        section.card {
+            h2 { "Dates" }
+            dl.facts {
+                dt { (term("due", "Due")) }
+                dd { b { (due_on.map(day).unwrap_or_default()) }
+                    @if let Some(due) = due_on.filter(|_| row.closed_at.is_none()) { ", " (distance(due, shown.now, zone)) }
+                    " " span.quiet { @if law_binds { "from the law's date" } @else { "from the contract's date" } } }
+                dt { "Contract" }
+                dd { (on(&deadlines["contract"]["due_on"]).map(day).unwrap_or_default())
+                    " " span.quiet { (text(&deadlines["contract"]["rule"])) } @if !law_binds { " " span.badge { (term("binding", "binds")) } } }
+                dt { (term("statutory", "Law")) }
+                dd {
+                    @match on(&law["due_on"]) {
+                        Some(date) => { (day(date)) " " span.quiet { (text(&law["rule"])) }
+                            @if law_binds { " " span.badge { (term("binding", "binds")) } }
+                            @if law["assumed"] == true { " " span.badge { "assumed" } } }
                         None => { span.quiet { "no date of the law" } }
                     }
                 }
-                @if let Some(date) = on(&deadlines["acknowledge_by"]) { dt { "Acknowledge" } dd { "by " (date) } }
-                dt { "Received" } dd { (moment(row.instruction_received_at, zone)) }
-                @if let Some(at) = row.closed_at { dt { "Ended" } dd { (moment(at, zone)) @if at >= row.due_before { ", late" } } }
+                @if let Some(date) = on(&deadlines["acknowledge_by"]) { dt { "Acknowledge" } dd { "by " (day(date)) } }
+                dt { "Received" } dd { (at(row.instruction_received_at, zone)) }
+                @if let Some(received) = row.data_subject_received_at { dt { "From the person" } dd { (at(received, zone)) } }
+                @if let Some(ended) = row.closed_at { dt { "Ended" } dd { (at(ended, zone)) @if ended >= row.due_before { ", late" } } }
+                @if let Some(regulation) = &row.regulation { dt { "Governed by" } dd { (regulation) } }
             }
             details {
                 summary { "Why these dates" }
@@ -93,89 +200,48 @@ fn dates(row: &DsrRow, zone: &TimeZone) -> Markup {
     }
 }
 
-fn forecast(foreseen: &Foreseen, zone: &TimeZone) -> Markup {
+fn forecast(shown: &Shown<'_>) -> Markup {
+    let zone = shown.lens.zone();
     html! {
-        section {
-            h3 { "Forecast" }
-            p { (ends(foreseen, zone)) " " (late_mark(foreseen)) " " span.quiet { (foreseen.confidence) } }
-            ul { @for sentence in &foreseen.because { li { (sentence) } } }
+        @if let Some(foreseen) = &shown.foreseen {
+            section.card {
+                h2 { (term("forecast", "Forecast")) }
+                p { b { (ends(foreseen, zone)) } " " (late_mark(foreseen)) " " span.quiet { (foreseen.confidence) " confidence" } }
+                @if let Some(system) = &foreseen.bottleneck { p { "The system that ends last is " b { (system) } "." } }
+                @if let Some(by) = foreseen.act_by { p { "Somebody has to act by " b { (at(by.as_millisecond(), zone)) } " for it to end in time." } }
+                ul { @for sentence in &foreseen.because { li { bdi { (sentence) } } } }
+            }
         }
     }
 }
 
-fn steps(detail: &DsrDetail, zone: &TimeZone) -> Markup {
+/// What the clock waited for, an extension, and the reasons that were given in words.
+fn waits(shown: &Shown<'_>) -> Markup {
+    let zone = shown.lens.zone();
+    let Some(facts) = shown.detail.row.clock.as_ref().map(|clock| &clock.facts) else { return html! {} };
+    if facts.pauses.is_empty() && facts.extension.is_none() && shown.notes.is_empty() && facts.acknowledged_at.is_none()
+    {
+        return html! {};
+    }
     html! {
-        section {
-            h3 { "Steps" }
-            @if detail.steps.is_empty() { p.quiet { "No connected system has a part in this request." } } @else {
-                table {
-                    thead { tr { th { "System" } th { "What" } th { "Status" } th.number { "Found" } th.number { "Changed" } th.number { "Tries" } th { "Next or done" } th { "Error" } } }
-                    tbody { @for step in &detail.steps { (step_row(step, zone)) } }
+        section.card {
+            h2 { "Pauses and extension" }
+            dl.facts {
+                @if let Some(acknowledged) = facts.acknowledged_at { dt { "Acknowledged" } dd { (at(acknowledged.as_millisecond(), zone)) } }
+                @for pause in &facts.pauses {
+                    dt { (plain(pause.kind.as_str())) " awaited" }
+                    dd { "from " (at(pause.from.as_millisecond(), zone))
+                        @match pause.to { Some(to) => { " to " (at(to.as_millisecond(), zone)) } None => { ", still awaited" } } }
+                }
+                @if let Some(notice) = facts.extension {
+                    dt { (term("extension", "Extended")) }
+                    dd { "the person was told on " (at(notice.granted_at.as_millisecond(), zone)) @if let Some(until) = notice.until { ", until " (day(until)) } }
                 }
             }
-            @if !detail.row.out_of_scope.is_empty() {
-                p.quiet { "Left out: " (detail.row.out_of_scope.iter().map(|(system, reason)| format!("{system} ({})", plain(reason))).collect::<Vec<_>>().join(", ")) }
+            @if !shown.notes.is_empty() {
+                h3 { "Reasons in words" }
+                ul { @for note in &shown.notes { li { (at(note.at, zone)) ", " (plain(&note.action)) ": " bdi { (note.reason) } } } }
             }
         }
     }
-}
-
-fn step_row(step: &StepRow, zone: &TimeZone) -> Markup {
-    let when = step.next_attempt_at.or(step.verified_at).or(step.acted_at);
-    html! {
-        tr {
-            td { (step.system) " " span.quiet { (step.connector) } }
-            td { (step.verb) }
-            td { (status_mark(step.status.as_str())) }
-            td.number data-label="found" { @if let Some(found) = step.found { (found) } }
-            td.number data-label="changed" { @if let Some(changed) = step.changed { (changed) } }
-            td.number data-label="tries" { (step.attempts) }
-            td.when { @if let Some(at) = when { (moment(at, zone)) } }
-            td.attention { @if let Some((code, detail)) = &step.error { b { (code) } " " (detail) } }
-        }
-    }
-}
-
-fn history(detail: &DsrDetail, events: &[AuditEvent], zone: &TimeZone) -> Markup {
-    let at = |text: &str| text.parse::<Timestamp>().map(|at| moment(at.as_millisecond(), zone)).unwrap_or_default();
-    html! {
-        section {
-            h3 { "History" }
-            table.history {
-                thead { tr { th { "When" } th { "What" } th { "Who" } th { "Data" } } }
-                tbody {
-                    @for event in events.iter().take(EVENTS_MAX) {
-                        tr { td.when { (at(&event.at)) } td { (plain(&event.kind)) } td.who { (event.actor) } td.data { (data(&event.data, &detail.steps)) } }
-                    }
-                }
-            }
-            @if events.len() > EVENTS_MAX { p.quiet { (events.len() - EVENTS_MAX) " more; the API has them all" } }
-        }
-    }
-}
-
-/// The data of an event as words: systems by name, and without what the rest of the page says already.
-fn data(data: &Value, steps: &[StepRow]) -> String {
-    let word = |value: &Value| match value {
-        Value::String(text) => {
-            let step = steps.iter().find(|step| step.system_id.as_str() == text);
-            step.map_or_else(|| plain(text), |step| step.system.clone())
-        }
-        other => other.to_string(),
-    };
-    let words = |value: &Value| match value {
-        Value::Array(items) => items.iter().map(word).collect::<Vec<_>>().join(", "),
-        Value::Object(change) if change.contains_key("before") && change.contains_key("after") => {
-            format!("{} → {}", word(&change["before"]), word(&change["after"]))
-        }
-        one => word(one),
-    };
-    let known = ["step", "stage", "state", "due_before"];
-    let members = data.as_object().into_iter().flatten();
-    let members = members.filter(|(name, value)| !value.is_null() && !known.contains(&name.as_str()));
-    members.map(|(name, value)| format!("{} {}", plain(name), words(value))).collect::<Vec<_>>().join(" · ")
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

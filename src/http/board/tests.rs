@@ -1,9 +1,11 @@
 //! The board: what it shows, to whom, and what it never shows.
 
 mod today;
+mod one_request;
+mod request_list;
 
 use crate::http::Api;
-use crate::http::tests::{ALL, Edge, edge, edge_with, request};
+use crate::http::tests::{ALL, Answer, Edge, edge, edge_with, request};
 use serde_json::json;
 
 async fn open() -> Edge {
@@ -14,6 +16,29 @@ async fn submit(edge: &Edge, key: &str, kind: &str) -> String {
     let mut body = request(kind);
     body["reference"] = json!("canary-reference");
     edge.call(key, "POST", "/v1/requests", Some(&body)).await.json()["id"].as_str().unwrap().to_owned()
+}
+
+/// What a browser shows at this address for whoever has this key.
+async fn shown(edge: &Edge, key: &str, path: &str) -> Answer {
+    edge.page(path, "dsr.example", Some(key)).await
+}
+
+/// Sends a form of this page with what a person put into its fields.
+async fn send(edge: &Edge, key: &str, page: &str, call: &str, fields: &[(&str, &str)]) -> Answer {
+    let text = shown(edge, key, page).await.text();
+    assert!(text.contains(&format!("action=\"/act{call}\"")), "the page has no form for {call}");
+    let token =
+        text.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a form").to_owned();
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    let fields = form.append_pair("csrf", &token).append_pair("_next", page).extend_pairs(fields).finish();
+    let pair = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("me:{key}"));
+    let request = axum::http::Request::post(format!("/act{call}"))
+        .header("host", "dsr.example")
+        .header("origin", "https://dsr.example")
+        .header("authorization", format!("Basic {pair}"))
+        .header("accept", "text/html")
+        .header("content-type", "application/x-www-form-urlencoded");
+    edge.send(request.body(axum::body::Body::from(fields)).unwrap()).await
 }
 
 #[tokio::test]
