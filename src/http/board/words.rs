@@ -47,6 +47,8 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
     ("package_fetched", "The package was fetched[: {bytes} bytes]."),
     ("personal_revealed", "Who the person is was looked at[, for the reason {reason}]."),
     ("controller_told", "The controller was told[ ({code})]."),
+    ("callbacks_replayed", "The controller is told again[: {statuses} statuses]."),
+    ("message_replayed", "A notice that was given up is sent again[ ({route})]."),
     ("telling_given_up", "Telling the controller was given up[ ({code})]."),
     ("purged", "The personal data were destroyed; the proof stays."),
     ("controller_created", "The controller was created[, in {country}]."),
@@ -186,7 +188,7 @@ mod tests {
             for call in CALLS {
                 for after in text.split(call).skip(1) {
                     let near = &after[..after.char_indices().nth(160).map_or(after.len(), |(at, _)| at)];
-                    let near = near.split(';').next().unwrap_or_default();
+                    let near = near.split(';').next().unwrap_or_default().split("json!").next().unwrap_or_default();
                     if let Some(found) = near.split('"').nth(1).and_then(|_| kind(near.split_once('"')?.1)) {
                         kinds.insert(found.to_owned());
                     }

@@ -14,6 +14,8 @@ fn body_for(method: &str, path: &str) -> Option<Value> {
         ("post", p) if p.ends_with("/extend") => Some(json!({ "reason": "complexity" })),
         ("post", p) if p.ends_with("/pause") && p.contains("/requests/") => Some(json!({ "kind": "identity" })),
         ("post", p) if p.ends_with("/complete") => Some(json!({ "found": 0, "changed": 0 })),
+        ("post", p) if p.ends_with("/reveal") => Some(json!({ "reason": "identity_check" })),
+        ("put", "/v1/views") => Some(json!({ "name": "late", "query": "late=true" })),
         ("put", _) => Some(json!({ "connector": "postgres" })),
         _ => None,
     }
@@ -89,7 +91,9 @@ async fn a_role_may_do_what_it_is_for_and_nothing_else() {
     edge.connect(&edge.acme, "crm", ALL, &[]).await;
     let id = edge.submit(&request("access")).await.json()["id"].as_str().unwrap().to_owned();
     for (method, path) in guarded() {
-        let administers = matches!(method, "put" | "delete")
+        // Views are everybody's own.
+        let own = path.starts_with("/v1/views");
+        let administers = (!own && matches!(method, "put" | "delete"))
             || path.starts_with("/v1/keys")
             || (path.contains("/systems/") && method == "post");
         // A task shows whose records it is about.

@@ -84,15 +84,17 @@ async fn a_list_is_filtered_by_each_parameter() {
 #[tokio::test]
 async fn parameters_that_are_unknown_or_malformed_are_named_all_at_once() {
     let edge = edge().await;
-    let query =
-        "status=done&type=x&band=red&limit=0&cursor=stp_1&open=yes&due_before=2026-01-01&due_after=now&sort=a&limit=2";
+    let query = "status=done&type=x&band=red&limit=0&cursor=stp_1&open=yes&due_before=2026-01-01&due_after=now&sort=a&order=a&limit=2";
     let answer = edge.get(&format!("/v1/requests?{query}")).await;
     assert_eq!(answer.status, 422);
     let problem = answer.problem();
     let mut named: Vec<&str> =
         problem["errors"].as_array().unwrap().iter().map(|e| e["parameter"].as_str().unwrap()).collect();
     named.sort_unstable();
-    assert_eq!(named, ["band", "cursor", "due_after", "due_before", "limit", "open", "sort", "status", "type"]);
+    assert_eq!(
+        named,
+        ["band", "cursor", "due_after", "due_before", "limit", "open", "order", "sort", "status", "type"]
+    );
     assert!(answer.text().contains("there are status, type, band"));
     for query in ["limit=201", "limit=-1", "limit=%2B1", "limit=1e1", "cursor=", "system=%00", "status=%ff"] {
         assert_eq!(edge.get(&format!("/v1/requests?{query}")).await.status, 422, "{query}");
