@@ -25,6 +25,8 @@ pub enum DsrColumn {
     Received,
     /// When they ended; only those that did.
     Ended,
+    /// When they are foreseen to end; only open ones of which that can be foreseen.
+    Foreseen,
 }
 
 /// An order.
@@ -69,6 +71,7 @@ impl DsrColumn {
             DsrColumn::Due => "due_before",
             DsrColumn::Received => "instruction_received_at",
             DsrColumn::Ended => "closed_at",
+            DsrColumn::Foreseen => "forecast_ends_at",
         }
     }
 
@@ -78,6 +81,10 @@ impl DsrColumn {
             DsrColumn::Due => row.due_before,
             DsrColumn::Received => row.instruction_received_at,
             DsrColumn::Ended => row.closed_at.unwrap_or_default(),
+            DsrColumn::Foreseen => {
+                let at = row.forecast.as_ref().and_then(|foreseen| foreseen.finishes_at);
+                at.map(jiff::Timestamp::as_millisecond).unwrap_or_default()
+            }
         };
         DsrPlace { at, id: row.id.clone() }
     }
@@ -100,8 +107,12 @@ impl DsrSort {
             Some([one]) => conditions.walk_by("d.controller_id = ?", one.as_str()),
             Some(several) => conditions.add("d.controller_id {in ?}", texts(several.iter().map(ControllerId::as_str))),
         }
-        if self.column == DsrColumn::Ended {
-            conditions.walked.push("d.closed_at IS NOT NULL".into());
+        match self.column {
+            DsrColumn::Ended => conditions.walked.push("d.closed_at IS NOT NULL".into()),
+            DsrColumn::Foreseen => {
+                conditions.walked.push("d.closed_at IS NULL AND d.forecast_ends_at IS NOT NULL".into());
+            }
+            DsrColumn::Due | DsrColumn::Received => {}
         }
         conditions
     }

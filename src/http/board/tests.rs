@@ -1,8 +1,8 @@
 //! The board: what it shows, to whom, and what it never shows.
 
-mod today;
 mod one_request;
 mod request_list;
+mod today;
 
 use crate::http::Api;
 use crate::http::tests::{ALL, Answer, Edge, edge, edge_with, request};
@@ -100,7 +100,7 @@ async fn a_status_filters_the_board() {
 }
 
 #[tokio::test]
-async fn what_is_due_first_comes_first_and_what_ended_comes_last() {
+async fn what_is_due_first_comes_first_and_what_ended_stands_in_a_list_of_its_own() {
     let edge = open().await;
     edge.connect(&edge.acme, "crm", ALL, &[]).await;
     let mut order = Vec::new();
@@ -114,9 +114,10 @@ async fn what_is_due_first_comes_first_and_what_ended_comes_last() {
     let ended = submit(&edge, &edge.acme.user, "deletion").await;
     edge.call(&edge.acme.user, "POST", &format!("/v1/requests/{ended}/withdraw"), None).await;
     let page = edge.page("/requests", "localhost", None).await.text();
-    let places: Vec<usize> =
-        order.iter().map(|(_, id)| id).chain([&ended]).map(|id| page.find(id.as_str()).unwrap()).collect();
-    assert!(places.is_sorted(), "{places:?}");
+    let places: Vec<usize> = order.iter().map(|(_, id)| page.find(id.as_str()).unwrap()).collect();
+    assert!(places.is_sorted() && !page.contains(&ended), "{places:?}");
+    let page = edge.page("/requests?open=false", "localhost", None).await.text();
+    assert!(page.contains(&ended) && !page.contains(&order[0].1));
 }
 
 #[tokio::test]

@@ -17,13 +17,15 @@ pub(super) const AGES: [&str; 8] = ["0-7", "8-14", "15-21", "22-30", "31-45", "4
 /// When it is due.
 pub(super) const DUE: [&str; 3] = ["overdue", "today", "week"];
 /// Orders: by what, and whether the latest comes first.
-pub(super) const SORTS: [(&str, DsrColumn, bool); 6] = [
+pub(super) const SORTS: [(&str, DsrColumn, bool); 8] = [
     ("due", DsrColumn::Due, false),
     ("-due", DsrColumn::Due, true),
     ("received", DsrColumn::Received, false),
     ("-received", DsrColumn::Received, true),
     ("ended", DsrColumn::Ended, false),
     ("-ended", DsrColumn::Ended, true),
+    ("foreseen", DsrColumn::Foreseen, false),
+    ("-foreseen", DsrColumn::Foreseen, true),
 ];
 /// The parameters that choose requests, in the order in which they are shown.
 const NAMES: [&str; 13] = [

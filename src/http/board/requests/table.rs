@@ -164,7 +164,8 @@ fn form(shown: &Shown<'_>) -> Markup {
 /// A column head that orders by it, or the other way round if it does already.
 fn head(shown: &Shown<'_>, column: DsrColumn, text: &str) -> Markup {
     let now = shown.filters.sort();
-    let descending = if now.column == column { !now.descending } else { column != DsrColumn::Due };
+    let first_descending = matches!(column, DsrColumn::Received | DsrColumn::Ended);
+    let descending = if now.column == column { !now.descending } else { first_descending };
     let word = SORTS.iter().find(|(_, c, d)| (*c, *d) == (column, descending)).map(|(word, ..)| *word);
     let state = (now.column == column).then_some(if now.descending { "descending" } else { "ascending" });
     html! {
@@ -187,7 +188,7 @@ fn table(shown: &Shown<'_>) -> Markup {
                 thead { tr {
                     (head(shown, DsrColumn::Due, "Due"))
                     th scope="col" { (term("band", "Band")) }
-                    th scope="col" { (term("forecast", "Forecast")) }
+                    (head(shown, DsrColumn::Foreseen, "Forecast"))
                     th scope="col" { "Request" }
                     @if with_reference { th scope="col" { "Reference" } }
                     @if several { th scope="col" { (term("controller", "Controller")) } }
@@ -271,8 +272,12 @@ fn nothing(shown: &Shown<'_>) -> Markup {
         );
     }
     let searched = shown.filters.text("q").is_some();
+    let title = match shown.filters.chosen().as_slice() {
+        [("status", status)] => format!("No request is {}", plain(status)),
+        _ => "No request is as chosen".to_owned(),
+    };
     empty(
-        "No request is as chosen",
+        &title,
         &html! {
             p { "Take a filter away above, or " a href="/requests" { "show all open requests" } "." }
             @if searched {
