@@ -1,5 +1,6 @@
 //! The board: what it shows, to whom, and what it never shows.
 
+mod controllers;
 mod one_request;
 mod request_list;
 mod today;

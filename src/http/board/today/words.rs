@@ -33,7 +33,7 @@ pub(super) fn lead(seen: &Snapshot) -> Markup {
             }
             @if today.overdue > 0 { " " b { (requests(today.overdue)) (is(today.overdue)) " overdue." } }
             @match today.due_today {
-                0 => { " Nothing else is due today." }
+                0 => { " Nothing is due today." }
                 n => { " " (requests(n)) (is(n)) " due today." }
             }
         }
