@@ -1,7 +1,7 @@
 //! `GET /controllers` and `GET /controllers/{name}`: for whom we work, how much, whether in time, by which instructions and with which keys.
 
 use super::errors::explain;
-use super::parts::{count, day, form_with, moment, plain, term};
+use super::parts::{controller_path, count, day, form_with, moment, plain, system_path, term};
 use super::shell::{Page, Section};
 use super::{act, paused_names};
 use crate::http::Edge;
@@ -115,7 +115,7 @@ fn table(all: &[Controller], volumes: &BTreeMap<redress_domain::ControllerId, Vo
                 @let volume = volumes.get(&controller.id);
                 @let number = |of: fn(&Volumes) -> i64| count(volume.map_or(0, of));
                 tr data-row {
-                    th scope="row" { a href={ "/controllers/" (controller.name) } { bdi { (controller.name) } } }
+                    th scope="row" { a href=(controller_path(&controller.name)) { bdi { (controller.name) } } }
                     td { @if let Some(volume) = volume { (share(volume.answered)) } }
                     td.number { (number(|volume| volume.open)) }
                     td.number { (number(|volume| volume.received)) }
@@ -247,7 +247,7 @@ pub(crate) async fn make_key(
     let target = format!("/v1/keys{}", named(&viewer, &seen.controller.name));
     let (status, answer) = act::call(&edge, headers, Method::POST, &target, form.body()?).await?;
     let Some(text) = answer["api_key"].as_str().filter(|_| status.is_success()) else {
-        let back = format!("/controllers/{}", seen.controller.name);
+        let back = controller_path(&seen.controller.name);
         return Ok(explain(Some(&viewer), &edge, status, &answer, Some(&back)));
     };
     let seen = Seen::read(&edge, &viewer, &name).await?;
@@ -329,7 +329,7 @@ fn instructions(seen: &Seen) -> Markup {
                         caption.hidden { "Which rights may be carried out in which system" }
                         thead { tr { th scope="col" { "System" } th scope="col" { "Kind" } @for kind in RequestType::ALL { th scope="col" { (kind.as_str()) } } th scope="col" { "State" } } }
                         tbody { @for system in &seen.systems { tr data-row {
-                            th scope="row" { a href={ "/systems/" (seen.controller.name) "/" (system.name) } { bdi { (system.name) } } }
+                            th scope="row" { a href=(system_path(&seen.controller.name, &system.name)) { bdi { (system.name) } } }
                             td { (plain(&system.family)) }
                             @for kind in RequestType::ALL { td { @if system.allow.contains(kind) { "yes" } @else { span.quiet { "no" } } } }
                             td { @if system.paused { span.status.alert { "paused" } } @else if let Some((code, _)) = &system.problem { span.status.alert { (plain(code)) } } @else { "works" } }
@@ -344,7 +344,7 @@ fn instructions(seen: &Seen) -> Markup {
 
 fn keys(viewer: &Viewer, seen: &Seen, keys: &[ApiKey]) -> Markup {
     let name = seen.controller.name.as_str();
-    let at = format!("/controllers/{name}");
+    let at = controller_path(name);
     let named = named(viewer, name);
     let held: Vec<&ApiKey> = keys.iter().filter(|key| key.revoked_at.is_none()).collect();
     let revoked = keys.len() - held.len();
@@ -374,7 +374,7 @@ fn keys(viewer: &Viewer, seen: &Seen, keys: &[ApiKey]) -> Markup {
             @if revoked > 0 { p.quiet { (count(revoked as i64)) " revoked." } }
             details.action {
                 summary { "Make a key" }
-                form.act method="post" action={ "/controllers/" (name) "/keys" } {
+                form.act method="post" action={ (at) "/keys" } {
                     input type="hidden" name="csrf" value=(viewer.token());
                     label for="role" { "Role" }
                     select id="role" name="role" { @for role in Role::KEYS { option value=(role.as_str()) { (plain(role.as_str())) } } }

@@ -7,6 +7,7 @@ use jiff::Unit;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use redress_domain::deadline::Band;
 use redress_domain::forecast::Foreseen;
 
@@ -136,6 +137,19 @@ pub(super) fn form_with(
             (fields)
         }
     }
+}
+
+/// What a part of a path may hold as it is: what names are made of. All else is escaped, whoever made the name.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+
+/// The page of a controller.
+pub(super) fn controller_path(controller: &str) -> String {
+    format!("/controllers/{}", utf8_percent_encode(controller, PLAIN))
+}
+
+/// The page of a controller's system.
+pub(super) fn system_path(controller: &str, system: &str) -> String {
+    format!("/systems/{}/{}", utf8_percent_encode(controller, PLAIN), utf8_percent_encode(system, PLAIN))
 }
 
 /// What stands where there is nothing: why, and what to do first.

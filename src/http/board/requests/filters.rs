@@ -15,7 +15,7 @@ const DAY_MS: i64 = 86_400_000;
 /// Ages since receipt, in days, as teams count them.
 pub(super) const AGES: [&str; 8] = ["0-7", "8-14", "15-21", "22-30", "31-45", "46-60", "61-90", "over-90"];
 /// When it is due.
-pub(super) const DUE: [&str; 3] = ["overdue", "today", "week"];
+pub(super) const DUE: [&str; 4] = ["overdue", "today", "week", "ahead"];
 /// Orders: by what, and whether the latest comes first.
 pub(super) const SORTS: [(&str, DsrColumn, bool); 8] = [
     ("due", DsrColumn::Due, false),
@@ -182,6 +182,7 @@ impl Filters {
         };
         match self.due {
             Some("overdue") => filter.due_before = Some(now + 1),
+            Some("ahead") => filter.due_after = Some(now + 1),
             Some("today") => {
                 filter.due_after = Some(now + 1);
                 filter.due_by = Some(day_ends(controllers, now, 1));

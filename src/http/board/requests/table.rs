@@ -109,6 +109,7 @@ fn spoken(name: &str, value: &str) -> String {
         ("open", "false") => "ended".to_owned(),
         ("open", _) => "open and ended".to_owned(),
         ("due", "week") => "within a week".to_owned(),
+        ("due", "ahead") => "not over yet".to_owned(),
         ("q" | "controller" | "system" | "regulation" | "age", text) => text.replace("over-90", "over 90"),
         (_, word) => plain(word),
     }

@@ -31,7 +31,10 @@ async fn a_controller_is_shown_with_its_volumes_and_instructions() {
     submit(&edge, &edge.acme.user, "access").await;
     edge.sql(&format!("UPDATE dsrs SET stage = 'completed', status = 'completed', closed_at = instruction_received_at + 1000 WHERE id = '{id}'")).await;
     let list = edge.page("/controllers", HOST, Some(&edge.acme.user)).await.text();
-    assert!(list.contains("href=\"/controllers/acme\"") && list.contains("100.0 %") && !list.contains("other"), "{list}");
+    assert!(
+        list.contains("href=\"/controllers/acme\"") && list.contains("100.0 %") && !list.contains("other"),
+        "{list}"
+    );
     let page = edge.page("/controllers/acme", HOST, Some(&edge.acme.user)).await.text();
     assert!(page.contains("1 open, 2 received and 1 ended"), "{page}");
     assert!(page.contains("November 2026") && page.contains("August 2026") && page.contains("100.0 %"), "{page}");

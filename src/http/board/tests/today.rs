@@ -128,6 +128,32 @@ async fn whoever_may_resume_a_system_does_it_from_here_and_sees_it_done() {
 }
 
 #[tokio::test]
+async fn every_figure_leads_to_what_it_counts() {
+    let edge = open().await;
+    let ids = waiting(&edge).await;
+    edge.sql(&format!("UPDATE dsrs SET forecast_late = 1 WHERE id IN ('{}', '{}')", ids[0], ids[1])).await;
+    edge.sql(&format!("UPDATE dsrs SET band = 'critical', clock_state = 'paused' WHERE id = '{}'", ids[1])).await;
+    edge.sql(&format!("UPDATE dsrs SET status = 'awaiting_controller', band = 'at_risk' WHERE id = '{}'", ids[2]))
+        .await;
+    edge.clock.advance(SignedDuration::from_hours(24 * 6));
+    let page = today(&edge, LOCAL).await;
+    let mut counted = 0;
+    for part in page.split("<a class=\"tile").skip(1) {
+        let href = part.split("href=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+        let figure: usize = part.split("figure\">").nth(1).unwrap().split('<').next().unwrap().parse().unwrap();
+        let answer = edge.page(&href, "localhost", None).await;
+        assert_eq!(answer.status, 200, "{href}: {}", answer.text());
+        if href.starts_with("/requests") {
+            let shown = answer.text();
+            let found = ids.iter().filter(|id| shown.contains(&format!("href=\"/requests/{id}\""))).count();
+            assert_eq!(found, figure, "{href}: {shown}");
+            counted += figure;
+        }
+    }
+    assert!(counted > 6, "late, overdue, critical, at risk, paused, awaiting, open: {counted}");
+}
+
+#[tokio::test]
 async fn the_charts_have_their_numbers_beside_them_and_load_nothing() {
     let edge = open().await;
     waiting(&edge).await;

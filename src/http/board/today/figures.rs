@@ -22,7 +22,7 @@ pub(super) fn tiles(today: &Today) -> Markup {
     html! {
         div.tiles {
             (tile("warn", today.due_today, "due today", "/requests?due=today"))
-            (tile("alert", today.late, "late by forecast", "/requests?late=true"))
+            (tile("alert", today.late, "late by forecast", "/requests?late=true&due=ahead"))
             (tile("alert", today.overdue, "overdue", "/requests?due=overdue"))
             (tile("alert", band("critical"), "critical", "/requests?band=critical&open=true"))
             (tile("warn", band("at_risk"), "at risk", "/requests?band=at_risk&open=true"))

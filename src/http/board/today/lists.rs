@@ -3,7 +3,7 @@
 use super::words::{help, waits_for, why};
 use super::{ROWS, Snapshot, due_on, when};
 use crate::http::auth::{Viewer, Who};
-use crate::http::board::parts::{count, day, distance, form, late_mark, plain, span, term};
+use crate::http::board::parts::{count, day, distance, form, late_mark, plain, span, system_path, term};
 use maud::{Markup, html};
 use redress_domain::Permit;
 use redress_store::{StuckSystem, TodayRow};
@@ -68,7 +68,7 @@ pub(super) fn late(seen: &Snapshot) -> Markup {
     };
     let title = html! { (term("forecast", "Will be late")) };
     let empty = "No request is foreseen to end too late.";
-    card(&title, seen.today.late, rows.len(), "/requests?late=true", empty, &scroll("Will be late", &table))
+    card(&title, seen.today.late, rows.len(), "/requests?late=true&due=ahead", empty, &scroll("Will be late", &table))
 }
 
 /// What is in time only if somebody acts until then.
@@ -206,7 +206,7 @@ fn stuck_row(seen: &Snapshot, viewer: &Viewer, system: &StuckSystem) -> Markup {
     let controller = seen.name(&system.controller_id);
     html! {
         tr data-row {
-            td { a href={ "/systems/" (controller) "/" (system.name) } { bdi { (system.name) } } }
+            td { a href=(system_path(controller, &system.name)) { bdi { (system.name) } } }
             td { bdi { (controller) } }
             td.date { @if let Some(since) = system.since { (when(since, seen.now, zone)) } @else { "not known" } }
             td.number { (count(system.waiting)) @if system.more { "+" } }

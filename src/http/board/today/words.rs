@@ -1,7 +1,7 @@
 //! What Today says in words: the state of everything in a few sentences, why something is late, and what helps.
 
 use super::{Snapshot, due_on, when};
-use crate::http::board::parts::{count, day, plain};
+use crate::http::board::parts::{count, day, plain, system_path};
 use maud::{Markup, html};
 use redress_domain::forecast::{Blocker, Foreseen};
 use redress_store::TodayRow;
@@ -81,7 +81,7 @@ fn help_of(controller: &str, row: &TodayRow) -> Help {
     let at_request = format!("/requests/{}", row.id);
     let foreseen = row.forecast.as_ref();
     let system = foreseen.and_then(|foreseen| blocking_system(foreseen));
-    let at_system = system.map_or_else(|| "/systems".to_owned(), |system| format!("/systems/{controller}/{system}"));
+    let at_system = system.map_or_else(|| "/systems".to_owned(), |system| system_path(controller, system));
     let blocked = foreseen.and_then(|foreseen| foreseen.blocked_by);
     let (what, href) = match (row.status.as_str(), blocked) {
         (_, Some(Blocker::Paused)) => ("Resume the system", at_system),
