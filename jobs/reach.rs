@@ -6,7 +6,6 @@ use crate::outbound::OutboundPolicy;
 use redress_connectors::{Admits, Connector, Feedback, Network, SpecFault, SystemSpec, TableSpec, Told, registry};
 use redress_domain::limits::Limits;
 use redress_store::{Error, Store, SystemRow};
-use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -24,8 +23,6 @@ struct Definition {
     max_matches: u64,
     #[serde(default)]
     base_dir: Option<PathBuf>,
-    #[serde(default)]
-    account: Option<String>,
 }
 
 /// A system within reach.
@@ -130,10 +127,9 @@ impl Reach {
         };
         let connector = registry::connect(&spec).map_err(OutOfReach::Faulty)?;
         let limits = Limits::of_definition(&system.definition).or_else(|| connector.limits());
-        let credential = limits.filter(|limits| !limits.is_none()).map(|limits| Credential {
-            key: credential_key(system, definition.account.as_deref()).into(),
-            limits: Arc::new(limits),
-        });
+        let credential = limits
+            .filter(|limits| !limits.is_none())
+            .map(|limits| Credential { key: system.allowance_key().into(), limits: Arc::new(limits) });
         let mut asks_by_call = false;
         if let (Some(limiter), Some(credential)) = (&self.limiter, &credential) {
             connector.listen(Arc::new(Teller { limiter: limiter.clone(), credential: credential.clone() }));
@@ -173,12 +169,4 @@ async fn check_address(system: &SystemRow, policy: &OutboundPolicy) -> Result<()
     let Some(host) = settings["host"].as_str().filter(|_| through_api) else { return Ok(()) };
     let port = settings["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or_default();
     if policy.check_resolved(host, port).await { Ok(()) } else { Err(OutOfReach::NotAllowed) }
-}
-
-/// Whose account at the vendor a system uses: its own, unless its controller says that several use one (`account`). An id or a hash,
-/// for it stands in Redis.
-pub fn credential_key(system: &SystemRow, account: Option<&str>) -> String {
-    let Some(account) = account else { return system.id.as_str().to_owned() };
-    let hash = digest(&SHA256, format!("{}\n{account}", system.controller_id.as_str()).as_bytes());
-    hash.as_ref()[..16].iter().fold("acc_".to_owned(), |key, byte| format!("{key}{byte:02x}"))
 }

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod connected;
 pub mod demo_seed;
+mod evidence;
 pub mod http;
 pub mod provision;
 mod report;

@@ -34,6 +34,14 @@ impl Report {
         named.or(self.tables.first()).map_or_else(String::new, Table::csv)
     }
 
+    /// Some columns of a table, as people read them, after `keys` that say what a row is about.
+    pub(crate) fn rows(&self, table: &str, keys: &[&str], columns: &[&str]) -> Vec<Vec<&str>> {
+        let Some(table) = self.tables.iter().find(|one| one.name == table) else { return Vec::new() };
+        let at = |wanted: &&str| table.columns.iter().position(|column| column == wanted);
+        let places: Vec<usize> = keys.iter().chain(columns).filter_map(at).collect();
+        table.rows.iter().map(|row| places.iter().map(|n| row[*n].shown()).collect()).collect()
+    }
+
     /// Every table as people read it on a terminal.
     pub(crate) fn text(&self) -> String {
         self.tables.iter().map(Table::text).collect::<Vec<_>>().join("\n")

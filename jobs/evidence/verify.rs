@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde::Deserialize as _;
 use serde_json::Value;
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Read, Read as _, Seek};
+use std::io::{BufRead as _, BufReader, Read, Seek};
 use zip::ZipArchive;
 
 /// The longest event that is read.

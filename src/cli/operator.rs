@@ -463,7 +463,7 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// A certificate (JSON), a package (ZIP) or an audit export (NDJSON).
+    /// A certificate (JSON), a package or evidence (ZIP) or an audit export (NDJSON).
     file: PathBuf,
     /// The installation's public key in base64 (GET /v1/signing-key); without it only integrity is checked, not who signed.
     #[arg(long, value_name = "BASE64")]

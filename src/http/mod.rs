@@ -9,6 +9,7 @@ mod auth;
 mod board;
 mod body;
 mod clocks;
+mod evidence;
 mod foreseen;
 mod four_eyes;
 mod idempotency;
@@ -158,6 +159,7 @@ fn routes() -> Vec<Route> {
         get "/v1/reports/sla" [See] => reports::sla;
         get "/v1/reports/ccpa-7102" [See] => reports::ccpa_7102;
         get "/v1/reports/processing-record" [See] => reports::processing_record;
+        get "/v1/reports/evidence" [See] => evidence::evidence;
     });
     all
 }
@@ -175,6 +177,7 @@ fn board_routes() -> Vec<Route> {
         get "/controllers" [See] => board::controllers;
         get "/controllers/{name}" [See] => board::controller;
         post "/controllers/{name}/keys" [Keys] => board::make_key;
+        get "/reports" [See] => board::reports;
         get "/systems" [See] => board::systems;
         get "/systems/{controller}/{name}" [See] => board::system;
         get "/assets/{hash}/{name}" [open] => board::asset;

@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod clocks;
+mod evidence;
 mod foreseen;
 mod openapi;
 mod reports;
@@ -36,7 +37,7 @@ pub(super) struct Edge {
     pub(super) clock: Arc<ManualClock>,
     pub(super) acme: Tenant,
     pub(super) other: Tenant,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 /// A controller and a key of each role.

@@ -293,3 +293,22 @@ async fn limits_are_read_with_every_fault_and_shown_as_they_were_written() {
     let plain = parse(&system("")).unwrap();
     assert_eq!(crate::connected::upsert(&plain.systems[0], false).unwrap().definition.get("limits"), None);
 }
+
+#[tokio::test]
+async fn four_eyes_and_the_last_day_of_credentials_are_read() {
+    let system =
+        "[[system]]\nname = \"office\"\nconnector = \"manual\"\nsettings = { instructions = [\"Shred it.\"] }\n";
+    let file =
+        parse(&format!("{CONTROLLER}four_eyes = true\n{system}credentials_expire_on = \"2027-03-31\"\n")).unwrap();
+    assert!(file.controller.four_eyes);
+    assert_eq!(file.systems[0].credentials_expire_on.map(|date| date.to_string()).as_deref(), Some("2027-03-31"));
+    let stored = crate::connected::upsert(&file.systems[0], false).unwrap();
+    assert_eq!(stored.definition["credentials_expire_on"], "2027-03-31");
+    let plain = parse(&format!("{CONTROLLER}{system}")).unwrap();
+    assert!(!plain.controller.four_eyes && plain.systems[0].credentials_expire_on.is_none());
+    assert!(
+        crate::connected::upsert(&plain.systems[0], false).unwrap().definition.get("credentials_expire_on").is_none()
+    );
+    let said = faults(&format!("{CONTROLLER}{system}credentials_expire_on = \"31.3.2027\"\n"));
+    assert!(said.contains("credentials_expire_on") && said.contains("2027-03-31"), "{said}");
+}

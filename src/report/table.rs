@@ -77,7 +77,7 @@ pub(super) use cells;
 
 impl Cell {
     /// The value as people read it.
-    fn shown(&self) -> &str {
+    pub(super) fn shown(&self) -> &str {
         match self {
             Cell::Empty => "",
             Cell::Number(text) | Cell::Text(text) => text,

@@ -4,11 +4,13 @@ use crate::db::{Row, args};
 use crate::events::NewEvent;
 use crate::gather::for_all;
 use crate::sealed::place;
+use crate::sql::push_hex;
 use crate::{Error, Store};
 use futures::FutureExt as _;
 use jiff::civil::Date;
 use redress_domain::plan::SystemFacts;
 use redress_domain::{ControllerId, IdentifierType, Personal, RequestType, SystemId, Verb};
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -63,6 +65,16 @@ impl SystemRow {
             identifiers: self.identifiers.clone(),
             fields: self.fields.clone(),
         }
+    }
+
+    /// Whose allowance at the vendor its calls are counted against: its own, unless its controller says that several systems use one
+    /// `account`. An id or a hash, for it stands in Redis.
+    pub fn allowance_key(&self) -> String {
+        let Some(account) = self.definition["account"].as_str() else { return self.id.as_str().to_owned() };
+        let text = format!("{}\n{account}", self.controller_id.as_str());
+        let mut key = "acc_".to_owned();
+        push_hex(&mut key, &digest(&SHA256, text.as_bytes()).as_ref()[..16]);
+        key
     }
 
     /// The last day on which its credentials are good, if somebody said so.

@@ -55,6 +55,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "GDPR Art. 12(3); Regulation 1182/71 Art. 3",
     ),
     entry(
+        "evidence",
+        "What shows that the law was kept: who did what and when, by which rules, in which system, and how that was checked.",
+        "GDPR Art. 5(2), 24(1)",
+    ),
+    entry(
         "extension",
         "The law's date may be moved once if requests are complex or many, and if the person is told the reason in the first month.",
         "GDPR Art. 12(3)",
@@ -70,6 +75,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "GDPR Art. 17(3)(b), (e)",
     ),
     entry("needs_attention", "The engine cannot go on by itself; a person has to decide or mend something.", ""),
+    entry(
+        "on_time",
+        "Answered before the due date had passed: the earlier of the contract's and the law's.",
+        "GDPR Art. 12(3)",
+    ),
     entry("overdue", "The due date is over. The controller was told at once.", "GDPR Art. 12(3)"),
     entry(
         "paused",

@@ -17,7 +17,6 @@ use maud::{Markup, html};
 use redress_connectors::manifest::Listed;
 use redress_domain::Permit;
 use redress_domain::limits::Limits;
-use redress_jobs::reach::credential_key;
 use redress_store::{BudgetSpent, SystemHealth};
 use serde_json::json;
 
@@ -56,7 +55,7 @@ pub(crate) async fn system(
     let above = paused.all || paused.controllers.contains(&controller.id);
     let listed = redress_connectors::registry::listed().into_iter().find(|one| one.name == health.system.connector);
     let limits = Limits::of_definition(&health.system.definition).or_else(|| usual(listed.as_ref()?));
-    let key = credential_key(&health.system, health.system.definition["account"].as_str());
+    let key = health.system.allowance_key();
     let began = limits.as_ref().and_then(|limits| limits.rules(now).day).map_or(now - 86_400_000, |day| day.began_at);
     let spent = edge.store.budgets_spent(std::slice::from_ref(&key), began).await?.remove(&key).unwrap_or_default();
     let zone = TimeZone::get(&health.timezone).unwrap_or(TimeZone::UTC);
@@ -137,19 +136,19 @@ fn work(shown: &Shown) -> Markup {
         section.card {
             h2 { "Work" }
             dl.facts {
-                dt { "Due now" } dd { (count(health.ready)) " steps" }
-                dt { "Waiting for a later try" } dd { (count(health.waiting)) " steps" }
+                dt { "Due now" } dd { (steps(health.ready)) }
+                dt { "Waiting for a later try" } dd { (steps(health.waiting)) }
                 dt { "Need a person" } dd {
-                    @if health.stuck > 0 { a href=(stuck) { (count(health.stuck)) " steps" } } @else { "none" }
+                    @if health.stuck > 0 { a href=(stuck) { (steps(health.stuck)) } } @else { "none" }
                 }
                 @if let Some((id, since)) = &health.oldest_stuck {
                     dt { "The oldest of them" } dd { a.id href={ "/requests/" (id) } { (id) } " " span.quiet { "for " (span(now - since)) } }
                 }
                 dt { "Done in 24 hours" } dd {
-                    (count(pace.day_done)) " steps, " (rate(pace.day_done)) " an hour"
+                    (steps(pace.day_done)) ", " (rate(pace.day_done)) " an hour"
                     @if pace.day_failed > 0 { " · " (count(pace.day_failed)) " tries failed" }
                 }
-                dt { "Done in 7 days" } dd { (count(pace.week_done)) " steps" }
+                dt { "Done in 7 days" } dd { (steps(pace.week_done)) }
                 dt { "A step takes" } dd { (takes(health)) " " span.quiet { "of the system's time, on average over 7 days" } }
                 @if let Some(done) = pace.done_at { dt { "Last success" } dd { (at(done, zone)) } }
                 dt { "Last check" } dd {
@@ -163,6 +162,11 @@ fn work(shown: &Shown) -> Markup {
             p.quiet { "How long requests wait for it by the month stands in the " a href="/reports" { "SLA report" } "." }
         }
     }
+}
+
+/// `3 steps`
+fn steps(n: i64) -> String {
+    if n == 1 { "1 step".to_owned() } else { format!("{} steps", count(n)) }
 }
 
 /// So many an hour, over a day.

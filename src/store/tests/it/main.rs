@@ -22,6 +22,7 @@ mod changing;
 mod concurrency;
 mod deciding;
 mod desk;
+mod evidence;
 mod fairness;
 mod fencing;
 mod foreseeing;
