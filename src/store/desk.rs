@@ -164,6 +164,12 @@ fn controller(row: &Row) -> Result<ControllerId, Error> {
     ControllerId::parse(&row.text("controller_id")?).map_err(|_| INCONSISTENT("controller_id"))
 }
 
+/// By when the other side is to be done, as its order says.
+fn promised(result: &str) -> Option<i64> {
+    let result: serde_json::Value = serde_json::from_str(result).ok()?;
+    Some(result["completes_by"].as_str()?.parse::<jiff::Timestamp>().ok()?.as_millisecond())
+}
+
 impl Store {
     /// What keeps requests from going on until a person does something, the cause that makes one late first being the first.
     ///
@@ -226,7 +232,7 @@ impl Store {
     pub async fn desk_tasks(&self, scope: Option<&[ControllerId]>) -> Result<Vec<DeskTask>, Error> {
         let own = among(scope, "st.controller_id", 2);
         let sql = format!(
-            "-- desk_tasks\nSELECT st.dsr_id, st.controller_id, st.verb, st.attention, sy.name AS system, CASE WHEN sy.connector = 'manual' AND st.q = 'wait' THEN st.not_before END AS report_by, d.kind, d.due_before, st.acted_at AS since FROM steps st JOIN dsrs d ON d.id = st.dsr_id JOIN systems sy ON sy.id = st.system_id WHERE st.state = 'external' AND sy.connector IN {REPORTED_BY_OTHERS} AND (st.q = 'wait' OR (st.q IS NULL AND st.attention = 1)) AND d.closed_at IS NULL{own} ORDER BY st.attention DESC, d.due_before, st.id LIMIT $1"
+            "-- desk_tasks\nSELECT st.dsr_id, st.controller_id, st.verb, st.attention, sy.name AS system, COALESCE(st.result, '') AS result, d.kind, d.due_before, st.acted_at AS since FROM steps st JOIN dsrs d ON d.id = st.dsr_id JOIN systems sy ON sy.id = st.system_id WHERE st.state = 'external' AND sy.connector IN {REPORTED_BY_OTHERS} AND (st.q = 'wait' OR (st.q IS NULL AND st.attention = 1)) AND d.closed_at IS NULL{own} ORDER BY st.attention DESC, d.due_before, st.id LIMIT $1"
         );
         let rows = self.db.rows(&sql, with_scope(args![DESK_MAX], scope)).await?;
         let read = |row: &Row| {
@@ -235,7 +241,7 @@ impl Store {
                 request: stopped(row)?,
                 system: row.text("system")?,
                 verb: Verb::parse(&row.text("verb")?).ok_or(INCONSISTENT("verb"))?,
-                report_by: row.opt_int("report_by")?,
+                report_by: promised(&row.text("result")?),
                 late: row.int("attention")? != 0,
             })
         };

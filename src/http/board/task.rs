@@ -190,7 +190,9 @@ fn report_form(viewer: &Viewer, id: &DsrId, system: &str, verb: Verb, given: &Gi
                 }
                 p {
                     label for="files" { @if hands_over { "Files with the person's data" } @else { "Files as evidence" } }
+                    " "
                     input id="files" type="file" name="files:file" multiple aria-describedby="files-help files-faults";
+                    " "
                     span.quiet id="files-help" {
                         @if hands_over { "They become part of the package that is handed over. " }
                         @else { "They are kept sealed; the certificate names their hashes. " }
@@ -211,6 +213,7 @@ fn number(given: &Given, name: &str, label: &str) -> Markup {
     html! {
         p {
             label for=(name) { (label) }
+            " "
             input id=(name) type="number" name={ (name) ":number" } min="0" step="1" inputmode="numeric" required
                 value=(given.text(&pointer)) aria-invalid=[wrong.then_some("true")] aria-describedby={ (name) "-faults" };
             (faults(given, &pointer, &format!("{name}-faults")))
@@ -223,12 +226,15 @@ fn retained(given: &Given, n: usize) -> Markup {
     html! {
         p {
             label for={ "records-" (n) } { "Records" }
+            " "
             input id={ "records-" (n) } type="number" min="1" step="1" name={ "retained." (n) ".records:number" } value=(given.text(&format!("/retained/{n}/records")));
             " "
             label for={ "collection-" (n) } { "of" }
+            " "
             input id={ "collection-" (n) } type="text" maxlength="100" placeholder="invoices" name={ "retained." (n) ".collection" } value=(given.text(&format!("/retained/{n}/collection")));
             " "
             label for={ "reason-" (n) } { "because" }
+            " "
             select id={ "reason-" (n) } name={ "retained." (n) ".reason" } {
                 option value="" { "choose a reason" }
                 @for (code, words) in REASONS { option value=(code) selected[code == reason] { (words) } }

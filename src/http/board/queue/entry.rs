@@ -35,7 +35,8 @@ pub(super) async fn all(edge: &Edge, scope: Option<&[ControllerId]>) -> Result<V
         what: What::Stuck(group),
     }));
     all.extend(tasks.into_iter().map(|task| Entry {
-        due_before: Some(task.request.due_before),
+        // Its report may be due before the request is.
+        due_before: Some(task.report_by.map_or(task.request.due_before, |by| by.min(task.request.due_before))),
         since: task.request.since,
         controller_id: Some(task.controller_id.clone()),
         what: What::Task(task),

@@ -146,7 +146,7 @@ fn work(shown: &Shown) -> Markup {
                 }
                 dt { "Done in 24 hours" } dd {
                     (steps(pace.day_done)) ", " (rate(pace.day_done)) " an hour"
-                    @if pace.day_failed > 0 { " · " (count(pace.day_failed)) " tries failed" }
+                    @if pace.day_failed > 0 { " · " (count(pace.day_failed)) @if pace.day_failed == 1 { " try failed" } @else { " tries failed" } }
                 }
                 dt { "Done in 7 days" } dd { (steps(pace.week_done)) }
                 dt { "A step takes" } dd { (takes(health)) " " span.quiet { "of the system's time, on average over 7 days" } }
