@@ -88,6 +88,19 @@ impl Store {
         Ok(all)
     }
 
+    /// Connected systems of which somebody declared the last day of their credentials.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn systems_with_last_day(&self, scope: Option<&[ControllerId]>) -> Result<Vec<SystemRow>, Error> {
+        let own = among(scope, "s.controller_id", 2);
+        let sql = format!(
+            "-- systems_with_last_day\nSELECT s.* FROM systems s WHERE s.deleted_at IS NULL AND s.definition LIKE '%\"credentials_expire_on\":%'{own} ORDER BY s.controller_id, s.name LIMIT $1"
+        );
+        let rows = self.db.rows(&sql, with_scope(args![SYSTEMS_MAX], scope)).await?;
+        rows.iter().map(crate::systems::read).collect()
+    }
+
     async fn paces_of(&self, ids: Vec<String>) -> Result<HashMap<String, SystemPace>, Error> {
         let hour = self.now_ms() / HOUR_MS;
         let rows = self

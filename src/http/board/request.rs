@@ -14,6 +14,7 @@ use super::words::PERSONAL;
 use crate::http::Edge;
 use crate::http::auth::Viewer;
 use crate::http::foreseen::foreseen;
+use crate::http::four_eyes;
 use crate::http::path::{DsrPath, Query};
 use crate::http::problem::Problem;
 use crate::http::view::Lens;
@@ -49,6 +50,8 @@ struct Shown<'a> {
     masked: Option<Vec<(String, String)>>,
     package: Option<PackageInfo>,
     certificate: bool,
+    /// Why this viewer's eyes are not the second pair that an approval needs.
+    eyes: Option<&'static str>,
 }
 
 /// `GET /requests/{id}`
@@ -92,7 +95,13 @@ impl<'a> Shown<'a> {
         let now = store.now_ms();
         let lens = Lens::new(&controller, now);
         let personal = viewer.may(Permit::Reveal);
+        let eyes = if controller.policy.four_eyes {
+            four_eyes::refusal(&controller.policy, &store.submitter(&controller_id, id).await?, viewer.actor())
+        } else {
+            None
+        };
         Ok(Self {
+            eyes,
             viewer,
             now,
             foreseen: foreseen(edge, &detail.row, &lens).await?,

@@ -10,5 +10,4 @@ mod tests;
 pub(crate) use detail::system;
 pub(crate) use list::systems;
 
-#[expect(unused_imports, reason = "Today names what runs out, by the same rule")]
 pub(crate) use condition::{Expiry, expiry};

@@ -8,6 +8,7 @@ mod lists;
 mod words;
 
 use super::shell::{Page, Section};
+use super::systems::{Expiry, expiry};
 use super::{act, paused_names};
 use crate::http::Edge;
 use crate::http::auth::Viewer;
@@ -21,7 +22,7 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use redress_domain::report::{day_start, local_date};
 use redress_domain::{ControllerId, deadline};
-use redress_store::{Today, TodayAsked};
+use redress_store::{SystemRow, Today, TodayAsked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -41,6 +42,8 @@ pub(super) struct Snapshot {
     now: i64,
     today: Today,
     controllers: BTreeMap<ControllerId, Home>,
+    /// Systems whose credentials end soon or have ended, the last day and how near it is; the nearest first.
+    expiring: Vec<(SystemRow, Date, Expiry)>,
     /// The days of the chart, and the time zone that makes them: the controllers' own if they have one in common.
     days: Vec<Date>,
     zone: TimeZone,
@@ -85,7 +88,16 @@ impl Snapshot {
             .into_iter()
             .map(|controller| (controller.id, Home { zone: zone_of(&controller.timezone), name: controller.name }))
             .collect();
-        Ok(Self { now, today, controllers, days, zone })
+        let declared = edge.store.systems_with_last_day(viewer.scope.as_deref()).await?;
+        let mut seen = Self { now, today, controllers, expiring: Vec::new(), days, zone };
+        for system in declared {
+            let here = local_date(now, seen.zone(&system.controller_id));
+            if let Some((last, near)) = expiry(&system, here) {
+                seen.expiring.push((system, last, near));
+            }
+        }
+        seen.expiring.sort_by_key(|(_, last, _)| *last);
+        Ok(seen)
     }
 
     fn name(&self, id: &ControllerId) -> &str {
@@ -166,6 +178,7 @@ fn page(seen: &Snapshot, viewer: &Viewer, paused: &[String]) -> Markup {
         @if !paused.is_empty() {
             p.notice role="status" { "Paused: " (paused.join(", ")) ". Nothing new is begun there; deadlines go on." }
         }
+        (lists::expiring(seen))
         @if !today.any.0 {
             (words::first_steps(seen))
         } @else {

@@ -237,6 +237,11 @@ async fn four_eyes_are_those_of_a_person_who_did_not_submit() {
     edge.store.advance_due(10).await.unwrap();
     let page = ann.page(&edge, "/queue").await.text();
     assert!(page.contains(&format!("/act{}", approve(&id))) && !page.contains(&format!("/act{}", approve(&theirs))));
+    for (id, may) in [(&id, true), (&theirs, false)] {
+        let page = ann.page(&edge, &format!("/requests/{id}")).await.text();
+        assert_eq!(page.contains(&format!("/act{}", approve(id))), may, "{page}");
+        assert_eq!(page.contains("does not approve it"), !may);
+    }
     let own = ann.send(&edge, &format!("/act{}", approve(&theirs)), &[]).await;
     assert!(own.status == 403 && own.text().contains("does not approve it"), "{}", own.text());
     let next = [("_next", "/queue"), ("_done", "approved")];

@@ -137,7 +137,8 @@ impl Action {
         match self {
             _ if ended && self != Action::Acknowledge => Some("the request has ended"),
             Action::Approve => (!matches!(row.stage, Stage::AwaitingApproval | Stage::Review))
-                .then_some("it does not wait for an approval"),
+                .then_some("it does not wait for an approval")
+                .or(shown.eyes),
             Action::Retry => {
                 let stuck = shown.detail.steps.iter().any(|step| step.status == StepState::NeedsAttention);
                 (!stuck && row.attention.is_none()).then_some("nothing of it needs attention")

@@ -115,6 +115,9 @@ async fn credentials_that_end_are_told_in_time_and_their_date_disturbs_no_step()
     let shown = page(&edge, &edge.acme.admin, "/systems/acme/crm").await;
     assert!(shown.contains("3 Dec 2026") && shown.contains("in 13 days"), "{shown}");
     assert!(page(&edge, &edge.acme.admin, "/systems").await.contains("end 3 Dec 2026"));
+    let today = page(&edge, &edge.acme.auditor, "/?done=saved").await;
+    assert!(today.contains("acme/crm") && today.contains("end on 3 Dec 2026, in 13 days"), "{today}");
+    assert!(!page(&edge, &edge.other.auditor, "/?done=saved").await.contains("acme/crm"));
 
     let system = version(&edge, &edge.acme.id).await;
     for (today, near) in [

@@ -4,6 +4,7 @@ use super::words::{help, waits_for, why};
 use super::{ROWS, Snapshot, due_on, when};
 use crate::http::auth::{Viewer, Who};
 use crate::http::board::parts::{count, day, distance, form, late_mark, plain, span, system_path, term};
+use crate::http::board::systems::Expiry;
 use maud::{Markup, html};
 use redress_domain::Permit;
 use redress_store::{StuckSystem, TodayRow};
@@ -196,6 +197,21 @@ pub(super) fn stuck(seen: &Snapshot, viewer: &Viewer) -> Markup {
                     }
                 }))
                 @if systems.len() >= ROWS { p { a href="/systems" { "Show all systems" } } }
+            }
+        }
+    }
+}
+
+/// Credentials that end soon: after that day nothing works there.
+pub(super) fn expiring(seen: &Snapshot) -> Markup {
+    html! {
+        @for (system, last, near) in seen.expiring.iter().take(ROWS) {
+            @let controller = seen.name(&system.controller_id);
+            @let over = *near == Expiry::Over;
+            p.notice.alert[*near >= Expiry::Soon] {
+                "The credentials of " a href=(system_path(controller, &system.name)) { bdi { (controller) "/" (system.name) } }
+                @if over { " ended on " } @else { " end on " } (day(*last)) ", "
+                (distance(*last, seen.now, seen.zone(&system.controller_id))) ". Set new ones" @if !over { " before" } "."
             }
         }
     }

@@ -66,7 +66,8 @@ async fn a_task_is_on_the_desk_until_it_is_reported_and_names_nobody(lab: Lab) {
     let id = lab.begun(&acme, Wish::deletion()).await;
     let by = lab.now() + 86_400_000;
     for lease in claim_all(&lab).await {
-        let result = StepResult::External { receipt: "canary-receipt".into(), check_at: by - 1_000, completes_by: Some(by) };
+        let result =
+            StepResult::External { receipt: "canary-receipt".into(), check_at: by - 1_000, completes_by: Some(by) };
         lab.finish(&lease, result).await;
     }
     // A vendor that takes its time is nobody's task.
