@@ -30,7 +30,8 @@ async fn ended(lab: &Lab) -> [redress_domain::ControllerId; 2] {
 async fn volumes_are_those_of_a_plain_count_and_each_controllers_own(lab: Lab) {
     let both = ended(&lab).await;
     let (since, month) = (lab.now() - 30 * DAY, lab.now() - 20 * DAY);
-    let all = lab.store.volumes(None, since, &[("Europe/Berlin".into(), month)]).await.expect("read");
+    let months = [("Europe/Berlin".to_owned(), month)];
+    let all = lab.store.volumes(None, since, &months).await.expect("read");
     assert_eq!(all.iter().map(|volume| volume.controller_id.clone()).collect::<Vec<_>>(), both);
     for volume in &all {
         let own = format!("dsrs WHERE controller_id = '{}'", volume.controller_id);
@@ -43,15 +44,12 @@ async fn volumes_are_those_of_a_plain_count_and_each_controllers_own(lab: Lab) {
         let on_time = plain(format!("{in_month} AND closed_at < due_before")).await;
         assert_eq!(volume.answered, (plain(in_month).await, on_time));
         assert!(on_time > 0 && on_time < volume.answered.0, "{volume:?}");
-        let one = lab.store.volumes(
-            Some(std::slice::from_ref(&volume.controller_id)),
-            since,
-            &[("Europe/Berlin".into(), month)],
-        );
+        let own = std::slice::from_ref(&volume.controller_id);
+        let one = lab.store.volumes(Some(own), since, &months);
         assert_eq!(one.await.expect("read"), std::slice::from_ref(volume));
     }
     assert_eq!((all[0].systems, all[1].systems), (1, 0));
-    assert_eq!(lab.store.volumes(Some(&[]), since, &[("Europe/Berlin".into(), month)]).await.expect("read"), []);
+    assert_eq!(lab.store.volumes(Some(&[]), since, &months).await.expect("read"), []);
 }
 
 async fn answers_are_counted_in_the_month_in_which_they_were_given(lab: Lab) {
