@@ -72,8 +72,8 @@ test("a person is masked until revealed for a reason, once", async () => {
   assert.equal(await page.locator("main", { hasText: value }).count(), 0);
   const before = (await api(`/v1/requests/${id}/events`)).text;
   assert.ok(!before.includes("personal_revealed"));
-  const reveal = page.locator("details", { has: page.locator("> summary", { hasText: /^Reveal/ }) }).first();
-  await reveal.locator("> summary").click();
+  const reveal = page.locator("details.action", { has: page.locator("summary", { hasText: /^\s*Reveal/ }) }).first();
+  await reveal.locator("summary").first().click();
   const reason = reveal.locator("form").first().locator("[name=reason]");
   if (await reason.evaluate((field) => field.tagName === "SELECT")) await reason.selectOption({ index: 1 });
   else await reason.fill("to answer the person's call");
@@ -88,7 +88,7 @@ test("a person is masked until revealed for a reason, once", async () => {
 
 test("a system is paused, checked and resumed by clicking", async () => {
   const page = await open(browser);
-  await visit(page, "/systems/mail");
+  await visit(page, "/systems/harbor-goods/mail");
   await act(page, "Pause");
   assert.equal((await api("/v1/systems/mail")).json().paused, true);
   await page.getByRole("button", { name: "Resume" }).click();
