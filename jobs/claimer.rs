@@ -517,10 +517,11 @@ async fn sweep(engine: Arc<Engine>, options: WorkerOptions, stop: CancellationTo
             swept = Some(std::time::Instant::now());
             // Slower things: purges, and what nobody should ever find.
             let purged = store.purge_due(100).await;
+            let glass = store.sweep_glass().await.map(drop);
             pulse.beat(Part::Sweep);
-            outcome = match (outcome, purged, store.reconcile().await) {
+            outcome = match (outcome, purged.and_then(|_| glass), store.reconcile().await) {
                 (Err(error), ..) | (_, Err(error), _) | (_, _, Err(error)) => Err(error),
-                (Ok(expired), Ok(_), Ok(forgotten)) => Ok(expired + forgotten),
+                (Ok(expired), Ok(()), Ok(forgotten)) => Ok(expired + forgotten),
             };
         }
         match outcome {

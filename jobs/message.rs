@@ -5,10 +5,12 @@
 //! an endpoint that hangs holds up a few messages of its own route.
 
 mod email;
+mod emergency;
 mod slack;
 mod webhook;
 mod words;
 
+pub use emergency::{Emergency, announce};
 pub use email::{ADDRESSES_MAX, Mailer, Smtp, SmtpFault, StartTls};
 
 use crate::engine::{Engine, jitter};
@@ -245,15 +247,7 @@ pub async fn test(engine: &Engine, route: &RouteId) -> Result<(), TestFault> {
     let (route, target) = store.route_target(route).await?;
     let now = store.clock().now();
     let (ms, bytes) = (now.as_millisecond().max(0) as u64, redress_store::random::<10>()?);
-    let lease = MessageLease {
-        id: MessageId::from_parts(ms, bytes),
-        route_id: route.id.clone(),
-        digest: false,
-        token: 0,
-        failures: 0,
-        reached: 0,
-        created_at: now.as_millisecond(),
-    };
+    let lease = outside_of_tables(&route, now)?;
     let notice = ToldNotice {
         id: NoticeId::from_parts(ms, bytes),
         dsr_id: DsrId::from_parts(ms, [0; 10]),
@@ -275,6 +269,20 @@ pub async fn test(engine: &Engine, route: &RouteId) -> Result<(), TestFault> {
         Told::Again { .. } => Err(TestFault::NotNow),
         Told::Never(_) => Err(TestFault::Refused),
     }
+}
+
+/// What stands for the lease of a message that no table holds.
+fn outside_of_tables(route: &Route, now: Timestamp) -> Result<MessageLease, Error> {
+    let (ms, bytes) = (now.as_millisecond().max(0) as u64, redress_store::random::<10>()?);
+    Ok(MessageLease {
+        id: MessageId::from_parts(ms, bytes),
+        route_id: route.id.clone(),
+        digest: false,
+        token: 0,
+        failures: 0,
+        reached: 0,
+        created_at: now.as_millisecond(),
+    })
 }
 
 /// Why a test message did not arrive.

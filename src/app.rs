@@ -1,7 +1,7 @@
 //! The application wires everything together: configuration, store, workers, HTTP. The only place that builds anything.
 
 use crate::config::Config;
-use crate::http::{self, Api};
+use crate::http::{self, Api, Emergency};
 use crate::rules::RulesInUse;
 use anyhow::{Context as _, Result, anyhow, bail};
 use base64::Engine as _;
@@ -11,7 +11,7 @@ use redress_connectors::manifest::Own;
 use redress_domain::{Clock, SystemClock};
 use redress_jobs::certificate::Signer;
 use redress_jobs::limits::Limiter;
-use redress_jobs::message::{Mailer, Messenger};
+use redress_jobs::message::{self, Mailer, Messenger};
 use redress_jobs::outbound::{self, OutboundPolicy};
 use redress_jobs::reach::{OutOfReach, Reach};
 use redress_jobs::watch::Watch;
@@ -160,6 +160,20 @@ impl App {
                 let engine = engine.clone();
                 async move { Self::check_system(&engine, &system).await }.boxed()
             }),
+            test_route: {
+                let engine = self.engine.clone();
+                Arc::new(move |route| {
+                    let engine = engine.clone();
+                    async move { message::test(&engine, &route).await.map_err(|fault| fault.to_string()) }.boxed()
+                })
+            },
+            announce: {
+                let engine = self.engine.clone();
+                Arc::new(move |emergency| {
+                    let engine = engine.clone();
+                    async move { announce(&engine, emergency).await }.boxed()
+                })
+            },
             processor: self.config.processor.clone(),
             signing_key: self.signing_key(),
             batch: self.config.worker.batch,
@@ -228,6 +242,26 @@ impl App {
         tokio::join!(crate::server::serve(listener, router, stop.clone(), grace), working);
         self.store.close().await;
         Ok(())
+    }
+}
+
+/// Tells the operator's routes that emergency rights were taken up; whom it reached is in the staff log.
+async fn announce(engine: &Engine, emergency: Emergency) {
+    let said = message::Emergency {
+        user: emergency.user.to_string(),
+        name: emergency.name.expose().clone(),
+        until: emergency.until,
+    };
+    let recorded = match message::announce(engine, &said).await {
+        Ok(told) => {
+            let names = |taken: bool| told.iter().filter(|(_, ok)| *ok == taken).map(|(name, _)| name).collect::<Vec<_>>();
+            let data = json!({ "told": names(true), "not_told": names(false) });
+            engine.store.record_staff_event(emergency.user.as_str(), "break_glass_announced", data).await
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = recorded {
+        tracing::error!(%error, "emergency rights were taken up, and it could not be announced or recorded to whom");
     }
 }
 

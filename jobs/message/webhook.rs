@@ -17,12 +17,22 @@ pub(super) async fn send(
     public_url: &str,
     now: Timestamp,
 ) -> Told {
+    post(http, lease, target, body(lease, contents, public_url), now).await
+}
+
+/// Sends a body of whatever type once.
+pub(super) async fn post(
+    http: &outbound::Client,
+    lease: &MessageLease,
+    target: &RouteTarget,
+    body: String,
+    now: Timestamp,
+) -> Told {
     let Some(url) = target.url.as_ref().and_then(|url| http.policy().check_url(url.expose()).ok()) else {
         return Told::Never("no_address");
     };
     let secret = target.secret.as_ref().map(Personal::expose).and_then(|text| Secret::parse(text).ok());
     let Some(secret) = secret else { return Told::Never("no_secret") };
-    let body = body(lease, contents, public_url);
     let headers = webhook::headers(lease.id.as_str(), now, body.as_bytes(), &[secret]);
     webhook::send(http, &url, &headers, body).await.into()
 }

@@ -43,7 +43,7 @@ pub(crate) async fn package(
         };
         // Opened first, so that what cannot be handed out is not logged as fetched; sent only after it is logged.
         let first = pages.chunk(0).await?;
-        let data = json!({ "bytes": info.bytes, "sha256": info.sha256 });
+        let data = caller.seen(json!({ "bytes": info.bytes, "sha256": info.sha256 }));
         edge.store.record_event(&caller.controller_id, &caller.actor, Some(&id), "package_fetched", data).await?;
         let rest = stream::iter(1..info.chunks).then(move |n| {
             let pages = pages.clone();

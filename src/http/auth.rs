@@ -15,6 +15,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use redress_domain::{ControllerId, DsrId, Permit, Role, Roles};
 use redress_store::{Controller, Session};
 use ring::digest::{SHA256, digest};
+use serde_json::Value;
 
 /// The cookie of a session. Over HTTPS its name has the prefix that lets no other host set it.
 pub(crate) const COOKIE_NAME: &str = "redress_session";
@@ -156,13 +157,16 @@ pub(crate) fn token_of(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest(&SHA256, format!("redress page token {secret}").as_bytes()))
 }
 
-/// The viewer of a page, who holds the permit of its route. Whoever is nobody is asked who they are.
+/// The viewer of a page, who holds the permit of its route; where it needs none, anybody who is known. Whoever is nobody is asked who
+/// they are.
 impl FromRequestParts<Edge> for Viewer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
         let Some(viewer) = Self::find(&parts.headers, edge).await? else { return Err(Problem::sign_in_first()) };
-        viewer.demand(permit(parts, edge)?)?;
+        if let Some(permit) = needed(parts, edge)? {
+            viewer.demand(permit)?;
+        }
         Ok(viewer)
     }
 }
@@ -177,6 +181,18 @@ pub(crate) struct Caller {
     pub(crate) pseudonymised: bool,
     /// They see every controller, and what belongs to none.
     pub(crate) sees_everybody: bool,
+    /// They have taken up emergency rights.
+    pub(crate) under_glass: bool,
+}
+
+impl Caller {
+    /// What is recorded of a view of personal data: one by emergency rights says so.
+    pub(crate) fn seen(&self, mut data: Value) -> Value {
+        if let (true, Some(members)) = (self.under_glass, data.as_object_mut()) {
+            members.insert("break_glass".into(), true.into());
+        }
+        data
+    }
 }
 
 impl FromRequestParts<Edge> for Caller {
@@ -188,7 +204,8 @@ impl FromRequestParts<Edge> for Caller {
         let controller_id = which(parts, edge, &viewer).await?;
         let pseudonymised = viewer.is_pseudonymised();
         let sees_everybody = viewer.scope.is_none();
-        Ok(Self { controller_id, actor: viewer.actor().to_owned(), pseudonymised, sees_everybody })
+        let under_glass = viewer.roles.glass_is_broken();
+        Ok(Self { controller_id, actor: viewer.actor().to_owned(), pseudonymised, sees_everybody, under_glass })
     }
 }
 

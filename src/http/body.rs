@@ -77,6 +77,29 @@ impl<'v> Members<'v> {
         value.as_str().map(str::to_owned)
     }
 
+    /// Whether a member is there and not null.
+    pub(crate) fn is_given(&mut self, name: &'static str) -> bool {
+        self.take(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// A member that must be true or false if it is there.
+    pub(crate) fn flag(&mut self, name: &'static str, faults: &mut Vec<Fault>) -> Option<bool> {
+        let value = self.take(name)?;
+        if !value.is_boolean() {
+            faults.push(Fault::new(join(&self.pointer, name), "must be true or false"));
+        }
+        value.as_bool()
+    }
+
+    /// A member that must be a whole number if it is there.
+    pub(crate) fn number(&mut self, name: &'static str, faults: &mut Vec<Fault>) -> Option<i64> {
+        let value = self.take(name)?;
+        if value.as_i64().is_none() {
+            faults.push(Fault::new(join(&self.pointer, name), "must be a whole number"));
+        }
+        value.as_i64()
+    }
+
     fn list(&mut self, name: &'static str, faults: &mut Vec<Fault>) -> Option<&'v Vec<Value>> {
         let value = self.take(name)?;
         if !value.is_array() {
@@ -85,7 +108,8 @@ impl<'v> Members<'v> {
         value.as_array()
     }
 
-    fn texts(&mut self, name: &'static str, faults: &mut Vec<Fault>) -> Option<Vec<String>> {
+    /// A member that must be a list of texts if it is there.
+    pub(crate) fn texts(&mut self, name: &'static str, faults: &mut Vec<Fault>) -> Option<Vec<String>> {
         let items = self.list(name, faults)?;
         let mut all = Vec::new();
         for (i, item) in items.iter().enumerate() {

@@ -12,12 +12,15 @@ mod clocks;
 mod evidence;
 mod foreseen;
 mod four_eyes;
+mod glass;
 mod idempotency;
 mod json;
 mod keys;
 mod metrics;
+mod notify;
 mod operations;
 mod path;
+mod people;
 mod problem;
 mod replay;
 mod reports;
@@ -39,7 +42,8 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use futures::future::BoxFuture;
-use redress_domain::Permit;
+pub use glass::Emergency;
+use redress_domain::{Permit, RouteId};
 use redress_store::{Store, SystemRow};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -58,6 +62,10 @@ pub type CheckUrl = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 pub type CheckHost = Arc<dyn Fn(&str, u16) -> Result<(), String> + Send + Sync>;
 /// Checks a connected system and records the outcome: a report, or code and sentence of what is wrong.
 pub type CheckSystem = Arc<dyn Fn(SystemRow) -> BoxFuture<'static, Result<Value, (String, String)>> + Send + Sync>;
+/// Sends a route a message about an invented request; what became of it in words if it was not taken.
+pub type TestRoute = Arc<dyn Fn(RouteId) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+/// Tells those who run the installation that emergency rights were taken up, and records whom it reached.
+pub type Announce = Arc<dyn Fn(Emergency) -> BoxFuture<'static, ()> + Send + Sync>;
 /// Names the reasons for which this process is not ready.
 pub type Ready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
@@ -74,6 +82,10 @@ pub struct Api {
     pub check_host: CheckHost,
     /// Signs in to a system and compares what is declared with what is there.
     pub check_system: CheckSystem,
+    /// Tries out a route of notices.
+    pub test_route: TestRoute,
+    /// Announces emergency rights.
+    pub announce: Announce,
     /// Who processes here, for the record of processing.
     pub processor: Processor,
     /// The key that signs certificates: `key_id`, `algorithm`, `public_key`.
@@ -156,6 +168,14 @@ fn routes() -> Vec<Route> {
         get "/v1/views" [See] => views::list;
         put "/v1/views" [See] => views::save;
         delete "/v1/views/{name}" [See] => views::remove;
+        get "/v1/users" [People] => people::list;
+        put "/v1/users/{id}" [People] => people::change;
+        post "/v1/users/{id}/sign-out" [People] => people::sign_out;
+        get "/v1/sessions" [People] => people::sessions;
+        delete "/v1/sessions/{id}" [open] => people::end_session;
+        post "/v1/break-glass" [open] => glass::take;
+        delete "/v1/break-glass" [open] => glass::mend;
+        post "/v1/notify-routes/{name}/test" [People] => notify::test;
         get "/v1/reports/sla" [See] => reports::sla;
         get "/v1/reports/ccpa-7102" [See] => reports::ccpa_7102;
         get "/v1/reports/processing-record" [See] => reports::processing_record;

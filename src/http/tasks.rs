@@ -52,7 +52,8 @@ pub(crate) async fn show(
     State(edge): State<Edge>,
 ) -> Result<Json<Value>, Problem> {
     let (task, awaited) = open(&edge, &caller.controller_id, &id, &system).await?;
-    edge.store.task_seen(&caller.controller_id, &id, &task, &caller.actor).await?;
+    let data = caller.seen(json!({ "step": task.step_id }));
+    edge.store.record_event(&caller.controller_id, &caller.actor, Some(&id), "task_seen", data).await?;
     let identifiers = task.subject.identifiers.iter();
     let identifiers: Vec<Value> =
         identifiers.map(|i| json!({ "type": i.kind(), "value": i.given().expose() })).collect();

@@ -266,7 +266,7 @@ impl Store {
         .await
     }
 
-    async fn read_events(&self, sql: &str, args: Vec<crate::db::Arg>) -> Result<Vec<AuditEvent>, Error> {
+    pub(crate) async fn read_events(&self, sql: &str, args: Vec<crate::db::Arg>) -> Result<Vec<AuditEvent>, Error> {
         let inconsistent = Error::Inconsistent { table: "events", column: "data" };
         let mut all = Vec::new();
         for row in self.db.rows(sql, args).await? {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Without a call for this long a session is over (ms).
-const IDLE_MS: i64 = 8 * 3_600_000;
+pub(crate) const IDLE_MS: i64 = 8 * 3_600_000;
 /// `seen_at` is written this often at most (ms).
 const SEEN_MS: i64 = 60_000;
 
@@ -189,8 +189,7 @@ impl Store {
 
     fn read_session(&self, id: SessionId, row: &Row, now: i64) -> Result<Session, Error> {
         let user_id = UserId::parse(&row.text("user_id")?).map_err(|_| INCONSISTENT("id"))?;
-        let clear = self.master.open(&user_place(user_id.as_str()), &row.bytes("sealed")?)?;
-        let described: Described = serde_json::from_slice(&clear).map_err(|_| INCONSISTENT("sealed"))?;
+        let described = self.described(&user_id, &row.bytes("sealed")?)?;
         let glass_until = row.opt_int("glass_until")?.filter(|until| *until > now);
         let roles = read_roles(&row.text("roles")?)?;
         Ok(Session {

@@ -52,10 +52,7 @@ impl Store {
         kind: &'static str,
         data: Value,
     ) -> Result<(), Error> {
-        // SQLite has one writer at a time anyway.
-        if tx.dialect() == Dialect::Postgres {
-            tx.rows(LOCK, vec![]).await?;
-        }
+        self.lock_staff(tx).await?;
         let last =
             tx.row("-- staff_head\nSELECT seq, hash FROM staff_events ORDER BY seq DESC LIMIT 1", vec![]).await?;
         let (seq, prev_hash) = match &last {
@@ -71,6 +68,15 @@ impl Store {
         )
         .await
         .map(drop)
+    }
+
+    /// Lets nobody else append until the commit. A second time in a transaction it does nothing.
+    pub(crate) async fn lock_staff(&self, tx: &mut Tx) -> Result<(), Error> {
+        // SQLite has one writer at a time anyway.
+        if tx.dialect() == Dialect::Postgres {
+            tx.rows(LOCK, vec![]).await?;
+        }
+        Ok(())
     }
 
     /// A part of the staff log, after `seq`.

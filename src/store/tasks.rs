@@ -66,23 +66,6 @@ impl Store {
         })
     }
 
-    /// Notes that somebody saw a task, and with it who the person is.
-    ///
-    /// # Errors
-    /// The database is away: then it must not be shown.
-    pub async fn task_seen(
-        &self,
-        controller_id: &ControllerId,
-        dsr_id: &DsrId,
-        task: &OpenTask,
-        actor: &str,
-    ) -> Result<(), Error> {
-        let mut tx = self.db.begin("task seen").await?;
-        let event = NewEvent::new(Some(dsr_id), "task_seen", json!({ "step": task.step_id }));
-        self.append_events(&mut tx, controller_id, actor, vec![event]).await?;
-        self.commit(tx).await
-    }
-
     /// Puts a report into the order of a task and makes the step due now: its connector answers from it.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ CREATE TABLE sessions (
   glass_reason TEXT
 );
 CREATE INDEX sessions_user ON sessions(user_id);
+CREATE INDEX sessions_glass ON sessions(glass_until) WHERE glass_until IS NOT NULL;
 
 -- A sign-in under way, or a link that signs in once: found by the hash of its secret.
 CREATE TABLE sign_ins (
@@ -100,3 +101,9 @@ DROP INDEX dsrs_open_due;
 CREATE INDEX dsrs_open_due ON dsrs(due_before, id) WHERE closed_at IS NULL;
 CREATE INDEX dsrs_open_due_of ON dsrs(controller_id, due_before, id) WHERE closed_at IS NULL;
 CREATE INDEX dsrs_ended ON dsrs(closed_at, id) WHERE closed_at IS NOT NULL;
+
+-- What the board looks for: the newest events of everybody, what a route was sent last, and what a controller was told last.
+CREATE INDEX events_recent ON events(id);
+CREATE INDEX events_of_persons ON events(id) WHERE kind IN ('personal_revealed', 'package_fetched', 'task_seen', 'break_glass');
+CREATE INDEX messages_route ON messages(route_id, id);
+CREATE INDEX steps_told ON steps(controller_id, id) WHERE verb = 'notify';

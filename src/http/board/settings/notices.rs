@@ -1,0 +1,136 @@
+//! Whom notices go to, and where controllers are told of their requests: what came of it last, never an address.
+
+use super::administers;
+use crate::http::Edge;
+use crate::http::auth::Viewer;
+use crate::http::board::parts::{at, empty, form, plain};
+use crate::http::notify::OPERATOR;
+use crate::http::people::names;
+use crate::http::problem::Problem;
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
+use redress_domain::RouteId;
+use redress_store::{Route, ToldController, ToldRoute};
+use std::collections::BTreeMap;
+
+/// Controllers on the page.
+const ROWS: i64 = 200;
+
+pub(super) async fn routes(edge: &Edge, viewer: &Viewer) -> Result<Markup, Problem> {
+    let names = names(edge).await?;
+    let mut routes = edge.store.routes().await?;
+    // Whoever sees some controllers only sees their routes, and not the operator's.
+    routes.retain(|route| match (&viewer.scope, &route.controller_id) {
+        (None, _) => true,
+        (Some(scope), Some(id)) => scope.contains(id),
+        (Some(_), None) => false,
+    });
+    let told: BTreeMap<RouteId, ToldRoute> =
+        edge.store.told_routes().await?.into_iter().map(|told| (told.route_id.clone(), told)).collect();
+    let owner = |route: &Route| {
+        route.controller_id.as_ref().map_or(OPERATOR, |id| names.get(id).map_or("?", String::as_str)).to_owned()
+    };
+    let how = html! {
+        p { "Routes are written in files and taken in by " code { "redress apply FILE" } ": in a controller's file for its own people, in a file without a controller for yours. A route looks like this:" }
+        pre { code {
+            "[[notify]]\nname = \"privacy-team\"\nrole = \"privacy_team\"\nchannel = \"email\"\nto = [\"privacy@processor.example\"]\n"
+        } }
+    };
+    if routes.is_empty() {
+        return Ok(empty("Nobody is told yet", &how));
+    }
+    Ok(html! {
+        section.card {
+            h2 { "Who is told what" }
+            div.scroll tabindex="0" role="region" aria-label="Routes of notices" {
+                table.data {
+                    caption { "Routes of notices, by owner and name" }
+                    thead { tr {
+                        th scope="col" { "Route" } th scope="col" { "Role" } th scope="col" { "Channel" } th scope="col" { "Of what" }
+                        th scope="col" { "When" } th scope="col" { "Last message" }
+                        @if administers(viewer) { th scope="col" { "Try it" } }
+                    } }
+                    tbody { @for route in &routes { (route_line(viewer, route, &owner(route), told.get(&route.id))) } }
+                }
+            }
+        }
+        section.card { h2 { "To add or change a route" } (how) }
+    })
+}
+
+fn route_line(viewer: &Viewer, route: &Route, owner: &str, told: Option<&ToldRoute>) -> Markup {
+    html! {
+        tr data-row {
+            th scope="row" { (owner) "/" (route.name) }
+            td { (plain(route.role.as_str())) }
+            td { (plain(route.channel.as_str())) }
+            td { @match &route.kinds {
+                None => "what its role hears",
+                Some(kinds) => (kinds.iter().map(|kind| plain(kind.as_str())).collect::<Vec<_>>().join(", ")),
+            } }
+            td { @match route.delivery.as_str() { "auto" => "urgent at once, the rest in the morning", "now" => "at once", _ => "in the morning" } }
+            td { (last_message(told)) }
+            @if administers(viewer) {
+                td {
+                    (form(viewer, &format!("/v1/notify-routes/{}/test?controller={owner}", route.name), "/settings/notifications", "tested", &html! {
+                        button type="submit" { "Send a test" span.hidden { " to " (owner) "/" (route.name) } }
+                    }))
+                }
+            }
+        }
+    }
+}
+
+fn last_message(told: Option<&ToldRoute>) -> Markup {
+    let zone = TimeZone::UTC;
+    html! {
+        @match told {
+            None => span.quiet { "none yet" },
+            Some(told) => @match told.outcome.as_deref() {
+                Some("sent") => { span.badge.ok { "sent" } " " (at(told.sent_at.unwrap_or(told.created_at), &zone)) }
+                Some(other) => { span.badge.alert { (plain(other)) } " " (at(told.created_at, &zone)) " – nobody has heard" }
+                None if told.failures > 0 => { span.badge.alert { "not heard yet" } " " (told.failures) " tries failed" }
+                None => span.badge { "on its way" },
+            }
+        }
+    }
+}
+
+pub(super) async fn webhooks(edge: &Edge, viewer: &Viewer) -> Result<Markup, Problem> {
+    let told = edge.store.told_controllers(viewer.scope.as_deref(), ROWS).await?;
+    if told.is_empty() {
+        let what = html! { p { "Make a controller first: " code { "redress controller create NAME" } "." } };
+        return Ok(empty("No controllers yet", &what));
+    }
+    Ok(html! {
+        section.card {
+            h2 { "Where controllers are told" }
+            p { "A controller is told of each change of a request at the address that it gave with that request (" code { "callback_url" } "), signed with its own secret. Addresses are sealed and shown to nobody." }
+            div.scroll tabindex="0" role="region" aria-label="Last webhook of each controller" {
+                table.data {
+                    caption { "The last status each controller was told" }
+                    thead { tr { th scope="col" { "Controller" } th scope="col" { "Last webhook" } th scope="col" { "Since" } } }
+                    tbody { @for one in &told { (webhook_line(one)) } }
+                }
+            }
+            @if told.len() as i64 == ROWS { p.quiet { "The first " (ROWS) " controllers by name." } }
+        }
+    })
+}
+
+fn webhook_line(one: &ToldController) -> Markup {
+    html! {
+        tr data-row {
+            th scope="row" { (one.name) }
+            td { @match one.state.as_deref() {
+                None => span.quiet { "nothing told yet" },
+                Some("done") => span.badge.ok { "taken" },
+                Some(state) => {
+                    @if one.failures > 0 { span.badge.alert { (plain(state)) } " " (one.failures) " tries failed" } @else { span.badge { (plain(state)) } }
+                    @if let Some(code) = &one.code { " " span.id { (code) } }
+                }
+            } }
+            td.date { @if let Some(since) = one.created_at { (at(since, &TimeZone::UTC)) } }
+        }
+    }
+}
