@@ -3,6 +3,8 @@
 
 use crate::config::Config;
 use anyhow::{Context as _, Result, bail};
+use jiff::Span;
+use jiff::civil::Date;
 use redress_domain::calendar::{CalendarSet, INDEX, placed};
 use redress_domain::deadline::Deadlines;
 use redress_domain::regulation::{RuleTable, TableFault};
@@ -12,6 +14,8 @@ use redress_store::{BookKind, Books, Controller, Store};
 use std::path::Path;
 use std::sync::Arc;
 
+/// An extended request of today is due within this time.
+const CALENDAR_AHEAD_DAYS: i64 = 120;
 /// The table of regulations, as it is shipped.
 pub const TABLE: &str = include_str!("../config/regulations.toml");
 /// The holiday calendars, as they are shipped: name and text of each file.
@@ -99,6 +103,13 @@ impl RulesInUse {
             Some(detail) => bail!("terms.calendar: {detail}"),
             None => Ok(()),
         }
+    }
+
+    /// The calendars in use by default that end while extended requests of this day are still open, with their last day.
+    pub fn ending_calendars(&self, today: Date) -> Vec<(String, Date)> {
+        let needed = today.checked_add(Span::new().days(CALENDAR_AHEAD_DAYS)).unwrap_or(Date::MAX);
+        let ending = self.rules.calendars.iter().filter(|c| !c.default_for.is_empty() && c.valid_until < needed);
+        ending.map(|c| (c.id.clone(), c.valid_until)).collect()
     }
 
     /// What to say of a calendar that nobody defined, with the known ones of its country; nothing of a known one.

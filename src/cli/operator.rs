@@ -57,11 +57,11 @@ pub(super) async fn migrate(config: Config) -> Result<()> {
 
 /// Whether the rules can be read, and no calendar in use by default ends while requests of today are open.
 fn rules(config: &Config) -> Result<String> {
-    let rules = RulesInUse::load(config)?.rules;
+    let in_use = RulesInUse::load(config)?;
     let today = redress_domain::Clock::now(&redress_domain::SystemClock).to_zoned(jiff::tz::TimeZone::UTC).date();
-    let needed = today.checked_add(jiff::Span::new().days(CALENDAR_AHEAD_DAYS)).context("the date")?;
-    let ending = rules.calendars.iter().filter(|c| !c.default_for.is_empty() && c.valid_until < needed);
-    let ending: Vec<String> = ending.map(|c| format!("{} ({})", c.id, c.valid_until)).collect();
+    let ending = in_use.ending_calendars(today);
+    let ending: Vec<String> = ending.iter().map(|(id, until)| format!("{id} ({until})")).collect();
+    let rules = in_use.rules;
     let versions = format!("regulations {}, holidays {}", rules.table.version, rules.calendars.version);
     if ending.is_empty() {
         Ok(versions)
@@ -69,9 +69,6 @@ fn rules(config: &Config) -> Result<String> {
         Ok(format!("{versions}; calendars that end soon, newer ones are needed: {}", ending.join(", ")))
     }
 }
-
-/// An extended request of today is due within this time.
-const CALENDAR_AHEAD_DAYS: i64 = 120;
 
 /// Says what is wrong with this installation.
 pub(super) async fn doctor(config: Config) -> Result<()> {

@@ -200,6 +200,10 @@ fn board_routes() -> Vec<Route> {
         get "/reports" [See] => board::reports;
         get "/systems" [See] => board::systems;
         get "/systems/{controller}/{name}" [See] => board::system;
+        get "/audit" [See] => board::audit;
+        get "/settings" [See] => board::settings;
+        get "/settings/sessions" [open] => board::own_sessions;
+        get "/settings/{tab}" [See] => board::settings_tab;
         get "/assets/{hash}/{name}" [open] => board::asset;
         post "/act/{*call}" [open] => board::act;
     }

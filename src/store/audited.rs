@@ -186,7 +186,7 @@ impl Store {
         let mut before = match &filter.before {
             Some(id) => EventId::parse(id).map_or_else(|_| String::new(), |id| id.to_string()),
             // Greater than any.
-            None => "evt_~".to_owned(),
+            None => format!("evt_{}", "z".repeat(26)),
         };
         if let Some(to) = filter.to {
             before = before.min(least_id(to).to_string());

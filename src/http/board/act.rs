@@ -116,6 +116,9 @@ pub(super) fn done(word: &str) -> Option<&'static str> {
         "removed" => "Removed.",
         "revoked" => "Revoked. It holds no longer.",
         "ended" => "Ended.",
+        "broken" => "You hold emergency rights. Everybody is told.",
+        "signed_out" => "Signed out everywhere.",
+        "tested" => "The test was taken.",
         "signed_in" => "You are signed in.",
         _ => return None,
     })

@@ -29,6 +29,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "GDPR Art. 28(3)(e)",
     ),
     entry(
+        "break_glass",
+        "Emergency rights: taken up by somebody who was given the role for it, for minutes and for a reason, and told to everybody at once.",
+        "GDPR Art. 32(4)",
+    ),
+    entry(
         "controller",
         "Who decides why and how personal data are processed: our customer, on whose instruction we act.",
         "GDPR Art. 4(7)",

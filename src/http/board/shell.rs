@@ -110,6 +110,7 @@ fn frame(page: &Page<'_>) -> Markup {
             (who(page.viewer))
         }
         main id="content" tabindex="-1" {
+            (super::glass::own(page.viewer))
             @if let Some(done) = page.done { p.done role="status" { (done) } }
             (page.body)
         }

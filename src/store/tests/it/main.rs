@@ -16,6 +16,7 @@ macro_rules! on_both {
 
 mod answering;
 mod audit;
+mod auditing;
 mod backlog;
 mod breaking;
 mod changing;

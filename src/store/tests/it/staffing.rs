@@ -2,14 +2,164 @@
 
 use crate::audit::hash_of;
 use crate::lab::Lab;
-use redress_store::{StaffEvent, Store};
+use redress_domain::{ControllerId, Permit, Role, Roles, UserId};
+use redress_store::{Error, Identified, StaffEvent, Store, UserChange};
 use serde_json::json;
+use jiff::SignedDuration;
+use std::time::Duration;
 
 on_both!(
     the_staff_log_is_a_chain_by_the_documented_rule,
     the_database_itself_refuses_to_change_the_staff_log,
     writers_of_two_processes_never_fork_the_staff_log,
+    a_change_of_somebody_holds_at_once_and_is_in_the_staff_log,
+    the_last_administrator_stays_even_if_two_leave_at_once,
+    sessions_are_listed_and_ended_by_those_who_may,
+    broken_glass_is_told_everywhere_and_mends_by_itself,
 );
+
+async fn signed_in(store: &Store, name: &str, roles: &[Role], scope: Option<Vec<ControllerId>>) -> (UserId, String) {
+    let who = Identified {
+        issuer: "https://idp.example".into(),
+        subject: name.to_owned().into(),
+        name: name.to_owned().into(),
+        email: Some(format!("{name}@staff.example").into()),
+        roles: Roles::new(roles.iter().copied()),
+        controllers: scope,
+    };
+    let (id, _, text) = store.sign_in(&who, Duration::from_hours(12)).await.expect("signed in");
+    (id, text)
+}
+
+fn given(roles: &[Role]) -> UserChange {
+    UserChange { roles: Some(Roles::new(roles.iter().copied())), controllers: None, disabled: false }
+}
+
+async fn a_change_of_somebody_holds_at_once_and_is_in_the_staff_log(lab: Lab) {
+    let store = &lab.store;
+    let ctl = lab.controller("acme").await;
+    let (admin, _) = signed_in(store, "ada", &[Role::Admin], None).await;
+    let (id, text) = signed_in(store, "bo", &[Role::Auditor], None).await;
+    let change = UserChange { controllers: Some(vec![ctl.clone()]), ..given(&[Role::PrivacyLead]) };
+    store.change_user(&id, &change, admin.as_str()).await.expect("changed");
+    let session = store.session(&text).await.expect("read").expect("it holds");
+    assert!(session.roles.may(Permit::Decide) && session.controllers == Some(vec![ctl]));
+    // What an administrator gave, another sign-in does not take away.
+    signed_in(store, "bo", &[Role::Auditor], None).await;
+    let users = store.users(None, 10).await.expect("read");
+    assert_eq!(users.len(), 2);
+    let bo = users.iter().find(|user| user.id == id).expect("listed");
+    assert!(bo.given && bo.roles == Role::PrivacyLead.into());
+    assert_eq!(bo.email.as_ref().map(|email| email.expose().as_str()), Some("bo@staff.example"));
+    // Back to the groups: signed out, no roles until the next sign-in, then those of the groups.
+    let back = UserChange { roles: None, controllers: None, disabled: false };
+    store.change_user(&id, &back, admin.as_str()).await.expect("changed");
+    assert!(store.session(&text).await.expect("read").is_none());
+    assert!(store.user(&id).await.expect("there").roles.is_empty());
+    let (_, text) = signed_in(store, "bo", &[Role::Operator], None).await;
+    assert_eq!(store.session(&text).await.expect("read").expect("it holds").roles, Role::Operator.into());
+    // Disabled: out at once, and never in again; let in again, the old session does not come back.
+    store.change_user(&id, &UserChange { disabled: true, ..given(&[]) }, admin.as_str()).await.expect("changed");
+    assert!(store.session(&text).await.expect("read").is_none());
+    store.change_user(&id, &given(&[Role::Operator]), admin.as_str()).await.expect("changed");
+    assert!(store.session(&text).await.expect("read").is_none());
+    let kinds: Vec<String> = assert_staff_chain(store).await.into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds.iter().filter(|kind| *kind == "user_changed").count(), 4, "{kinds:?}");
+    let nobody = UserId::from_parts(1, [9; 10]);
+    assert!(matches!(store.change_user(&nobody, &back, "x").await, Err(Error::NotFound)));
+    let known = store.names_of(&[id.as_str(), "engine", nobody.as_str()]).await.expect("read");
+    assert_eq!(known.len(), 1);
+}
+
+async fn the_last_administrator_stays_even_if_two_leave_at_once(lab: Lab) {
+    let ctl = lab.controller("acme").await;
+    let (one, _) = signed_in(&lab.store, "one", &[Role::Admin], None).await;
+    // Neither counts: one sees a part only, the other only sounds like it.
+    signed_in(&lab.store, "part", &[Role::Admin], Some(vec![ctl.clone()])).await;
+    signed_in(&lab.store, "tenant", &[Role::ControllerAdmin], None).await;
+    let confined = UserChange { controllers: Some(vec![ctl]), ..given(&[Role::Admin]) };
+    let disabled = UserChange { disabled: true, ..given(&[Role::Admin]) };
+    let groups = UserChange { roles: None, ..given(&[]) };
+    for change in [given(&[Role::Operator]), confined, disabled, groups] {
+        let refused = lab.store.change_user(&one, &change, one.as_str()).await;
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{change:?}: {refused:?}");
+    }
+    let (two, _) = signed_in(&lab.store, "two", &[Role::Admin, Role::Operator], None).await;
+    let another = lab.another().await;
+    let (gone, change) = (given(&[Role::Operator]), given(&[Role::Auditor]));
+    let (a, b) = tokio::join!(
+        lab.store.change_user(&one, &gone, two.as_str()),
+        another.change_user(&two, &change, one.as_str())
+    );
+    assert!(a.is_ok() != b.is_ok(), "{a:?} {b:?}");
+    let users = lab.store.users(None, 10).await.expect("read");
+    let left = users.iter().filter(|user| user.controllers.is_none() && user.roles.may(Permit::People));
+    assert_eq!(left.count(), 1);
+}
+
+async fn sessions_are_listed_and_ended_by_those_who_may(lab: Lab) {
+    let store = &lab.store;
+    let (ada, first) = signed_in(store, "ada", &[Role::Admin], None).await;
+    let (_, second) = signed_in(store, "ada", &[Role::Admin], None).await;
+    let (bo, third) = signed_in(store, "bo", &[Role::Auditor], None).await;
+    assert_eq!(store.sessions(None, 10).await.expect("read").len(), 3);
+    let own = store.sessions(Some(&ada), 10).await.expect("read");
+    assert_eq!(own.len(), 2);
+    let foreign = store.revoke_session(&own[0].id, Some(&bo), bo.as_str()).await;
+    assert!(matches!(foreign, Err(Error::NotFound)), "{foreign:?}");
+    let id = store.session(&first).await.expect("read").expect("it holds").id;
+    store.revoke_session(&id, Some(&ada), ada.as_str()).await.expect("ended");
+    assert!(matches!(store.revoke_session(&id, None, ada.as_str()).await, Err(Error::NotFound)));
+    assert!(store.session(&first).await.expect("read").is_none());
+    assert_eq!(store.sign_out_everywhere(&ada, bo.as_str()).await.expect("ended"), 1);
+    assert!(store.session(&second).await.expect("read").is_none());
+    assert!(store.session(&third).await.expect("read").is_some());
+    let kinds: Vec<String> = assert_staff_chain(store).await.into_iter().map(|event| event.kind).collect();
+    assert!(kinds.ends_with(&["session_ended".into(), "signed_out_everywhere".into()]), "{kinds:?}");
+}
+
+async fn broken_glass_is_told_everywhere_and_mends_by_itself(lab: Lab) {
+    let store = &lab.store;
+    let (acme, other) = (lab.controller("acme").await, lab.controller("other").await);
+    let (id, text) = signed_in(store, "ada", &[Role::BreakGlass], Some(vec![acme.clone()])).await;
+    let session = || async { store.session(&text).await.expect("read").expect("it holds") };
+    assert!(!session().await.roles.may(Permit::Reveal));
+    let until = store.break_glass(&session().await, "the database of the CRM is down", 30).await.expect("taken up");
+    assert_eq!(until, lab.now() + 30 * 60_000);
+    assert!(session().await.roles.may(Permit::Reveal));
+    let twice = store.break_glass(&session().await, "once more, because I can", 30).await;
+    assert!(matches!(twice, Err(Error::Conflict(_))), "{twice:?}");
+    let broken = store.broken_glass().await.expect("read");
+    assert_eq!((broken.len(), &broken[0].user_id, broken[0].until), (1, &id, until));
+    // Each controller that they see is told, without a word of theirs; others are not.
+    let told = crate::audit::assert_chain(store, &acme).await.pop().expect("an event");
+    assert_eq!((told.kind.as_str(), told.actor.as_str()), ("break_glass", id.as_str()));
+    assert!(!told.data.to_string().contains("CRM"), "{told:?}");
+    assert_ne!(crate::audit::assert_chain(store, &other).await.pop().expect("an event").kind, "break_glass");
+    assert_eq!(store.sweep_glass().await.expect("swept"), 0);
+    // The rights end at the instant, the event follows once, whoever sweeps.
+    lab.clock.advance(SignedDuration::from_mins(30));
+    assert!(!session().await.roles.may(Permit::Reveal));
+    let another = lab.another().await;
+    let (a, b) = tokio::join!(store.sweep_glass(), another.sweep_glass());
+    assert_eq!(a.expect("swept") + b.expect("swept"), 1);
+    assert!(store.broken_glass().await.expect("read").is_empty());
+    // Taken up again and ended by hand, and by the end of the session.
+    store.break_glass(&session().await, "the database of the CRM is down", 5).await.expect("taken up");
+    store.mend_glass(&session().await).await.expect("ended");
+    assert!(matches!(store.mend_glass(&session().await).await, Err(Error::Conflict(_))));
+    store.break_glass(&session().await, "the database of the CRM is down", 5).await.expect("taken up");
+    store.sign_out_everywhere(&id, "usr_x").await.expect("ended");
+    assert_eq!(store.sweep_glass().await.expect("swept"), 1);
+    let by: Vec<String> = assert_staff_chain(store)
+        .await
+        .iter()
+        .filter(|event| event.kind == "break_glass_ended")
+        .map(|event| event.data["by"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(by, ["time", "person", "session"]);
+    crate::audit::assert_chain(store, &acme).await;
+}
 
 /// Checks the whole staff log and gives it back.
 pub(crate) async fn assert_staff_chain(store: &Store) -> Vec<StaffEvent> {
