@@ -10,8 +10,8 @@ mod slack;
 mod webhook;
 mod words;
 
-pub use emergency::{Emergency, announce};
 pub use email::{ADDRESSES_MAX, Mailer, Smtp, SmtpFault, StartTls};
+pub use emergency::{Emergency, announce};
 
 use crate::engine::{Engine, jitter};
 use crate::outbound::{self, OutboundFault, OutboundPolicy};

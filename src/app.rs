@@ -254,7 +254,8 @@ async fn announce(engine: &Engine, emergency: Emergency) {
     };
     let recorded = match message::announce(engine, &said).await {
         Ok(told) => {
-            let names = |taken: bool| told.iter().filter(|(_, ok)| *ok == taken).map(|(name, _)| name).collect::<Vec<_>>();
+            let names =
+                |taken: bool| told.iter().filter(|(_, ok)| *ok == taken).map(|(name, _)| name).collect::<Vec<_>>();
             let data = json!({ "told": names(true), "not_told": names(false) });
             engine.store.record_staff_event(emergency.user.as_str(), "break_glass_announced", data).await
         }

@@ -117,7 +117,13 @@ impl Viewer {
             Who::Person(_) if self.roles.is_empty() => "whoever has no role".to_owned(),
             Who::Person(_) => format!("somebody with the role {}", self.roles),
         };
-        Problem::forbidden(format!("{who} may not {}; {may} may", permit.allows()))
+        let unbroken = self.roles.iter().any(|role| role == Role::BreakGlass) && !self.roles.glass_is_broken();
+        let emergency = if unbroken && Role::BreakGlass.may(permit) {
+            "; in an emergency you may take that right up for minutes at /settings/sessions"
+        } else {
+            ""
+        };
+        Problem::forbidden(format!("{who} may not {}; {may} may{emergency}", permit.allows()))
     }
 
     /// Who calls with these headers, if it is anybody; what is given and does not hold is an error and no other way is tried.

@@ -5,9 +5,9 @@
 
 mod act;
 mod assets;
+mod audit;
 mod chart;
 mod controllers;
-mod audit;
 mod errors;
 mod glass;
 mod glossary;
@@ -27,17 +27,17 @@ mod words;
 
 pub(crate) use act::act;
 pub(crate) use assets::asset;
-pub(crate) use controllers::{controller, controllers, make_key};
 pub(crate) use audit::audit;
+pub(crate) use controllers::{controller, controllers, make_key};
 pub(crate) use errors::as_page;
 pub(crate) use queue::queue;
 pub(crate) use reports::reports;
 pub(crate) use request::request;
 pub(crate) use requests::{csv as requests_csv, kept_query, requests};
+pub(crate) use settings::{first as settings, own as own_sessions, tab as settings_tab};
 pub(crate) use systems::{system, systems};
 pub(crate) use task::{open_task, report_task, task};
 pub(crate) use today::{Shared, today};
-pub(crate) use settings::{first as settings, own as own_sessions, tab as settings_tab};
 
 use redress_domain::ControllerId;
 use redress_store::Paused;

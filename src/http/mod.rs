@@ -20,7 +20,6 @@ mod metrics;
 mod notify;
 mod operations;
 mod path;
-mod people;
 mod problem;
 mod replay;
 mod reports;
@@ -32,9 +31,12 @@ mod systems;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod users;
 mod view;
 mod views;
 mod wrap;
+
+pub use glass::Emergency;
 
 use crate::config::Processor;
 use crate::rules::RulesInUse;
@@ -42,7 +44,6 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use futures::future::BoxFuture;
-pub use glass::Emergency;
 use redress_domain::{Permit, RouteId};
 use redress_store::{Store, SystemRow};
 use serde_json::Value;
@@ -168,11 +169,11 @@ fn routes() -> Vec<Route> {
         get "/v1/views" [See] => views::list;
         put "/v1/views" [See] => views::save;
         delete "/v1/views/{name}" [See] => views::remove;
-        get "/v1/users" [People] => people::list;
-        put "/v1/users/{id}" [People] => people::change;
-        post "/v1/users/{id}/sign-out" [People] => people::sign_out;
-        get "/v1/sessions" [People] => people::sessions;
-        delete "/v1/sessions/{id}" [open] => people::end_session;
+        get "/v1/users" [People] => users::list;
+        put "/v1/users/{id}" [People] => users::change;
+        post "/v1/users/{id}/sign-out" [People] => users::sign_out;
+        get "/v1/sessions" [People] => users::sessions;
+        delete "/v1/sessions/{id}" [open] => users::end_session;
         post "/v1/break-glass" [open] => glass::take;
         delete "/v1/break-glass" [open] => glass::mend;
         post "/v1/notify-routes/{name}/test" [People] => notify::test;

@@ -23,7 +23,7 @@ pub(crate) async fn test(
     let mut query = Query::new(query.as_deref());
     let owner = query.text("controller");
     query.finish()?;
-    let names = super::people::names(&edge).await?;
+    let names = super::users::names(&edge).await?;
     let owner_of = |route: &Route| {
         route.controller_id.as_ref().map_or(OPERATOR, |id| names.get(id).map_or("", String::as_str)).to_owned()
     };

@@ -160,8 +160,7 @@ impl Store {
         let was_disabled = row.opt_int("disabled_at")?;
         let had = read_roles(&row.text("roles")?)?;
         let roles = change.roles.clone().unwrap_or_default();
-        let stays =
-            roles.iter().any(|role| role == Role::Admin) && change.controllers.is_none() && !change.disabled;
+        let stays = roles.iter().any(|role| role == Role::Admin) && change.controllers.is_none() && !change.disabled;
         if had.iter().any(|role| role == Role::Admin) && !stays && !another_admin(&mut tx, id).await? {
             return Err(Error::Conflict(
                 "nobody would be left who administers people; give somebody else the role admin first".into(),

@@ -366,9 +366,9 @@ async fn staff(edge: &Edge, asked: &Asked) -> Result<Markup, Problem> {
     let mentioned = events.iter().flat_map(|event| [Some(event.actor.as_str()), event.data["user"].as_str()]);
     let ids: Vec<&str> = mentioned.flatten().collect();
     let names = edge.store.names_of(&ids).await?;
-    let names: BTreeMap<String, String> =
-        names.into_iter().map(|(id, name)| (id, name.expose().clone())).collect();
-    let next = events.last().filter(|last| events.len() as i64 == ROWS && last.seq > 1).map(|last| last.seq.to_string());
+    let names: BTreeMap<String, String> = names.into_iter().map(|(id, name)| (id, name.expose().clone())).collect();
+    let next =
+        events.last().filter(|last| events.len() as i64 == ROWS && last.seq > 1).map(|last| last.seq.to_string());
     let newest = events.first().filter(|_| asked.before.is_none());
     Ok(html! {
         section.card {

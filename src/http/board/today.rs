@@ -9,7 +9,7 @@ mod words;
 
 use super::shell::{Page, Section};
 use super::systems::{Expiry, expiry};
-use super::{act, paused_names};
+use super::{act, glass, paused_names};
 use crate::http::Edge;
 use crate::http::auth::Viewer;
 use crate::http::path::Query;
@@ -164,17 +164,19 @@ pub(crate) async fn today(
     let scope = viewer.scope.as_deref();
     let paused = edge.store.paused(if let Some([only]) = scope { Some(only) } else { None }).await?;
     let paused = paused_names(&paused, scope, |id| snapshot.name(id));
-    let body = page(&snapshot, &viewer, &paused);
+    let emergencies = glass::others(&edge, &viewer).await?;
+    let body = page(&snapshot, &viewer, &paused, &emergencies);
     Ok(Page { viewer: &viewer, section: Section::Today, title: "Today", done, now: snapshot.now, body }.into_response())
 }
 
-fn page(seen: &Snapshot, viewer: &Viewer, paused: &[String]) -> Markup {
+fn page(seen: &Snapshot, viewer: &Viewer, paused: &[String], emergencies: &Markup) -> Markup {
     let today = &seen.today;
     html! {
         header.page {
             h1 { "Today" }
             p.lead { (words::lead(seen)) }
         }
+        (emergencies)
         @if !paused.is_empty() {
             p.notice role="status" { "Paused: " (paused.join(", ")) ". Nothing new is begun there; deadlines go on." }
         }

@@ -231,6 +231,7 @@ async fn a_view_by_emergency_rights_says_so_in_its_event() {
         controller_id: ControllerId::from_parts(1, [1; 10]),
         actor: "usr_x".into(),
         pseudonymised: false,
+        sees_everybody: false,
         under_glass,
     };
     assert_eq!(caller(false).seen(json!({ "a": 1 })), json!({ "a": 1 }));
@@ -312,7 +313,10 @@ async fn the_audit_page_shows_who_did_what_and_whether_the_chain_holds() {
     let lead = edge.person("lea", &[Role::PrivacyLead], Some(vec![edge.acme.id.clone()])).await;
     let dsr = edge.submit(&super::request("access")).await.json()["id"].as_str().unwrap().to_owned();
     let id = redress_domain::DsrId::parse(&dsr).unwrap();
-    edge.store.record_event(&edge.acme.id, lead.id.as_str(), Some(&id), "package_fetched", json!({ "bytes": 1 })).await.unwrap();
+    edge.store
+        .record_event(&edge.acme.id, lead.id.as_str(), Some(&id), "package_fetched", json!({ "bytes": 1 }))
+        .await
+        .unwrap();
     edge.store.record_event(&edge.other.id, "usr_x", None, "noted", json!({ "text": "<script>" })).await.unwrap();
     let page = |person, path: &str| {
         let (edge, path) = (&edge, path.to_owned());
@@ -323,7 +327,10 @@ async fn the_audit_page_shows_who_did_what_and_whether_the_chain_holds() {
     assert!(all.contains("lea &lt;b&gt;") && all.contains("&lt;script&gt;") && !all.contains("<script>"), "{all}");
     // People are named to those who administer people, and nobody sees what is another controller's.
     let ours = page(&lead, "/audit").await;
-    assert!(ours.contains("package fetched") && ours.contains(lead.id.as_str()) && !ours.contains("lea &lt;b&gt; fetched"), "{ours}");
+    assert!(
+        ours.contains("package fetched") && ours.contains(lead.id.as_str()) && !ours.contains("lea &lt;b&gt; fetched"),
+        "{ours}"
+    );
     assert!(!ours.contains("&lt;script&gt;") && ours.contains("Export the whole log"), "{ours}");
     let seen = page(&admin, "/audit?seen=1").await;
     assert!(seen.contains("package fetched") && !seen.contains("controller created"), "{seen}");

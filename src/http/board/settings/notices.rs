@@ -5,8 +5,8 @@ use crate::http::Edge;
 use crate::http::auth::Viewer;
 use crate::http::board::parts::{at, empty, form, plain};
 use crate::http::notify::OPERATOR;
-use crate::http::people::names;
 use crate::http::problem::Problem;
+use crate::http::users::names;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use redress_domain::RouteId;
@@ -125,6 +125,7 @@ fn webhook_line(one: &ToldController) -> Markup {
             td { @match one.state.as_deref() {
                 None => span.quiet { "nothing told yet" },
                 Some("done") => span.badge.ok { "taken" },
+                Some("retained") => { span.badge.alert { "given up" } " it can be sent again from the " a href="/queue" { "work queue" } }
                 Some(state) => {
                     @if one.failures > 0 { span.badge.alert { (plain(state)) } " " (one.failures) " tries failed" } @else { span.badge { (plain(state)) } }
                     @if let Some(code) = &one.code { " " span.id { (code) } }

@@ -3,8 +3,8 @@
 use crate::http::Edge;
 use crate::http::auth::Viewer;
 use crate::http::board::parts::{at, form, form_with, plain};
-use crate::http::people::{Names, names, scope_names};
 use crate::http::problem::Problem;
+use crate::http::users::{Names, names, scope_names};
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use redress_domain::{Role, UserId};

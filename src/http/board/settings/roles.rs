@@ -13,8 +13,12 @@ const fn meaning(role: Role) -> &'static str {
         Role::PrivacyAnalyst => "Works on the requests of the controllers given to them.",
         Role::PrivacyLead => "As an analyst, and approves, rejects, extends and fetches answers.",
         Role::Operator => "Keeps systems and workers running. Sees no personal data.",
-        Role::Admin => "Connects systems, makes keys and says who may do what. Sees no personal data and decides about no request.",
-        Role::BreakGlass => "In an emergency, for minutes and for a reason, as a lead and an operator. Everybody is told.",
+        Role::Admin => {
+            "Connects systems, makes keys and says who may do what. Sees no personal data and decides about no request."
+        }
+        Role::BreakGlass => {
+            "In an emergency, for minutes and for a reason, as a lead and an operator. Everybody is told."
+        }
     }
 }
 

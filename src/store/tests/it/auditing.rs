@@ -1,10 +1,10 @@
 //! The audit logs are looked at through filters, page by page, and their chains are computed again.
 
 use crate::lab::{Lab, Wish};
+use jiff::SignedDuration;
 use redress_domain::ControllerId;
 use redress_store::{AuditEvent, EventFilter};
 use serde_json::json;
-use jiff::SignedDuration;
 
 on_both!(
     pages_of_one_log_and_of_all_show_each_event_once_newest_first,
@@ -62,10 +62,14 @@ async fn filters_let_through_what_they_say(lab: Lab) {
     lab.clock.advance(SignedDuration::from_hours(1));
     for scope in [None, Some(vec![one.clone()]), Some(vec![one.clone(), two.clone()])] {
         let base = EventFilter { controllers: scope.clone(), limit: 50, ..EventFilter::default() };
-        let kinds = |filter: EventFilter| async { all(&lab, filter).await.into_iter().map(|e| e.kind).collect::<Vec<_>>() };
+        let kinds =
+            |filter: EventFilter| async { all(&lab, filter).await.into_iter().map(|e| e.kind).collect::<Vec<_>>() };
         let seen = kinds(EventFilter { seen: true, ..base.clone() }).await;
-        let wanted: &[&str] =
-            if scope.as_ref().is_some_and(|s| s.len() == 1) { &["package_fetched"] } else { &["package_fetched", "task_seen"] };
+        let wanted: &[&str] = if scope.as_ref().is_some_and(|s| s.len() == 1) {
+            &["package_fetched"]
+        } else {
+            &["package_fetched", "task_seen"]
+        };
         assert_eq!(seen, wanted);
         let kind = EventFilter { kind: Some("noted".into()), ..base.clone() };
         assert_eq!(kinds(kind).await, ["noted"]);

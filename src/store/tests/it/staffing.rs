@@ -2,10 +2,10 @@
 
 use crate::audit::hash_of;
 use crate::lab::Lab;
+use jiff::SignedDuration;
 use redress_domain::{ControllerId, Permit, Role, Roles, UserId};
 use redress_store::{Error, Identified, StaffEvent, Store, UserChange};
 use serde_json::json;
-use jiff::SignedDuration;
 use std::time::Duration;
 
 on_both!(

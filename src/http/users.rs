@@ -20,7 +20,11 @@ use std::collections::BTreeMap;
 const PAGE: i64 = 500;
 
 /// `GET /v1/users`
-pub(crate) async fn list(_: Staff, State(edge): State<Edge>, RawQuery(query): RawQuery) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(
+    _: Staff,
+    State(edge): State<Edge>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
     let mut query = Query::new(query.as_deref());
     let after = query.read("after", "the id of a person", |text| UserId::parse(text).ok());
     let limit = query.number("limit", 1, PAGE).unwrap_or(PAGE);
