@@ -43,7 +43,8 @@ pub(crate) async fn reveal(
         super::body::add(&mut faults, vec![Fault::new("/reason", detail)]);
     }
     let Some(reason) = reason.filter(|_| faults.is_empty()) else { return Err(Problem::invalid(&faults)) };
-    let who = edge.store.reveal(&caller.controller_id, &id, &caller.actor, &reason).await?;
+    let marks = caller.seen(json!({}));
+    let who = edge.store.reveal(&caller.controller_id, &id, &caller.actor, &reason, marks).await?;
     let identifiers: Vec<Value> =
         who.identifiers.iter().map(|(kind, value)| json!({ "type": kind, "value": value.expose() })).collect();
     let corrections: Vec<Value> =

@@ -6,7 +6,7 @@ use crate::dsrs::{Sealed, open_personal};
 use crate::events::NewEvent;
 use crate::{Error, Store};
 use redress_domain::{ControllerId, DsrId, Personal};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Who a request is about, in clear.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Revealed {
 
 impl Store {
     /// Opens who a request is about. `reason` is a code, or words that are sealed with the request; what is recorded is the code,
-    /// or that words were given.
+    /// or that words were given; and with `marks` (a JSON object) what else belongs to it.
     ///
     /// # Errors
     /// [`Error::NotFound`] or [`Error::Purged`]; whenever it fails nothing is shown.
@@ -31,6 +31,7 @@ impl Store {
         id: &DsrId,
         actor: &str,
         reason: &str,
+        marks: Value,
     ) -> Result<Revealed, Error> {
         let mut tx = self.db.begin("reveal").await?;
         let row = tx
@@ -49,8 +50,8 @@ impl Store {
             let note = ClockNote { at: self.now_ms(), action: "revealed".into(), reason: reason.to_owned() };
             self.add_note(&mut tx, controller_id, id, &row, note).await?;
         }
-        let data = json!({ "reason": if code { reason } else { "given" } });
-        let event = NewEvent::new(Some(id), "personal_revealed", data);
+        let mut event = NewEvent::new(Some(id), "personal_revealed", marks);
+        event.data.insert("reason".into(), json!(if code { reason } else { "given" }));
         self.append_events(&mut tx, controller_id, actor, vec![event]).await?;
         self.commit(tx).await?;
         Ok(opened(personal))

@@ -296,11 +296,11 @@ async fn whoever_reveals_is_recorded_first_and_nothing_is_revealed_after_the_pur
     let masked = store.masked(&ctl, &id).await.expect("read").expect("there");
     let shown: Vec<&str> = masked.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(shown, ["C•••", "c•••@e•••.com", "•••78"]);
-    assert!(matches!(store.reveal(&other, &id, "key_x", "identity_check").await, Err(Error::NotFound)));
-    let who = store.reveal(&ctl, &id, "usr_a", "identity_check").await.expect("revealed");
+    assert!(matches!(store.reveal(&other, &id, "key_x", "identity_check", json!({})).await, Err(Error::NotFound)));
+    let who = store.reveal(&ctl, &id, "usr_a", "identity_check", json!({})).await.expect("revealed");
     assert_eq!(who.identifiers[1].1.expose(), "canary.jane@example.com");
     assert_eq!(who.reference.expect("given").expose(), "TICKET-canary");
-    store.reveal(&ctl, &id, "usr_b", "Jane called and asked").await.expect("revealed");
+    store.reveal(&ctl, &id, "usr_b", "Jane called and asked", json!({})).await.expect("revealed");
     let events = store.events_of_kinds(&ctl, &id, &["personal_revealed"], 10).await.expect("read");
     let told: Vec<_> = events.iter().map(|e| (&*e.actor, e.data["reason"].as_str().unwrap())).collect();
     assert_eq!(told, [("usr_a", "identity_check"), ("usr_b", "given")]);
@@ -312,7 +312,7 @@ async fn whoever_reveals_is_recorded_first_and_nothing_is_revealed_after_the_pur
     lab.work_off().await;
     lab.travel(DAY * 40);
     store.purge_due(10).await.expect("purged");
-    assert!(matches!(store.reveal(&ctl, &id, "usr_a", "identity_check").await, Err(Error::Purged)));
+    assert!(matches!(store.reveal(&ctl, &id, "usr_a", "identity_check", json!({})).await, Err(Error::Purged)));
     assert!(store.masked(&ctl, &id).await.expect("read").is_none());
     assert_eq!(store.events_of_kinds(&ctl, &id, &["personal_revealed"], 10).await.expect("read").len(), 2);
 }
