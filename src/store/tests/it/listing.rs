@@ -5,6 +5,7 @@ use redress_domain::deadline::Band;
 use redress_domain::plan::FanOut;
 use redress_domain::{ControllerId, DsrId, RequestType};
 use redress_store::{Decision, DsrColumn, DsrFilter, DsrPlace, DsrSort, Error};
+use serde_json::json;
 
 on_both!(
     pages_hold_every_request_once_in_every_order_both_ways,
