@@ -288,6 +288,10 @@ fn shortened(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Null => "none".to_owned(),
+        // Instants are written as milliseconds; no count comes near.
+        Value::Number(number) if number.as_i64().is_some_and(|ms| ms > 1_000_000_000_000) => {
+            number.as_i64().and_then(crate::http::view::time).unwrap_or_default()
+        }
         Value::Array(items) if items.iter().all(Value::is_string) => {
             items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
         }

@@ -81,7 +81,7 @@ fn actions(viewer: &Viewer, user: &User, sees: Option<&[&str]>, own: bool) -> Ma
     html! {
         details.action {
             summary { "Roles" }
-            (change(&html! {
+            (change(&html! { div {
                 fieldset {
                     legend { "Roles of " bdi { (user.name.expose()) } }
                     // Without a checked box this alone is sent: an empty list, and not "as their groups say".
@@ -95,7 +95,7 @@ fn actions(viewer: &Viewer, user: &User, sees: Option<&[&str]>, own: bool) -> Ma
                 (disabled(user.disabled_at.is_some()))
                 p.quiet { "It holds at their next click, and groups do not change it any more." }
                 button.primary type="submit" { "Give these roles" }
-            }))
+            } }))
             @if user.given {
                 (change(&html! {
                     (disabled(user.disabled_at.is_some()))
