@@ -187,14 +187,10 @@ fn page(seen: &Snapshot, viewer: &Viewer, paused: &[String], emergencies: &Marku
             (figures::tiles(today))
             (lists::late(seen))
             (lists::act(seen))
-            div.cols {
-                (lists::due(seen))
-                (lists::overdue(seen))
-            }
-            div.cols {
-                (lists::controller(seen))
-                (lists::person(seen))
-            }
+            (lists::due(seen))
+            (lists::overdue(seen))
+            (lists::controller(seen))
+            (lists::person(seen))
             (lists::stuck(seen, viewer))
             @if today.open > 0 { (figures::charts(seen)) }
         }
