@@ -100,7 +100,8 @@ export const reachable = async (page, what) => {
     return kept.length;
   });
   const seen = new Set();
-  const limit = Math.min(wanted, 150) + 5;
+  // A field for a date has several places.
+  const limit = Math.min(wanted, 150) * 4 + 5;
   for (let n = 0; n < limit && seen.size < wanted; n += 1) {
     await page.keyboard.press("Tab");
     const at = await page.evaluate(() => {
