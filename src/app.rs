@@ -1,7 +1,7 @@
 //! The application wires everything together: configuration, store, workers, HTTP. The only place that builds anything.
 
 use crate::config::Config;
-use crate::http::{self, Api, Emergency};
+use crate::http::{self, Api, Emergency, People};
 use crate::rules::RulesInUse;
 use anyhow::{Context as _, Result, anyhow, bail};
 use base64::Engine as _;
@@ -50,6 +50,7 @@ pub struct App {
     store: Store,
     rules: RulesInUse,
     engine: Arc<Engine>,
+    people: People,
 }
 
 impl App {
@@ -87,7 +88,8 @@ impl App {
             version: env!("CARGO_PKG_VERSION"),
             store: store.clone(),
         });
-        Ok(Self { config, store, rules, engine })
+        let people = People::new(&config).context("oidc")?;
+        Ok(Self { config, store, rules, engine, people })
     }
 
     /// Every row.
@@ -103,6 +105,12 @@ impl App {
     /// The settings of this process.
     pub const fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Whether this is one machine, as it is without any setting: whoever starts it is its administrator.
+    pub fn is_of_one_machine(&self) -> bool {
+        let config = &self.config;
+        self.store.dialect() == Dialect::Sqlite && config.is_plain_and_local() && config.oidc.issuer.is_none()
     }
 
     /// The key that signs, as it is published.
@@ -181,6 +189,7 @@ impl App {
             request_timeout: Duration::from_secs(self.config.http.request_timeout_seconds),
             board_open: self.config.http.listen.ip().is_loopback(),
             today_shared_for: TODAY_SHARED_FOR,
+            people: self.people.clone(),
             ready: Arc::new(move || {
                 let Some((progress, pulse)) = &signs else { return Vec::new() };
                 let mut reasons = pulse.reasons();

@@ -14,11 +14,14 @@ pub use environment::Environment;
 
 use redress_domain::Personal;
 use redress_jobs::message::{Smtp, StartTls};
+use redress_store::Life;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use url::{Host, Url};
 
 /// Every key with its default and what it means: the first layer, and the schema of the others.
 pub const DEFAULT: &str = include_str!("../config/default.toml");
@@ -38,6 +41,10 @@ pub struct Config {
     pub redis: Redis,
     /// How callers reach the service.
     pub http: Http,
+    /// How long people stay signed in.
+    pub board: Board,
+    /// Where people sign in.
+    pub oidc: Oidc,
     /// What opens the sealed values.
     pub keys: Keys,
     /// How this process works on steps.
@@ -95,6 +102,50 @@ pub struct Http {
     pub body_limit_bytes: usize,
     /// How long a call may take.
     pub request_timeout_seconds: u64,
+}
+
+/// `[board]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    /// When a session ends whatever happens.
+    pub session_hours: u32,
+    /// When a session ends without a call.
+    pub idle_minutes: u32,
+}
+
+impl Board {
+    /// How long a session may be.
+    pub fn life(&self) -> Life {
+        Life {
+            lasts: Duration::from_hours(u64::from(self.session_hours)),
+            idle: Duration::from_mins(u64::from(self.idle_minutes)),
+        }
+    }
+}
+
+/// `[oidc]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Oidc {
+    /// The identity provider; none if people do not sign in at one.
+    #[serde(deserialize_with = "text_or_none")]
+    pub issuer: Option<String>,
+    /// Who we are there.
+    pub client_id: String,
+    /// None for a public client.
+    #[serde(deserialize_with = "secret_or_none")]
+    pub client_secret: Option<SecretUrl>,
+    /// What is asked for.
+    pub scopes: Vec<String>,
+    /// The claim that lists groups.
+    pub groups_claim: String,
+    /// `group = role`
+    pub roles: Vec<String>,
+    /// `group = controller`
+    pub controllers: Vec<String>,
+    /// Groups that see every controller.
+    pub everything: Vec<String>,
 }
 
 /// `[keys]`
@@ -301,6 +352,11 @@ impl Config {
         self.keys.master_key_file.clone().unwrap_or_else(|| self.data_dir.join("master.key"))
     }
 
+    /// Whether callers reach the service without encryption, on this machine only.
+    pub fn is_plain_and_local(&self) -> bool {
+        is_plain_and_local(&self.public_url())
+    }
+
     /// Where callers reach the service, without a slash at the end.
     pub fn public_url(&self) -> String {
         match &self.http.public_url {
@@ -350,6 +406,18 @@ impl fmt::Display for ConfigFaults {
 }
 
 impl std::error::Error for ConfigFaults {}
+
+/// Whether a URL is `http` on a loopback address.
+pub(crate) fn is_plain_and_local(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    url.scheme() == "http"
+        && match url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+}
 
 /// In `default.toml` an empty text stands for "none": TOML has no null.
 fn text_or_none<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {

@@ -14,6 +14,8 @@ pub mod demo_seed;
 mod evidence;
 pub mod http;
 pub mod provision;
+mod link;
+mod oidc;
 mod report;
 pub mod rules;
 pub mod server;

@@ -1,6 +1,9 @@
 //! The server takes connections and gives each the router, with a limit on how long a caller may take over its headers.
 
+use crate::http::Peer;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -8,6 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 /// A caller who takes longer than this to send a request's headers is hung up on: half a header must not hold a connection for
 /// ever. The same limit ends idle connections, so it is longer than common clients keep theirs (90 seconds): the client
@@ -20,10 +24,10 @@ const HEAD_BYTES: usize = 64 * 1024;
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, grace: Duration) {
     let connections = GracefulShutdown::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Too many open files, or a caller who was gone at once: others may come.
                     tracing::warn!(error = %error.kind(), "a connection could not be taken");
@@ -33,11 +37,15 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             },
         };
         let _small_answers_do_not_wait = stream.set_nodelay(true);
+        let router = router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_LIMIT)
             .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             // How a caller hangs up is no news.

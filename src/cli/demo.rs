@@ -5,6 +5,7 @@ mod left_open;
 use super::{client::Client, operator, stop_on_signal};
 use crate::app::{self, App, Role};
 use crate::config::Config;
+use crate::link::Invited;
 use crate::demo_seed::{self, DEFAULT_SEED, DemoRequest, DemoWorld};
 use crate::provision::ControllerFile;
 use crate::telemetry;
@@ -62,6 +63,9 @@ impl Demo {
         config.worker.sweep_interval_seconds = config.worker.sweep_interval_seconds.min(10);
         let listener = listen_somewhere(config.http.listen).await?;
         let address = listener.local_addr()?;
+        // The board is where we listen, which may be another port than the configured one.
+        config.http.public_url = Some(format!("http://{address}"));
+        config.oidc.issuer = None;
         let app = App::open(config).await?;
         let key = provision(&app, &self.dir, &vendors).await?;
 
@@ -87,6 +91,8 @@ impl Demo {
                 }
                 println!("The board: http://{address}/   ({stays})");
                 if !self.exit {
+                    let link = Invited::first_administrator().link(&store, &format!("http://{address}")).await?;
+                    println!("To act on it, sign in once, within fifteen minutes: {link}");
                     println!("Try the API: REDRESS_URL=http://{address} REDRESS_API_KEY={key} redress list");
                     stop.cancelled().await;
                 }

@@ -11,9 +11,11 @@ mod operator;
 mod report;
 mod routes;
 pub(crate) mod sandbox;
+mod user;
 
 use crate::app::{self, App, Role};
 use crate::config::{Config, Environment};
+use crate::link::Invited;
 use crate::rules::RulesInUse;
 use crate::telemetry;
 use anyhow::{Context as _, Result};
@@ -60,6 +62,9 @@ enum Command {
     /// API keys.
     #[command(subcommand)]
     Key(operator::KeyCommand),
+    /// People who look at the board.
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Provision controllers and their connected systems from TOML files; running it again changes nothing.
     Apply(operator::Apply),
     /// Connectors and connected systems.
@@ -171,6 +176,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         }
         Command::Controller(command) => command.run(settings()?).await,
         Command::Key(command) => command.run(settings()?).await,
+        Command::User(command) => command.run(settings()?).await,
         Command::Apply(apply) => apply.run(settings()?, &environment).await,
         Command::Connector(command) => command.run(settings, quiet, &environment).await,
         Command::Notify(command) => command.run(settings()?).await,
@@ -206,8 +212,20 @@ async fn serve(config: Config, role: Role) -> Result<()> {
     let grace = Duration::from_secs(app.config().worker.shutdown_grace_seconds);
     tokio::spawn(end_by(stop.clone(), grace + LAST_MOMENTS));
     tracing::info!(%address, ?role, database = ?app.store().dialect(), "Redress is ready on http://{address}");
+    if role != Role::Worker && app.is_of_one_machine() {
+        say_how_to_sign_in(&app).await?;
+    }
     app.serve(role, listener, stop).await?;
     tracing::info!("Redress has stopped");
+    Ok(())
+}
+
+/// Says where the board is, and lets whoever started it sign in. Standard output and not the log, which others may keep.
+async fn say_how_to_sign_in(app: &App) -> Result<()> {
+    let url = app.config().public_url();
+    let link = Invited::first_administrator().link(app.store(), &url).await?;
+    println!("The board: {url}/");
+    println!("Sign in once, within fifteen minutes: {link}");
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! A check looks at values that have the right type: ranges, forms, and keys that must agree with each other.
 
 use super::layers::Settled;
-use super::{ConfigFault, SecretUrl, SmtpKeys};
+use super::{ConfigFault, SecretUrl, SmtpKeys, is_plain_and_local};
+use crate::oidc::Groups;
 use crate::telemetry;
 use redress_jobs::message::{Mailer, SmtpFault, StartTls};
 use serde_json::Value;
@@ -14,6 +15,8 @@ const RANGES: &[(&str, i64, i64)] = &[
     ("database.connect_timeout_seconds", 1, 300),
     ("http.body_limit_bytes", 1024, 64 * 1024 * 1024),
     ("http.request_timeout_seconds", 1, 600),
+    ("board.session_hours", 1, 72),
+    ("board.idle_minutes", 5, 1440),
     ("worker.concurrency", 1, 1024),
     ("worker.poll_interval_ms", 10, 60_000),
     ("worker.lease_seconds", 2, 3600),
@@ -73,6 +76,7 @@ pub(super) fn check(settled: &Settled, faults: &mut Vec<ConfigFault>) {
         check.fault("smtp.starttls", "must be required, if_offered or never");
     }
     check_smtp(&mut check);
+    check_oidc(&mut check);
     let allowed = check.value("outbound.allow").as_array().map(Vec::as_slice).unwrap_or_default();
     for (i, entry) in allowed.iter().enumerate() {
         // The grammar is that of the engine, which obeys the list.
@@ -104,6 +108,42 @@ fn check_smtp(check: &mut Check<'_>) {
     check.fault(key, fault.to_string());
 }
 
+/// People can sign in as it is configured, or nothing is configured.
+fn check_oidc(check: &mut Check<'_>) {
+    let lists = ["oidc.roles", "oidc.controllers", "oidc.everything"];
+    let [roles, controllers, everything] = lists.map(|key| check.texts(key));
+    if let Err(faults) = Groups::parse(&roles, &controllers, &everything) {
+        for (key, detail) in faults {
+            check.fault(key, detail);
+        }
+    }
+    let issuer = check.text("oidc.issuer");
+    if issuer.is_empty() {
+        return;
+    }
+    let sound = Url::parse(issuer).is_ok_and(|url| url.query().is_none() && url.fragment().is_none());
+    if !sound || !(issuer.starts_with("https://") || is_plain_and_local(issuer)) {
+        check.fault("oidc.issuer", "must be https://…, as the provider writes it; http only on this machine");
+    }
+    if check.text("oidc.client_id").is_empty() {
+        check.fault("oidc.client_id", "must be given with oidc.issuer");
+    }
+    if !check.texts("oidc.scopes").iter().any(|scope| scope == "openid") {
+        check.fault("oidc.scopes", "must contain openid");
+    }
+    if check.text("oidc.groups_claim").is_empty() {
+        check.fault("oidc.groups_claim", "must name a claim");
+    }
+    // A browser keeps no session that comes without encryption, but on its own machine.
+    let public = match check.text("http.public_url") {
+        "" => format!("http://{}", check.text("http.listen")),
+        url => url.to_owned(),
+    };
+    if !(public.starts_with("https://") || is_plain_and_local(&public)) {
+        check.fault("http.public_url", "must be https://… where people sign in (oidc.issuer)");
+    }
+}
+
 struct Check<'a> {
     settled: &'a Settled,
     faults: &'a mut Vec<ConfigFault>,
@@ -116,6 +156,11 @@ impl<'a> Check<'a> {
 
     fn text(&self, key: &str) -> &'a str {
         self.value(key).as_str().unwrap_or_default()
+    }
+
+    fn texts(&self, key: &str) -> Vec<String> {
+        let items = self.value(key).as_array().map(Vec::as_slice).unwrap_or_default();
+        items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
     fn number(&self, key: &str) -> i64 {

@@ -17,7 +17,7 @@ use redress_store::{Controller, Session};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
-/// The cookie of a session. Over HTTPS its name has the prefix that lets no other host set it.
+/// The cookie of a session.
 pub(crate) const COOKIE_NAME: &str = "redress_session";
 /// The header that carries the token of a page beside the cookie.
 pub(crate) const TOKEN_HEADER: &str = "x-csrf-token";
@@ -111,10 +111,14 @@ impl Viewer {
     fn refusal(&self, permit: Permit) -> Problem {
         let may: Vec<&str> = Role::ALL.into_iter().filter(|role| role.may(permit)).map(Role::as_str).collect();
         let may = may.join(", ");
+        if matches!(self.who, Who::Person(_)) && self.roles.is_empty() {
+            return Problem::forbidden(
+                "you are signed in, but nobody has given you a role here: an administrator can, or the groups of your account have to be named in this installation's configuration",
+            );
+        }
         let who = match &self.who {
             Who::Key(_) => format!("a key with the role {}", self.roles),
             Who::Local => "whoever has not signed in".to_owned(),
-            Who::Person(_) if self.roles.is_empty() => "whoever has no role".to_owned(),
             Who::Person(_) => format!("somebody with the role {}", self.roles),
         };
         let unbroken = self.roles.iter().any(|role| role == Role::BreakGlass) && !self.roles.glass_is_broken();
@@ -134,27 +138,42 @@ impl Viewer {
         if let Some(password) = basic_password(headers) {
             return Self::of_key(&password, edge).await;
         }
-        if let Some(text) = cookie(headers, COOKIE_NAME)
-            && let Some(session) = edge.store.session(text).await?
+        if let Some(text) = edge.people.cookie(headers, COOKIE_NAME)
+            && let Some(viewer) = Self::of_session(text, edge).await?
         {
-            return Ok(Some(Self {
-                roles: session.roles.clone(),
-                scope: session.controllers.clone(),
-                who: Who::Person(Box::new(session)),
-                token: token_of(text),
-            }));
+            return Ok(Some(viewer));
         }
         let local = edge.board_open && is_local(headers);
         Ok(local.then(|| Self { who: Who::Local, roles: Role::Auditor.into(), scope: None, token: String::new() }))
     }
 
+    /// Whose session a cookie's text is: of a person, or of a key.
+    async fn of_session(text: &str, edge: &Edge) -> Result<Option<Self>, Problem> {
+        if let Some((_, caller)) = edge.store.key_session(text).await? {
+            return Ok(Some(Self::with_key(caller, text)));
+        }
+        let Some(session) = edge.store.session(text).await? else { return Ok(None) };
+        // Whoever sees no controller may do nothing: an empty list must never be taken for none, which is everybody's.
+        let nothing = session.controllers.as_ref().is_some_and(Vec::is_empty);
+        Ok(Some(Self {
+            roles: if nothing { Roles::default() } else { session.roles.clone() },
+            scope: session.controllers.clone(),
+            who: Who::Person(Box::new(session)),
+            token: token_of(text),
+        }))
+    }
+
     async fn of_key(text: &str, edge: &Edge) -> Result<Option<Self>, Problem> {
-        Ok(edge.store.authenticate(text).await?.map(|caller| Self {
+        Ok(edge.store.authenticate(text).await?.map(|caller| Self::with_key(caller, text)))
+    }
+
+    fn with_key(caller: redress_store::Caller, text: &str) -> Self {
+        Self {
             who: Who::Key(caller.key_id.to_string()),
             roles: caller.role.into(),
             scope: Some(vec![caller.controller_id]),
             token: token_of(text),
-        }))
+        }
     }
 }
 
@@ -289,7 +308,7 @@ pub(crate) fn vouch(headers: &HeaderMap, viewer: &Viewer, token: &str) -> Result
 }
 
 /// Whether a browser says that one of our own pages asked for this; one that says nothing is not believed.
-fn is_from_here(headers: &HeaderMap) -> bool {
+pub(crate) fn is_from_here(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site")
         && site != "same-origin"
@@ -297,8 +316,10 @@ fn is_from_here(headers: &HeaderMap) -> bool {
         return false;
     }
     match (text(ORIGIN.as_str()), text(HOST.as_str())) {
-        (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host)),
-        // `Referrer-Policy: no-referrer` makes some browsers send no origin with a form; then the other header is needed.
+        // `Referrer-Policy: no-referrer` makes browsers send no origin with a form, or "null"; then the other header is needed.
+        (Some(origin), Some(host)) if origin != "null" => {
+            origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host))
+        }
         _ => text("sec-fetch-site") == Some("same-origin"),
     }
 }
@@ -381,7 +402,7 @@ pub(crate) fn cookie<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, _)| *name == wanted || name.strip_prefix("__Host-") == Some(wanted))
+        .filter(|(name, _)| *name == wanted)
         .map(|(_, value)| value);
     let first = found.next();
     first.filter(|_| found.next().is_none())

@@ -20,6 +20,7 @@ mod settings;
 mod shell;
 mod systems;
 mod task;
+pub(super) mod sign_in;
 #[cfg(test)]
 mod tests;
 mod today;

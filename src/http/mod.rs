@@ -20,6 +20,7 @@ mod metrics;
 mod notify;
 mod operations;
 mod path;
+mod people;
 mod problem;
 mod replay;
 mod reports;
@@ -37,6 +38,7 @@ mod views;
 mod wrap;
 
 pub use glass::Emergency;
+pub use people::{Peer, People};
 
 use crate::config::Processor;
 use crate::rules::RulesInUse;
@@ -101,6 +103,8 @@ pub struct Api {
     pub board_open: bool,
     /// For so long whoever looks at the same controllers is shown the same figures on Today.
     pub today_shared_for: Duration,
+    /// How people sign in.
+    pub people: People,
     /// Asked by `/readyz`.
     pub ready: Ready,
     /// Ends what would go on for ever: the streams.
@@ -207,6 +211,13 @@ fn board_routes() -> Vec<Route> {
         get "/settings/{tab}" [See] => board::settings_tab;
         get "/assets/{hash}/{name}" [open] => board::asset;
         post "/act/{*call}" [open] => board::act;
+        get "/sign-in" [open] => board::sign_in::page;
+        post "/sign-in" [open] => board::sign_in::with_key;
+        get "/sign-in/oidc" [open] => board::sign_in::begin;
+        get "/sign-in/callback" [open] => board::sign_in::callback;
+        get "/sign-in/link" [open] => board::sign_in::link;
+        post "/sign-in/link" [open] => board::sign_in::confirm;
+        post "/sign-out" [open] => board::sign_in::sign_out;
     }
 }
 

@@ -141,10 +141,18 @@ pub(super) async fn edge_with(change: impl FnOnce(Api) -> Api) -> Edge {
         request_timeout: Duration::from_secs(30),
         board_open: false,
         today_shared_for: Duration::ZERO,
+        people: people(&[]),
         ready: Arc::new(Vec::new),
         stop: tokio_util::sync::CancellationToken::new(),
     };
     Edge { router: router(change(api)), store, clock, acme, other, folder }
+}
+
+/// How people sign in with these settings besides the defaults.
+pub(super) fn people(settings: &[(&str, &str)]) -> crate::http::People {
+    let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let _already_installed = rustls::crypto::ring::default_provider().install_default();
+    crate::http::People::new(&crate::config::Config::load(None, settings).unwrap()).unwrap()
 }
 
 async fn tenant(store: &Store, name: &str) -> Tenant {

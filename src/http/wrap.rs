@@ -10,7 +10,7 @@ use axum::http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
@@ -30,8 +30,13 @@ pub(crate) async fn wrap(State(edge): State<Edge>, request: Request, next: Next)
     let span = tracing::info_span!("http", method, route, request.id = request_id);
 
     let for_people = !is_for_programs(request.uri().path()) && wants_page(request.headers());
+    let target = for_people.then(|| request.uri().path_and_query().map(ToString::to_string)).flatten();
+    let target = target.filter(|_| matches!(method, "GET" | "HEAD"));
     let mut response = limited(&edge, probe, request, next).instrument(span.clone()).await;
-    if for_people && let Some(Told(problem)) = response.extensions().get() {
+    let sign_in = target.filter(|_| response.status() == StatusCode::UNAUTHORIZED );
+    if let Some(instead) = sign_in.and_then(|target| super::board::sign_in::instead_of_401(&edge, &target)) {
+        response = instead;
+    } else if for_people && let Some(Told(problem)) = response.extensions().get() {
         let page = super::board::as_page(response.status(), problem);
         let (head, _) = response.into_parts();
         let (mut parts, body) = page.into_parts();

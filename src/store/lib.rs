@@ -29,6 +29,7 @@ mod gather;
 mod glass;
 mod health;
 mod intend;
+mod key_sessions;
 mod keys;
 mod ledgers;
 mod listing;
@@ -50,6 +51,7 @@ mod routes;
 mod sealed;
 mod sentinel;
 mod sessions;
+mod sign_ins;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 #[cfg(not(feature = "simulation"))]
@@ -106,9 +108,10 @@ pub use reveal::Revealed;
 pub use routes::{NewRoute, Route, RouteChange, RouteTarget};
 pub use sealed::{Key, random};
 pub use sentinel::RedisAddress;
-pub use sessions::{Identified, Session};
 pub use staff::StaffEvent;
 pub use stream::{Change, Head, Stretch};
+pub use sessions::{Identified, Life, Session};
+pub use sign_ins::SignIn;
 pub use systems::{SystemOutline, SystemRow, SystemUpsert};
 pub use tasks::OpenTask;
 pub use tell::Tellable;

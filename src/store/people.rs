@@ -202,8 +202,8 @@ impl Store {
         let rows = self
             .db
             .rows(
-                "-- sessions\nSELECT id, user_id, created_at, seen_at, expires_at, glass_until FROM sessions WHERE ended_at IS NULL AND expires_at > $1 AND seen_at > $2 AND (user_id = $3 OR $3 = '') ORDER BY seen_at DESC, id DESC LIMIT $4",
-                args![now, now - crate::sessions::IDLE_MS, of.map_or("", UserId::as_str), limit],
+                "-- sessions\nSELECT id, user_id, created_at, seen_at, expires_at, glass_until FROM sessions WHERE ended_at IS NULL AND expires_at > $1 AND seen_at + idle_ms > $1 AND (user_id = $2 OR $2 = '') ORDER BY seen_at DESC, id DESC LIMIT $3",
+                args![now, of.map_or("", UserId::as_str), limit],
             )
             .await?;
         rows.iter()

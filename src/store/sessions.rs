@@ -14,10 +14,25 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Without a call for this long a session is over (ms).
-pub(crate) const IDLE_MS: i64 = 8 * 3_600_000;
+/// Without a call for this long a session is over, unless it was begun with another time.
+const IDLE: Duration = Duration::from_hours(8);
 /// `seen_at` is written this often at most (ms).
-const SEEN_MS: i64 = 60_000;
+pub(crate) const SEEN_MS: i64 = 60_000;
+
+/// How long a session may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// From its beginning, whatever happens.
+    pub lasts: Duration,
+    /// Without a call.
+    pub idle: Duration,
+}
+
+impl From<Duration> for Life {
+    fn from(lasts: Duration) -> Self {
+        Self { lasts, idle: IDLE }
+    }
+}
 
 /// Somebody who is signed in.
 #[derive(Debug, Clone)]
@@ -88,6 +103,17 @@ pub(crate) fn written_controllers(controllers: Option<&[ControllerId]>) -> Optio
     controllers.map(|all| serde_json::json!(all).to_string())
 }
 
+pub(crate) fn ms_of(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+/// Whether this is the secret of which the hash was kept. Both sides are hashes; the comparison does not tell where they differ.
+pub(crate) fn is_secret_of(kept: &[u8], secret: &str) -> bool {
+    let hash = digest(&SHA256, secret.as_bytes());
+    let differing = kept.iter().zip(hash.as_ref()).fold(0_u8, |acc, (a, b)| acc | (a ^ b));
+    kept.len() == hash.as_ref().len() && differing == 0
+}
+
 impl Store {
     /// Keeps somebody who was identified, and begins a session; its text is told this once.
     ///
@@ -95,7 +121,12 @@ impl Store {
     ///
     /// # Errors
     /// The database is away, or they are disabled.
-    pub async fn sign_in(&self, who: &Identified, lasts: Duration) -> Result<(UserId, SessionId, String), Error> {
+    pub async fn sign_in(
+        &self,
+        who: &Identified,
+        life: impl Into<Life>,
+    ) -> Result<(UserId, SessionId, String), Error> {
+        let life = life.into();
         let subject = crate::migrate::hex(digest(&SHA256, who.subject.expose().as_bytes()).as_ref());
         let now = self.now_ms();
         let mut tx = self.db.begin("sign in").await?;
@@ -146,8 +177,8 @@ impl Store {
         let secret = URL_SAFE_NO_PAD.encode(random::<32>()?);
         let hash = digest(&SHA256, secret.as_bytes()).as_ref().to_vec();
         tx.exec(
-            "-- begin_session\nINSERT INTO sessions (id, user_id, secret_hash, created_at, seen_at, expires_at) VALUES ($1, $2, $3, $4, $4, $5)",
-            args![id.as_str(), user_id.as_str(), hash, now, now + lasts.as_millis() as i64],
+            "-- begin_session\nINSERT INTO sessions (id, user_id, secret_hash, created_at, seen_at, expires_at, idle_ms) VALUES ($1, $2, $3, $4, $4, $5, $6)",
+            args![id.as_str(), user_id.as_str(), hash, now, now + ms_of(life.lasts), ms_of(life.idle)],
         )
         .await?;
         self.commit(tx).await?;
@@ -168,15 +199,12 @@ impl Store {
         let row = self
             .db
             .row(
-                "-- session\nSELECT s.user_id, s.secret_hash, s.seen_at, s.expires_at, s.glass_until, u.sealed, u.roles, u.controllers FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.ended_at IS NULL AND s.expires_at > $2 AND s.seen_at > $3 AND u.disabled_at IS NULL",
-                args![id.as_str(), now, now - IDLE_MS],
+                "-- session\nSELECT s.user_id, s.secret_hash, s.seen_at, s.expires_at, s.glass_until, u.sealed, u.roles, u.controllers FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = $1 AND s.ended_at IS NULL AND s.expires_at > $2 AND s.seen_at + s.idle_ms > $2 AND u.disabled_at IS NULL",
+                args![id.as_str(), now],
             )
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let hash = digest(&SHA256, secret.as_bytes());
-        let kept = row.bytes("secret_hash")?;
-        let differing = kept.iter().zip(hash.as_ref()).fold(0_u8, |acc, (a, b)| acc | (a ^ b));
-        if kept.len() != hash.as_ref().len() || differing != 0 {
+        if !is_secret_of(&row.bytes("secret_hash")?, secret) {
             return Ok(None);
         }
         if now - row.int("seen_at")? > SEEN_MS {

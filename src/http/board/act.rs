@@ -120,6 +120,7 @@ pub(super) fn done(word: &str) -> Option<&'static str> {
         "signed_out" => "Signed out everywhere.",
         "tested" => "The test was taken.",
         "signed_in" => "You are signed in.",
+        "signed_out" => "You are signed out.",
         _ => return None,
     })
 }

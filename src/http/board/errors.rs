@@ -41,6 +41,7 @@ fn said(status: StatusCode, title: &str, problem: &Value, back: Option<&str>) ->
             }
             p.quiet { (who_can_mend_it(status)) }
             @if status == StatusCode::UNAUTHORIZED { p { a.button href="/sign-in" { "Sign in" } } }
+            @if status == StatusCode::FORBIDDEN { p { a href="/sign-in" { "Who you are here" } } }
             @if let Some(back) = back { p { a href=(back) { "Back" } } } @else { p { a href="/" { "To the board" } } }
         }
     }

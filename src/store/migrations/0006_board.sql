@@ -17,7 +17,8 @@ CREATE TABLE users (
 );
 CREATE UNIQUE INDEX users_identity ON users(issuer, subject);
 
--- Of a session only the hash of its secret is kept. `glass_until`: the emergency rights are taken up until then.
+-- Of a session only the hash of its secret is kept. `glass_until`: the emergency rights are taken up until then. Without a call for
+-- `idle_ms` it is over.
 CREATE TABLE sessions (
   id TEXT PRIMARY KEY,
   user_id TEXT NOT NULL REFERENCES users(id),
@@ -25,12 +26,25 @@ CREATE TABLE sessions (
   created_at BIGINT NOT NULL,
   seen_at BIGINT NOT NULL,
   expires_at BIGINT NOT NULL,
+  idle_ms BIGINT NOT NULL DEFAULT 28800000,
   ended_at BIGINT,
   glass_until BIGINT,
   glass_reason TEXT
 );
 CREATE INDEX sessions_user ON sessions(user_id);
 CREATE INDEX sessions_glass ON sessions(glass_until) WHERE glass_until IS NOT NULL;
+
+-- A browser that showed an API key once: whoever revokes the key ends it.
+CREATE TABLE key_sessions (
+  id TEXT PRIMARY KEY,
+  key_id TEXT NOT NULL REFERENCES api_keys(id),
+  secret_hash {blob} NOT NULL,
+  created_at BIGINT NOT NULL,
+  seen_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  idle_ms BIGINT NOT NULL,
+  ended_at BIGINT
+);
 
 -- A sign-in under way, or a link that signs in once: found by the hash of its secret.
 CREATE TABLE sign_ins (
