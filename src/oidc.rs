@@ -64,6 +64,8 @@ impl fmt::Debug for Provider {
 struct Known {
     metadata: Option<(i64, Arc<Metadata>)>,
     keys: Option<(i64, Arc<Keys>)>,
+    /// When keys were asked for that we did not know.
+    missed: Option<i64>,
 }
 
 /// What the provider says about itself.
@@ -249,12 +251,15 @@ impl Provider {
     async fn verified(&self, metadata: &Metadata, token: &str, now: i64) -> Result<Value, Refused> {
         let mut known = self.known.lock().await;
         let fresh = known.keys.clone().filter(|(at, _)| now - at < KEYS_MS);
-        let (at, keys) = match fresh {
-            Some(fresh) => fresh,
-            None => (now, self.keys(metadata, &mut known, now).await?),
+        let keys = match fresh {
+            Some((_, keys)) => keys,
+            None => self.keys(metadata, &mut known, now).await?,
         };
         let outcome = match keys.claims(token) {
-            Err(Fault::UnknownKey) if now - at >= REFETCH_MS => self.keys(metadata, &mut known, now).await?.claims(token),
+            Err(Fault::UnknownKey) if known.missed.is_none_or(|at| now - at >= REFETCH_MS) => {
+                known.missed = Some(now);
+                self.keys(metadata, &mut known, now).await?.claims(token)
+            }
             outcome => outcome,
         };
         outcome.map_err(|fault| match fault {

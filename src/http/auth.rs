@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use redress_domain::{ControllerId, DsrId, Permit, Role, Roles};
 use redress_store::{Controller, Session};
+use serde_json::Value;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
@@ -217,6 +218,19 @@ impl Caller {
             members.insert("break_glass".into(), true.into());
         }
         data
+    }
+}
+
+impl Caller {
+    /// A request as they may see it: without what its controller calls it, and without what people wrote about it.
+    pub(crate) fn veiled(&self, mut view: Value) -> Value {
+        if self.pseudonymised {
+            view["reference"] = Value::Null;
+            for note in view["clock_notes"].as_array_mut().into_iter().flatten() {
+                note["reason"] = Value::Null;
+            }
+        }
+        view
     }
 }
 

@@ -215,7 +215,7 @@ async fn act(
         .change_clock(&caller.controller_id, id, actor, None, |clock| decide(clock, change, reason.as_deref(), now))
         .await;
     match made {
-        Ok(()) => shown(edge, &caller.controller_id, id).await,
+        Ok(()) => shown(edge, caller, id).await,
         Err(No::Fault(member, detail)) => Err(Problem::invalid(&[Fault::new(format!("/{member}"), detail)])),
         Err(No::Conflict(detail)) => conflict(edge, caller, id, detail).await,
         Err(No::Void(detail)) => {

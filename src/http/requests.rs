@@ -108,16 +108,22 @@ pub(crate) async fn list(
         _ => format!("{}.{}", place.at, place.id),
     });
     let requests: Vec<Value> = found.iter().map(|row| lens.summary(row)).collect();
+        found.last().map(|row| row.id.clone())
+    } else {
+        filter.before.filter(|_| more)
+    };
+    let requests: Vec<Value> = found.iter().map(|row| caller.veiled(lens.summary(row))).collect();
     Ok(Json(json!({ "requests": requests, "next_cursor": next_cursor })))
 }
 
-pub(crate) async fn shown(edge: &Edge, controller_id: &ControllerId, id: &DsrId) -> Result<Json<Value>, Problem> {
+pub(crate) async fn shown(edge: &Edge, caller: &Caller, id: &DsrId) -> Result<Json<Value>, Problem> {
+    let controller_id = &caller.controller_id;
     let detail = edge.store.dsr(controller_id, id).await?;
     let lens = lens(edge, controller_id).await?;
     let mut view = lens.detail(&detail);
     view["forecast"] = json!(foreseen(edge, &detail.row, &lens).await?);
     super::clocks::with_notes(&mut view, &edge.store.clock_notes(controller_id, id).await?);
-    Ok(Json(view))
+    Ok(Json(caller.veiled(view)))
 }
 
 /// `GET /v1/requests/{id}`
@@ -126,7 +132,7 @@ pub(crate) async fn show(
     DsrPath(id): DsrPath,
     State(edge): State<Edge>,
 ) -> Result<Json<Value>, Problem> {
-    shown(&edge, &caller.controller_id, &id).await
+    shown(&edge, &caller, &id).await
 }
 
 /// `GET /v1/requests/{id}/events`
@@ -223,7 +229,7 @@ pub(crate) async fn no_members(edge: &Edge, headers: &HeaderMap, body: Body) -> 
 
 async fn decide(edge: &Edge, caller: &Caller, id: &DsrId, decision: Decision) -> Result<Json<Value>, Problem> {
     match edge.store.decide(&caller.controller_id, id, decision, &caller.actor).await {
-        Ok(()) => shown(edge, &caller.controller_id, id).await,
+        Ok(()) => shown(edge, caller, id).await,
         Err(Error::Conflict(detail)) => {
             let now = edge.store.dsr(&caller.controller_id, id).await?;
             Err(Problem::new(StatusCode::CONFLICT, detail).member("current_status", now.row.status))

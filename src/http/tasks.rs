@@ -98,7 +98,7 @@ pub(crate) async fn complete(
     let receipt = awaited.receipt();
     let actor = &caller.actor;
     match edge.store.report_task(&caller.controller_id, &id, &system, &task, &receipt.0, actor).await {
-        Ok(()) => shown(&edge, &caller.controller_id, &id).await,
+        Ok(()) => shown(&edge, &caller, &id).await,
         Err(Error::Conflict(detail)) => Err(conflict(&edge, &caller.controller_id, &id, detail).await?),
         Err(error) => Err(error.into()),
     }

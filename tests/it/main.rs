@@ -12,5 +12,6 @@ mod notices;
 mod redis;
 mod reports;
 mod stream;
+mod signing_in;
 mod support;
 mod tasks;

@@ -7,6 +7,7 @@
 //! | [`Redis`] | `start().await`, `start_with(&["--appendonly", "yes"])`, `sentinel(port)`; `host() port() url()`; `flushall().await`, `command(&["GET", "k"]).await -> String`, `kill9_and_restart().await` |
 //! | [`Dovecot`] | `start().await`; `host() imap_port() imaps_port() ca_file()`; `user(name, password)`, `deliver(user, folder, bytes) -> PathBuf`, `maildir(user) -> PathBuf`, `folder(user, folder) -> PathBuf` |
 //! | [`Moto`] | `start().await`; `url()`: S3 with versions and Object Lock, DynamoDB; it takes any key |
+//! | [`Oidc`] | `start(redirect_uri).await`; `issuer()`, `secret()`, `people(&[(name, &[group])])`, `sign_in(url, name).await -> url`, `cancel(url).await -> url`: an OpenID provider; new keys after `start_again` |
 //! | [`S3s`] | `start().await`; `url()`, `access_key() secret_key()`, `bucket(name) -> PathBuf`: S3 that checks signatures, without versions |
 //! | [`Cyrus`] | `start().await` (none if it was not fetched); `host() imap_port() jmap_url()`; `user(name, password)`, `deliver(user, folder, text)`, `messages(user) -> Vec<String>` |
 //! | [`Slapd`] | `start().await`; `host() port() tls_port() ca_file()`; OpenLDAP with `BASE` and `ou=people` below it, `ADMIN` who may do all and `READER` who may read 500 entries, password `pw` |
@@ -28,6 +29,7 @@ mod cyrus;
 mod dovecot;
 mod mariadb;
 mod moto;
+mod oidc;
 mod postgres;
 mod process;
 mod receiver;
@@ -41,6 +43,7 @@ pub use cyrus::Cyrus;
 pub use dovecot::Dovecot;
 pub use mariadb::Mariadb;
 pub use moto::Moto;
+pub use oidc::Oidc;
 pub use postgres::Postgres;
 pub use process::{Port, free_port, which};
 pub use receiver::{Answer, Received, Receiver};

@@ -212,3 +212,40 @@ async fn without_the_database_calls_are_told_to_come_back() {
     assert_eq!(edge.page("/readyz", "redress", None).await.status, 503);
     assert!(edge.page("/metrics", "redress", None).await.text().contains("redress_database_up 0\n"));
 }
+
+#[tokio::test]
+async fn whoever_sees_pseudonyms_only_is_not_told_what_a_controller_calls_its_request() {
+    use redress_domain::Role;
+    let edge = edge().await;
+    edge.connect(&edge.acme, "crm", ALL, &[]).await;
+    let mut body = request("correction");
+    body["reference"] = json!("canary-reference");
+    body["corrections"] = json!({ "email": "canary@new.example" });
+    edge.connect(&edge.acme, "shop", ALL, &["email"]).await;
+    let answer = edge.submit(&body).await;
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    let wait = json!({ "kind": "identity", "reason": "canary words" });
+    let path = format!("/v1/requests/{id}/pause");
+    assert_eq!(edge.call(&edge.acme.user, "POST", &path, Some(&wait)).await.status, 200);
+    let paths = ["/v1/requests".to_owned(), format!("/v1/requests/{id}"), format!("/v1/requests/{id}/events")];
+    for (role, sees) in [
+        (Role::PrivacyAnalyst, true),
+        (Role::PrivacyLead, true),
+        (Role::Auditor, false),
+        (Role::Operator, false),
+        (Role::Admin, false),
+    ] {
+        let browser = edge.person(role.as_str(), &[role], Some(&[&edge.acme.id])).await;
+        let mut all = String::new();
+        for path in &paths {
+            let answer = edge.browse(Some(&browser.cookie), path, None).await;
+            assert_eq!(answer.status, 200, "{role} {path}: {}", answer.text());
+            all.push_str(&answer.text());
+        }
+        assert!(all.contains(&id), "{role}");
+        assert_eq!(all.contains("canary-reference"), sees, "{role}: {all}");
+        assert_eq!(all.contains("canary words"), sees, "{role}: {all}");
+        assert!(!all.contains("canary@new.example") && !all.contains("jane@"), "{role}: {all}");
+    }
+}

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use maud::html;
 use redress_domain::ControllerId;
 use redress_store::{Identified, SignIn};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 /// The cookie that binds a sign-in under way to a browser.
@@ -194,6 +194,6 @@ async fn denied(
 
 /// For tests: what is kept of a sign-in under way.
 #[cfg(test)]
-pub(super) fn kept(binding: &str) -> Value {
+pub(super) fn kept(binding: &str) -> serde_json::Value {
     json!({ "nonce": "n", "verifier": "v", "binding": binding, "next": "/requests" })
 }
