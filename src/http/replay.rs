@@ -36,5 +36,5 @@ pub(crate) async fn callbacks(
 ) -> Result<Json<Value>, Problem> {
     no_members(&edge, &headers, body).await?;
     edge.store.replay_callbacks(&caller.controller_id, &id, &caller.actor).await?;
-    shown(&edge, &caller.controller_id, &id).await
+    shown(&edge, &caller, &id).await
 }

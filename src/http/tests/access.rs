@@ -220,7 +220,7 @@ async fn whoever_sees_pseudonyms_only_is_not_told_what_a_controller_calls_its_re
     edge.connect(&edge.acme, "crm", ALL, &[]).await;
     let mut body = request("correction");
     body["reference"] = json!("canary-reference");
-    body["corrections"] = json!({ "email": "canary@new.example" });
+    body["corrections"] = json!([{ "field": "email", "value": "canary@new.example" }]);
     edge.connect(&edge.acme, "shop", ALL, &["email"]).await;
     let answer = edge.submit(&body).await;
     assert_eq!(answer.status, 202, "{}", answer.text());
@@ -236,7 +236,7 @@ async fn whoever_sees_pseudonyms_only_is_not_told_what_a_controller_calls_its_re
         (Role::Operator, false),
         (Role::Admin, false),
     ] {
-        let browser = edge.person(role.as_str(), &[role], Some(&[&edge.acme.id])).await;
+        let browser = edge.someone(role.as_str(), &[role], Some(&[&edge.acme.id])).await;
         let mut all = String::new();
         for path in &paths {
             let answer = edge.browse(Some(&browser.cookie), path, None).await;

@@ -3,10 +3,12 @@
 
 use super::people::{Browser, HERE};
 use super::{ALL, Answer, Edge, edge, edge_with, request};
+use crate::http::auth::token_of;
 use crate::http::{Api, board_routes, routes};
 use axum::body::Body;
 use axum::http::{Request, header};
 use redress_domain::{Permit, Role};
+use tower::ServiceExt as _;
 
 /// What a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,7 @@ enum Asks {
 }
 
 use Asks::{Known, Nothing, This};
-use Permit::{Act, Connect, Decide, Fetch, Keys, Operate, Retry, See, Submit, Task};
+use Permit::{Act, Connect, Decide, Fetch, Keys, Operate, People, Retry, See, Submit, Task};
 
 const ROUTES: &[(&str, &str, Asks)] = &[
     ("get", "/healthz", Nothing),
@@ -36,6 +38,8 @@ const ROUTES: &[(&str, &str, Asks)] = &[
     ("post", "/v1/requests/{id}/approve", This(Decide)),
     ("post", "/v1/requests/{id}/reject", This(Decide)),
     ("post", "/v1/requests/{id}/retry", This(Retry)),
+    ("post", "/v1/requests/{id}/notify", This(Retry)),
+    ("post", "/v1/messages/{id}/replay", This(Retry)),
     ("post", "/v1/requests/{id}/withdraw", This(Act)),
     ("post", "/v1/requests/{id}/pause", This(Act)),
     ("post", "/v1/requests/{id}/resume", This(Act)),
@@ -56,11 +60,19 @@ const ROUTES: &[(&str, &str, Asks)] = &[
     ("post", "/v1/keys", This(Keys)),
     ("delete", "/v1/keys/{id}", This(Keys)),
     ("get", "/v1/audit", This(See)),
+    ("get", "/v1/staff-audit", This(People)),
+    ("get", "/v1/stream", This(See)),
     ("get", "/v1/reports/sla", This(See)),
     ("get", "/v1/reports/ccpa-7102", This(See)),
     ("get", "/v1/reports/processing-record", This(See)),
     ("get", "/requests", This(See)),
     ("get", "/requests/{id}", This(See)),
+    ("get", "/queue", This(See)),
+    ("get", "/queue/{id}/{system}", This(Task)),
+    ("post", "/queue/{id}/{system}", This(Task)),
+    ("post", "/queue/{id}/{system}/report", This(Task)),
+    ("get", "/systems", This(See)),
+    ("get", "/systems/{controller}/{name}", This(See)),
     ("get", "/assets/{hash}/{name}", Nothing),
     ("post", "/act/{*call}", Known),
     ("get", "/sign-in", Nothing),
@@ -134,33 +146,52 @@ impl Caller {
         let host = if matches!(self, Self::Local) { "localhost" } else { "dsr.example" };
         let mut request =
             Request::builder().method(method.to_uppercase().as_str()).uri(path).header(header::HOST, host);
-        let browser = match self {
-            Self::Nobody | Self::Local => None,
-            Self::Key(role) => {
-                let (_, key) = edge.store.create_key(&edge.acme.id, role, "test").await.unwrap();
-                request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
-                None
-            }
+        let mut token = String::new();
+        if let Self::Key(role) = self {
+            let (_, key) = edge.store.create_key(&edge.acme.id, role, "test").await.unwrap();
+            token = token_of(&key);
+            request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+        }
+        if let Some(Browser { cookie, .. }) = self.browser(edge).await {
+            token = token_of(cookie.split_once('=').unwrap().1);
+            request = request.header(header::COOKIE, cookie);
+        }
+        request = request.header(header::ORIGIN, HERE).header("x-csrf-token", &token);
+        let body = if is_form(method, path) {
+            request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+            Body::from(format!("csrf={token}"))
+        } else {
+            Body::empty()
+        };
+        if path == "/v1/stream" {
+            // It has no end.
+            let response = edge.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+            return Answer { status: response.status(), headers: response.headers().clone(), bytes: Vec::new() };
+        }
+        edge.send(request.body(body).unwrap()).await
+    }
+
+    async fn browser(self, edge: &Edge) -> Option<Browser> {
+        match self {
+            Self::Nobody | Self::Local | Self::Key(_) => None,
             Self::Person(role) => {
                 let own = [&edge.acme.id];
                 let confined = role.is_some_and(Role::is_of_one_controller).then_some(&own[..]);
                 let roles: Vec<Role> = role.into_iter().collect();
-                Some(edge.person(&format!("{role:?}"), &roles, confined).await)
+                Some(edge.someone(&format!("{role:?}"), &roles, confined).await)
             }
             Self::Glass => {
-                let browser = edge.person("glass", &[Role::BreakGlass], None).await;
+                let browser = edge.someone("glass", &[Role::BreakGlass], None).await;
                 edge.break_glass(&browser).await;
                 Some(browser)
             }
-        };
-        if let Some(Browser { cookie, .. }) = &browser {
-            request = request
-                .header(header::COOKIE, cookie)
-                .header(header::ORIGIN, HERE)
-                .header("x-csrf-token", edge.token(cookie).await);
         }
-        edge.send(request.body(Body::empty()).unwrap()).await
     }
+}
+
+/// Whether a page sends it, and not a program.
+fn is_form(method: &str, path: &str) -> bool {
+    method != "get" && !path.starts_with("/v1/")
 }
 
 /// A path with something in the places of its parameters; a form goes to a call that is there.
@@ -168,6 +199,7 @@ fn filled(path: &str, dsr: &str) -> String {
     path.replace("{*call}", &format!("v1/requests/{dsr}/withdraw"))
         .replace("{id}", dsr)
         .replace("{system}", "crm")
+        .replace("{controller}", "acme")
         .replace("{name}", "nothing")
         .replace("{hash}", "0")
 }
@@ -207,7 +239,7 @@ async fn every_caller_may_what_their_role_holds_and_nothing_else() {
 
 /// Somebody who may do everything that people may.
 async fn everything(edge: &Edge, name: &str) -> Browser {
-    let browser = edge.person(name, &Role::ALL, None).await;
+    let browser = edge.someone(name, &Role::ALL, None).await;
     edge.break_glass(&browser).await;
     browser
 }
@@ -235,7 +267,7 @@ async fn no_other_web_site_can_make_a_browser_change_anything() {
             if BEFORE_SIGN_IN.contains(&path) && site == Some("same-origin") {
                 continue;
             }
-            let form = path.starts_with("/act/") || path.starts_with("/sign");
+            let form = is_form(method, path);
             let mut request = Request::builder()
                 .method(method.to_uppercase().as_str())
                 .uri(filled(path, &dsr))

@@ -21,7 +21,7 @@ pub(crate) struct Browser {
 
 impl Edge {
     /// Somebody who signs in with these roles at these controllers (none: all).
-    pub(crate) async fn person(&self, name: &str, roles: &[Role], controllers: Option<&[&ControllerId]>) -> Browser {
+    pub(crate) async fn someone(&self, name: &str, roles: &[Role], controllers: Option<&[&ControllerId]>) -> Browser {
         let who = Identified {
             issuer: "test".into(),
             subject: name.to_owned().into(),

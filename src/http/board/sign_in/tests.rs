@@ -119,8 +119,8 @@ fn a_link_is_for_somebody_who_may_do_something_somewhere() {
 #[tokio::test]
 async fn a_session_ends_at_once_when_somebody_signs_out() {
     let edge = edge().await;
-    let ann = edge.person("ann", &[Role::PrivacyLead], None).await;
-    let other = edge.person("ann", &[Role::PrivacyLead], None).await;
+    let ann = edge.someone("ann", &[Role::PrivacyLead], None).await;
+    let other = edge.someone("ann", &[Role::PrivacyLead], None).await;
     let token = edge.token(&ann.cookie).await;
     let (form, foreign) = (query(&[("csrf", &token)]), query(&[("csrf", &edge.token(&other.cookie).await)]));
     for (form, origin) in [(form.as_str(), "http://evil.example"), (foreign.as_str(), HERE), ("", HERE)] {
@@ -145,9 +145,9 @@ async fn a_session_ends_at_once_when_somebody_signs_out() {
 #[tokio::test]
 async fn a_role_that_is_taken_away_is_gone_at_the_next_call() {
     let edge = edge().await;
-    let ann = edge.person("ann", &[Role::PrivacyLead], None).await;
+    let ann = edge.someone("ann", &[Role::PrivacyLead], None).await;
     assert_eq!(edge.browse(Some(&ann.cookie), "/requests", None).await.status, 200);
-    let later = edge.person("ann", &[], None).await;
+    let later = edge.someone("ann", &[], None).await;
     for cookie in [&ann.cookie, &later.cookie] {
         let page = edge.browse(Some(cookie), "/requests", None).await;
         assert_eq!(page.status, 403);
@@ -155,7 +155,7 @@ async fn a_role_that_is_taken_away_is_gone_at_the_next_call() {
         let page = edge.browse(Some(cookie), "/sign-in", None).await.text();
         assert!(page.contains("An administrator of this installation can give you one") && page.contains("Sign out"));
     }
-    let confined = edge.person("ann", &[Role::PrivacyLead], Some(&[])).await;
+    let confined = edge.someone("ann", &[Role::PrivacyLead], Some(&[])).await;
     assert_eq!(edge.browse(Some(&confined.cookie), "/requests", None).await.status, 403, "nobody's requests");
 }
 
