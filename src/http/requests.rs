@@ -107,11 +107,6 @@ pub(crate) async fn list(
         DsrColumn::Received => place.id.to_string(),
         _ => format!("{}.{}", place.at, place.id),
     });
-    let requests: Vec<Value> = found.iter().map(|row| lens.summary(row)).collect();
-        found.last().map(|row| row.id.clone())
-    } else {
-        filter.before.filter(|_| more)
-    };
     let requests: Vec<Value> = found.iter().map(|row| caller.veiled(lens.summary(row))).collect();
     Ok(Json(json!({ "requests": requests, "next_cursor": next_cursor })))
 }

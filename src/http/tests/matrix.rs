@@ -21,7 +21,7 @@ enum Asks {
 }
 
 use Asks::{Known, Nothing, This};
-use Permit::{Act, Connect, Decide, Fetch, Keys, Operate, People, Retry, See, Submit, Task};
+use Permit::{Act, Connect, Decide, Fetch, Keys, Operate, People, Retry, Reveal, See, Submit, Task};
 
 const ROUTES: &[(&str, &str, Asks)] = &[
     ("get", "/healthz", Nothing),
@@ -40,6 +40,11 @@ const ROUTES: &[(&str, &str, Asks)] = &[
     ("post", "/v1/requests/{id}/retry", This(Retry)),
     ("post", "/v1/requests/{id}/notify", This(Retry)),
     ("post", "/v1/messages/{id}/replay", This(Retry)),
+    ("post", "/v1/requests/{id}/reveal", This(Reveal)),
+    ("get", "/v1/views", This(See)),
+    ("put", "/v1/views", This(See)),
+    ("delete", "/v1/views/{name}", This(See)),
+    ("get", "/requests.csv", This(See)),
     ("post", "/v1/requests/{id}/withdraw", This(Act)),
     ("post", "/v1/requests/{id}/pause", This(Act)),
     ("post", "/v1/requests/{id}/resume", This(Act)),
