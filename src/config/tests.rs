@@ -63,6 +63,37 @@ fn mail_is_configured_whole_or_not_at_all() {
 }
 
 #[test]
+fn signing_in_is_configured_whole_or_not_at_all() {
+    let issuer = ("REDRESS_OIDC__ISSUER", "https://id.example");
+    let client = ("REDRESS_OIDC__CLIENT_ID", "redress");
+    let public = ("REDRESS_HTTP__PUBLIC_URL", "https://dsr.example");
+    let secret = ("REDRESS_OIDC__CLIENT_SECRET", "canary");
+    let roles = ("REDRESS_OIDC__ROLES", "cn=heads,team = privacy_lead");
+    let config = Config::load(None, env(&[issuer, client, public, secret])).unwrap();
+    assert_eq!(config.oidc.issuer.as_deref(), Some("https://id.example"));
+    assert!(!format!("{config:?}").contains("canary") && !config.is_plain_and_local());
+    assert!(Config::load(None, env(&[])).unwrap().oidc.issuer.is_none());
+    assert!(Config::load(None, env(&[issuer, client])).is_ok(), "on this machine");
+    let wrong_role = ("REDRESS_OIDC__ROLES", "heads = canary");
+    for (variables, key) in [
+        (&[issuer, public][..], "oidc.client_id"),
+        (&[("REDRESS_OIDC__ISSUER", "http://id.example"), client, public], "oidc.issuer"),
+        (&[("REDRESS_OIDC__ISSUER", "canary"), client, public], "oidc.issuer"),
+        (&[("REDRESS_OIDC__ISSUER", "https://id.example/?canary=1"), client, public], "oidc.issuer"),
+        (&[issuer, client, public, ("REDRESS_OIDC__SCOPES", "email")], "oidc.scopes"),
+        (&[issuer, client, ("REDRESS_HTTP__PUBLIC_URL", "http://dsr.example")], "http.public_url"),
+        (&[issuer, client, ("REDRESS_LISTEN", "0.0.0.0:8080")], "http.public_url"),
+        (&[wrong_role], "oidc.roles"),
+        (&[roles], "oidc.roles"),
+        (&[("REDRESS_OIDC__CONTROLLERS", "canary")], "oidc.controllers"),
+        (&[("REDRESS_BOARD__IDLE_MINUTES", "1")], "board.idle_minutes"),
+    ] {
+        let said = faults(variables);
+        assert!(said.starts_with(&format!("{key} (")) && !said.contains("canary") && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
 fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     let folder = Folder::new("layers");
     let file = folder.file(
