@@ -110,7 +110,10 @@ impl App {
     /// Whether this is one machine, as it is without any setting: whoever starts it is its administrator.
     pub fn is_of_one_machine(&self) -> bool {
         let config = &self.config;
-        self.store.dialect() == Dialect::Sqlite && config.is_plain_and_local() && config.oidc.issuer.is_none()
+        self.store.dialect() == Dialect::Sqlite
+            && config.http.listen.ip().is_loopback()
+            && config.is_plain_and_local()
+            && config.oidc.issuer.is_none()
     }
 
     /// The key that signs, as it is published.

@@ -16,7 +16,7 @@ const WINDOW_MS: i64 = 300_000;
 /// Most failed attempts of one address in that time, and of all of them.
 const FAILURES: (u32, u32) = (10, 300);
 /// Most sign-ins that are begun at the provider in that time.
-const BEGINNINGS: (u32, u32) = (60, 2_000);
+const BEGINNINGS: (u32, u32) = (1_000, 10_000);
 
 /// How people sign in.
 #[derive(Debug, Clone)]

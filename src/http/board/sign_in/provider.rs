@@ -67,12 +67,14 @@ pub(crate) async fn callback(
     let query = fields(query.unwrap_or_default().as_bytes());
     let Some(provider) = edge.people.provider() else { return Err(Problem::not_found()) };
     let now = edge.store.now_ms();
-    if !edge.people.failures().may(peer, now) {
-        return Ok(too_often());
-    }
     let given = |name: &str| query.get(name).map(String::as_str);
     let state = given("state").unwrap_or_default();
+    // Whoever comes back with what we gave them is never kept out by the failures of others behind the same proxy.
+    let too_many = !edge.people.failures().may(peer, now);
     let Some(kept) = edge.store.look_at_sign_in(SignIn::Provider, state).await? else {
+        if too_many {
+            return Ok(too_often());
+        }
         refused(&edge, peer, "provider", "unknown_state").await?;
         let body = html! {
             p { "This sign-in took longer than ten minutes, was finished before, or did not begin here." }
@@ -82,6 +84,9 @@ pub(crate) async fn callback(
     };
     let text = |name: &str| kept[name].as_str().unwrap_or_default();
     if edge.people.cookie(&headers, BINDING) != Some(text("binding")) {
+        if too_many {
+            return Ok(too_often());
+        }
         refused(&edge, peer, "provider", "another_browser").await?;
         let body = html! {
             p { "This sign-in began in another browser, or under another address of this service." }
