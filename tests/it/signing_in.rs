@@ -1,5 +1,6 @@
 //! People sign in at a real OpenID provider: what their groups give them, and what is not believed.
 
+use crate::support::{Backend, TestApp};
 use redress::app::{self, App, Role};
 use redress::config::Config;
 use redress_testkit::Oidc;
@@ -222,4 +223,38 @@ async fn a_wrong_secret_and_an_absent_provider_are_the_operators_to_mend() {
     let answer = service.get(&back, &binding).await;
     assert!(answer.status == 503 && answer.page.contains("cannot be reached"), "{}", answer.page);
     service.end().await;
+}
+
+#[tokio::test]
+async fn links_of_the_operator_sign_in_once_and_one_machine_prints_one() {
+    let app = TestApp::builder().backend(Backend::Sqlite).start().await;
+    app.cli(&["controller", "create", "acme", "--country", "DE", "--timezone", "Europe/Berlin"]).await.ok();
+    let code = |text: &str| text.split_once("/sign-in/link?code=").map(|(_, rest)| rest.lines().next().unwrap().to_owned());
+    let logs = app.logs();
+    let printed = code(&logs).expect("serve prints a link");
+    let ran = app.cli(&["user", "link", "--name", "ann", "--role", "privacy_lead", "--controller", "acme"]).await;
+    let client = reqwest::Client::builder().redirect(Policy::none()).timeout(Duration::from_secs(30)).no_proxy();
+    let client = client.build().unwrap();
+    let send = async |code: String| {
+        let form = format!("code={code}");
+        let request = client.post(format!("{}/sign-in/link", app.base())).header("origin", app.base());
+        request.header("content-type", "application/x-www-form-urlencoded").body(form).send().await.unwrap()
+    };
+    for (code, says) in [(printed, "admin, privacy lead, break glass"), (code(ran.ok()).unwrap(), "privacy lead")] {
+        let answer = send(code.clone()).await;
+        assert_eq!(answer.status(), 303);
+        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let page = client.get(format!("{}/sign-in", app.base())).header(COOKIE, cookie).send().await.unwrap();
+        let page = page.text().await.unwrap();
+        assert!(page.contains("You are signed in") && says.split(", ").all(|role| page.contains(role)), "{page}");
+        assert_eq!(send(code).await.status(), 410, "once");
+    }
+    for arguments in [
+        &["user", "link", "--name", "ann", "--role", "root"][..],
+        &["user", "link", "--name", "ann"],
+    ] {
+        app.cli(arguments).await.refused(2);
+    }
+    app.cli(&["user", "link", "--name", "ann", "--role", "controller_user"]).await.refused(1);
+    app.cli(&["user", "link", "--name", "ann", "--role", "auditor", "--controller", "nobody"]).await.refused(1);
 }
