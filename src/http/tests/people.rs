@@ -15,7 +15,6 @@ pub(crate) const HERE: &str = "http://dsr.example";
 #[derive(Debug, Clone)]
 pub(crate) struct Browser {
     pub(crate) cookie: String,
-    pub(crate) user: String,
     pub(crate) session: String,
 }
 
@@ -30,8 +29,8 @@ impl Edge {
             roles: Roles::new(roles.iter().copied()),
             controllers: controllers.map(|all| all.iter().map(|&id| id.clone()).collect()),
         };
-        let (user, session, text) = self.store.sign_in(&who, Duration::from_hours(8)).await.unwrap();
-        Browser { cookie: format!("redress_session={text}"), user: user.to_string(), session: session.to_string() }
+        let (_, session, text) = self.store.sign_in(&who, Duration::from_hours(8)).await.unwrap();
+        Browser { cookie: format!("redress_session={text}"), session: session.to_string() }
     }
 
     /// The same with the emergency rights taken up.
