@@ -70,6 +70,8 @@ const ROUTES: &[(&str, &str, Asks)] = &[
     ("get", "/v1/reports/sla", This(See)),
     ("get", "/v1/reports/ccpa-7102", This(See)),
     ("get", "/v1/reports/processing-record", This(See)),
+    ("get", "/v1/reports/evidence", This(See)),
+    ("get", "/reports", This(See)),
     ("get", "/requests", This(See)),
     ("get", "/requests/{id}", This(See)),
     ("get", "/controllers", This(See)),
