@@ -139,7 +139,7 @@ impl Caller {
 
     /// Whether it is let in, as it is written here.
     fn may(self, path: &str, asks: Asks) -> bool {
-        let by_program = path.starts_with("/v1/");
+        let by_program = is_for_programs(path);
         match (self, asks) {
             (_, Nothing) => true,
             (Self::Nobody, _) | (Self::Local, Known) => false,
@@ -199,6 +199,11 @@ impl Caller {
     }
 }
 
+/// Whether it is asked by programs, and not by pages. The stream tells open pages what is new.
+fn is_for_programs(path: &str) -> bool {
+    path.starts_with("/v1/") && path != "/v1/stream"
+}
+
 /// Whether a page sends it, and not a program.
 fn is_form(method: &str, path: &str) -> bool {
     method != "get" && !path.starts_with("/v1/")
@@ -237,7 +242,11 @@ async fn every_caller_may_what_their_role_holds_and_nothing_else() {
             if asks == Nothing {
                 continue;
             }
-            let known = !matches!(caller, Caller::Nobody) && !(matches!(caller, Caller::Local) && path.starts_with("/v1/"));
+            let known = match caller {
+                Caller::Nobody => false,
+                Caller::Local => !is_for_programs(path),
+                _ => true,
+            };
             let let_in = !matches!(answer.status.as_u16(), 401 | 403);
             assert_eq!(let_in, caller.may(path, asks), "{told}");
             if !known {
