@@ -66,6 +66,18 @@ const ROUTES: &[(&str, &str, Asks)] = &[
     ("delete", "/v1/keys/{id}", This(Keys)),
     ("get", "/v1/audit", This(See)),
     ("get", "/v1/staff-audit", This(People)),
+    ("get", "/v1/users", This(People)),
+    ("put", "/v1/users/{id}", This(People)),
+    ("post", "/v1/users/{id}/sign-out", This(People)),
+    ("get", "/v1/sessions", This(People)),
+    ("delete", "/v1/sessions/{id}", Known),
+    ("post", "/v1/break-glass", Known),
+    ("delete", "/v1/break-glass", Known),
+    ("post", "/v1/notify-routes/{name}/test", This(People)),
+    ("get", "/audit", This(See)),
+    ("get", "/settings", This(See)),
+    ("get", "/settings/sessions", Known),
+    ("get", "/settings/{tab}", This(See)),
     ("get", "/v1/stream", This(See)),
     ("get", "/v1/reports/sla", This(See)),
     ("get", "/v1/reports/ccpa-7102", This(See)),
@@ -217,6 +229,7 @@ fn filled(path: &str, dsr: &str) -> String {
         .replace("{controller}", "acme")
         .replace("{name}", "nothing")
         .replace("{hash}", "0")
+        .replace("{tab}", "nothing")
 }
 
 async fn with_a_request(edge: &Edge) -> String {
