@@ -85,7 +85,8 @@ pub(crate) async fn list(
         query.read("cursor", "the next_cursor of an earlier page of the same sort", |text| read_place(text, sort));
     query.finish()?;
 
-    filter.open = open == Some(true);
+    // What is due is open.
+    filter.open = open == Some(true) || (open.is_none() && sort.column == DsrColumn::Due);
     filter.ended = open == Some(false);
     let lens = lens(&edge, &caller.controller_id).await?;
     let wanted = |row: &DsrRow| band.is_none_or(|band| lens.band(row) == Some(band));

@@ -75,6 +75,9 @@ impl Conditions {
             // Written out, so that the index of these few is known to serve.
             self.walked.push("d.status = 'needs_attention' AND d.attention IS NOT NULL AND d.closed_at IS NULL".into());
         }
+        if let Some(status) = filter.status.as_deref().filter(|status| filter.open && *status != "needs_attention") {
+            self.walk_by("d.status = ?", status);
+        }
         for (condition, at) in [("d.due_before < ?", filter.due_before), ("d.due_before >= ?", filter.due_after)] {
             if let Some(at) = at {
                 self.walk_by(condition, at);
@@ -89,7 +92,7 @@ impl Conditions {
     }
 
     fn sort_out(&mut self, filter: &DsrFilter, now: i64) {
-        if let Some(status) = filter.status.as_deref().filter(|status| *status != "needs_attention") {
+        if let Some(status) = filter.status.as_deref().filter(|status| !filter.open && *status != "needs_attention") {
             self.add("d.status = ?", status);
         }
         if let Some(kind) = filter.kind {

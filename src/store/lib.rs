@@ -37,6 +37,7 @@ mod messages;
 mod migrate;
 mod moves;
 mod mutant;
+mod names;
 mod outcomes;
 mod paces;
 mod pauses;

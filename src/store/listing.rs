@@ -12,14 +12,16 @@ use redress_domain::{ControllerId, DsrId};
 /// Rows of the first window, and of the largest.
 const WINDOWS: [i64; 2] = [400, 20_000];
 /// So many rows are looked at for one page.
-const LOOKED_AT_MAX: i64 = 100_000;
+const LOOKED_AT_MAX: i64 = 40_000;
 /// Counting stops there.
 const COUNTED_MAX: i64 = 1_000;
+/// So many rows are looked at to count.
+const COUNTED_AMONG: i64 = 5_000;
 
 /// What requests are ordered by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DsrColumn {
-    /// When they are due.
+    /// When they are due; only open ones, or those that are named by their ids.
     Due,
     /// When we got them.
     Received,
@@ -91,13 +93,19 @@ impl DsrColumn {
 }
 
 impl DsrSort {
-    /// `ORDER BY` of the rows called `alias`, or the reverse. An id begins with the moment of receipt, so that it is an order by itself.
-    fn order(self, alias: &str, reversed: bool) -> String {
+    /// Whether ids are the order: each begins with the moment of receipt. Among the open ones of several controllers they are not, as
+    /// no index has only those.
+    fn is_by_id(self, scope: Option<&[ControllerId]>, filter: &DsrFilter) -> bool {
+        self.column == DsrColumn::Received && !(filter.open && scope.is_none_or(|scope| scope.len() != 1))
+    }
+
+    /// `ORDER BY` of the rows called `alias`, or the reverse.
+    fn order(self, by_id: bool, alias: &str, reversed: bool) -> String {
         let direction = if self.descending == reversed { "ASC" } else { "DESC" };
-        match self.column {
-            DsrColumn::Received => format!("{alias}.id {direction}"),
-            column => format!("{alias}.{} {direction}, {alias}.id {direction}", column.name()),
+        if by_id {
+            return format!("{alias}.id {direction}");
         }
+        format!("{alias}.{} {direction}, {alias}.id {direction}", self.column.name())
     }
 
     fn conditions(self, scope: Option<&[ControllerId]>, filter: &DsrFilter, now: i64) -> Conditions {
@@ -112,19 +120,19 @@ impl DsrSort {
             DsrColumn::Foreseen => {
                 conditions.walked.push("d.closed_at IS NULL AND d.forecast_ends_at IS NOT NULL".into());
             }
+            DsrColumn::Due if filter.ids.is_none() => conditions.walked.push("d.closed_at IS NULL".into()),
             DsrColumn::Due | DsrColumn::Received => {}
         }
         conditions
     }
 
-    fn beyond(self, conditions: &mut Conditions, from: &DsrPlace, backwards: bool) {
+    fn beyond(self, by_id: bool, conditions: &mut Conditions, from: &DsrPlace, backwards: bool) {
         let sign = if self.descending == backwards { ">" } else { "<" };
-        let condition = match self.column {
-            DsrColumn::Received => format!("d.id {sign} {}", conditions.place(from.id.as_str())),
-            column => {
-                let (at, id) = (conditions.place(from.at), conditions.place(from.id.as_str()));
-                format!("(d.{}, d.id) {sign} ({at}, {id})", column.name())
-            }
+        let condition = if by_id {
+            format!("d.id {sign} {}", conditions.place(from.id.as_str()))
+        } else {
+            let (at, id) = (conditions.place(from.at), conditions.place(from.id.as_str()));
+            format!("(d.{}, d.id) {sign} ({at}, {id})", self.column.name())
         };
         conditions.walked.push(condition);
     }
@@ -145,18 +153,22 @@ impl Store {
         backwards: bool,
         limit: i64,
     ) -> Result<DsrPage, Error> {
-        let (mut rows, mut place, mut looked_at, mut window) = (Vec::new(), from, 0, WINDOWS[0].max(limit + 1));
+        let by_id = sort.is_by_id(scope, filter);
+        let (mut rows, mut place, mut looked_at) = (Vec::new(), from, 0);
+        // Where nothing is sorted out, the page is the window.
+        let plain = sort.conditions(scope, filter, 0).sorted_out.is_empty();
+        let mut window = if plain { limit + 1 } else { WINDOWS[0].max(limit + 1) };
         let column = sort.column;
         let next = loop {
             let mut conditions = sort.conditions(scope, filter, self.now_ms());
             if let Some(place) = &place {
-                sort.beyond(&mut conditions, place, backwards);
+                sort.beyond(by_id, &mut conditions, place, backwards);
             }
             let inner = format!(
                 "SELECT d.id, d.{} FROM dsrs d WHERE {} ORDER BY {} LIMIT {}",
                 column.name(),
                 conditions.walked(),
-                sort.order("d", backwards),
+                sort.order(by_id, "d", backwards),
                 conditions.place(window)
             );
             let rest = conditions.sorted_out.join(" AND ");
@@ -164,7 +176,7 @@ impl Store {
             let left = limit + 1 - rows.len() as i64;
             let sql = format!(
                 "-- list_dsrs\nSELECT d.* FROM ({inner}) w JOIN dsrs d ON d.id = w.id WHERE {rest} ORDER BY {} LIMIT {}",
-                sort.order("d", backwards),
+                sort.order(by_id, "d", backwards),
                 conditions.place(left)
             );
             rows.extend(self.read_dsrs(&sql, conditions.arguments).await?);
@@ -208,7 +220,7 @@ impl Store {
             open: filter.open,
             ended: filter.ended,
             late: filter.late.filter(|late| *late),
-            status: filter.status.clone().filter(|status| status == "needs_attention"),
+            status: filter.status.clone().filter(|status| filter.open || status == "needs_attention"),
             due_before: match (filter.due_before, filter.due_by.iter().flatten().map(|(at, _)| *at + 1).max()) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
@@ -217,22 +229,23 @@ impl Store {
             ids: filter.ids.clone(),
             ..DsrFilter::default()
         };
+        let by_id = sort.is_by_id(scope, filter);
         let scope = scope.filter(|scope| scope.len() == 1);
         let mut conditions = sort.conditions(scope, &walked, self.now_ms());
         if let Some(from) = from {
-            sort.beyond(&mut conditions, from, backwards);
+            sort.beyond(by_id, &mut conditions, from, backwards);
         }
         let inner = format!(
             "SELECT d.id, d.{} FROM dsrs d WHERE {} ORDER BY {} LIMIT {}",
             sort.column.name(),
             conditions.walked(),
-            sort.order("d", backwards),
+            sort.order(by_id, "d", backwards),
             conditions.place(window)
         );
         let sql = format!(
             "-- end_of_window\nSELECT w.id, w.{} AS at, COUNT(*) OVER () AS n FROM ({inner}) w ORDER BY {} LIMIT 1",
             sort.column.name(),
-            sort.order("w", !backwards),
+            sort.order(by_id, "w", !backwards),
         );
         let row = self.db.row(&sql, conditions.arguments).await?;
         row.map(|row| Ok((read_place(&row)?, row.int("n")?))).transpose()
@@ -249,16 +262,10 @@ impl Store {
         column: DsrColumn,
     ) -> Result<DsrCount, Error> {
         let sort = DsrSort { column, descending: false };
-        let mut conditions = sort.conditions(scope, filter, self.now_ms());
+        let conditions = sort.conditions(scope, filter, self.now_ms());
         let all_count = conditions.sorted_out.is_empty();
-        let window = if all_count { COUNTED_MAX + 1 } else { WINDOWS[1] };
-        let inner = format!(
-            "SELECT d.id, d.{} FROM dsrs d WHERE {} ORDER BY {} LIMIT {}",
-            column.name(),
-            conditions.walked(),
-            sort.order("d", false),
-            conditions.place(window)
-        );
+        let window = if all_count { COUNTED_MAX + 1 } else { COUNTED_AMONG };
+        let inner = format!("SELECT d.id FROM dsrs d WHERE {} LIMIT {window}", conditions.walked());
         let sql = if all_count {
             format!("-- count_all\nSELECT COUNT(*) AS n, COUNT(*) AS walked FROM ({inner}) w")
         } else {

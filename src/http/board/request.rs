@@ -10,7 +10,7 @@ mod timeline;
 use super::act;
 use super::parts::{at, band_mark, day, distance, ends, late_mark, plain, status_mark, term};
 use super::shell::{Page, Section};
-use super::words::PERSONAL;
+use super::words::{PERSONAL, actor};
 use crate::http::Edge;
 use crate::http::auth::Viewer;
 use crate::http::foreseen::foreseen;
@@ -28,6 +28,7 @@ use redress_domain::forecast::Foreseen;
 use redress_domain::{DsrId, Permit, Personal};
 use redress_store::{AuditEvent, ClockNote, DsrDetail, PackageInfo};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Events on one page.
 const EVENTS: i64 = 100;
@@ -48,6 +49,8 @@ struct Shown<'a> {
     looks: Vec<AuditEvent>,
     notes: Vec<ClockNote>,
     masked: Option<Vec<(String, String)>>,
+    /// What people are called, for those who administer them.
+    names: BTreeMap<String, String>,
     package: Option<PackageInfo>,
     certificate: bool,
     /// Why this viewer's eyes are not the second pair that an approval needs.
@@ -95,6 +98,12 @@ impl<'a> Shown<'a> {
         let now = store.now_ms();
         let lens = Lens::new(&controller, now);
         let personal = viewer.may(Permit::Reveal);
+        let looks = store.events_of_kinds(&controller_id, id, &PERSONAL, LOOKS_MAX).await?;
+        let names = if viewer.may(Permit::People) {
+            store.names_of(events.iter().chain(&looks).map(|event| event.actor.clone()).collect()).await?
+        } else {
+            BTreeMap::new()
+        };
         let eyes = if controller.policy.four_eyes {
             four_eyes::refusal(&controller.policy, &store.submitter(&controller_id, id).await?, viewer.actor())
         } else {
@@ -104,8 +113,9 @@ impl<'a> Shown<'a> {
             eyes,
             viewer,
             now,
+            names,
             foreseen: foreseen(edge, &detail.row, &lens).await?,
-            looks: store.events_of_kinds(&controller_id, id, &PERSONAL, LOOKS_MAX).await?,
+            looks,
             notes: if personal { store.clock_notes(&controller_id, id).await? } else { Vec::new() },
             masked: if personal { store.masked(&controller_id, id).await? } else { None },
             package: store.package(&controller_id, id).await?,
@@ -123,6 +133,14 @@ impl<'a> Shown<'a> {
     fn named(&self, id: &str) -> Option<String> {
         let step = self.detail.steps.iter().find(|step| step.system_id.as_str() == id || step.id.as_str() == id)?;
         Some(step.system.clone())
+    }
+
+    /// Who did something: a name for those who administer people, else an id.
+    fn actor(&self, id: &str) -> Markup {
+        match self.names.get(id) {
+            Some(name) => html! { bdi { (name) } },
+            None => html! { span.id { (actor(id)) } },
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Who the request is about: masked, until somebody who may see it says why they need to. And the answer: package and certificate.
 
 use super::super::parts::{at, form, plain, term};
-use super::super::words::actor;
 use super::{Shown, text};
 use maud::{Markup, html};
 use redress_domain::{Permit, RequestType};
@@ -86,7 +85,7 @@ fn looks(shown: &Shown<'_>) -> Markup {
         @if !shown.looks.is_empty() {
             details { summary { "Who saw personal data (" (shown.looks.len()) ")" }
                 ul { @for event in &shown.looks {
-                    li { (super::timeline::when(&event.at, shown.lens.zone())) ", " span.id { (actor(&event.actor)) } ": " bdi { (super::timeline::said(shown, event)) } }
+                    li { (super::timeline::when(&event.at, shown.lens.zone())) ", " (shown.actor(&event.actor)) ": " bdi { (super::timeline::said(shown, event)) } }
                 } }
             }
         }

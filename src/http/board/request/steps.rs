@@ -1,6 +1,6 @@
 //! What is done in each connected system, how far it is, and who can mend what went wrong.
 
-use super::super::parts::{at, plain, status_mark};
+use super::super::parts::{at, plain, status_mark, system_path};
 use super::{Shown, text};
 use crate::http::view::instant;
 use jiff::tz::TimeZone;
@@ -42,7 +42,7 @@ pub(super) fn card(shown: &Shown<'_>) -> Markup {
 fn row(shown: &Shown<'_>, step: &StepRow, zone: &TimeZone) -> Markup {
     html! {
         tr {
-            th scope="row" { a href={ "/systems/" (shown.controller) "/" (step.system) } { (step.system) } " " span.quiet { (step.connector) } }
+            th scope="row" { a href=(system_path(&shown.controller, &step.system)) { (step.system) } " " span.quiet { (step.connector) } }
             td { (plain(step.verb.as_str())) }
             td { (status_mark(step.status.as_str())) }
             td.number data-label="found" { @if let Some(found) = step.found { (found) } }

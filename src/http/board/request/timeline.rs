@@ -1,7 +1,7 @@
 //! Everything that happened to a request, in words, by day, the newest last.
 
 use super::super::parts::day;
-use super::super::words::{actor, sentence};
+use super::super::words::sentence;
 use super::Shown;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -31,7 +31,7 @@ pub(super) fn card(shown: &Shown<'_>) -> Markup {
                 ol.timeline { @for event in events {
                     li {
                         time datetime=(event.at) { (clock(&event.at, zone)) }
-                        " " bdi { (said(shown, event)) } " " span.quiet { "by " span.id { (actor(&event.actor)) } }
+                        " " bdi { (said(shown, event)) } " " span.quiet { "by " (shown.actor(&event.actor)) }
                     }
                 } }
             }
