@@ -158,3 +158,37 @@ async fn a_long_history_is_read_page_by_page_the_newest_last() {
     );
     assert_eq!(shown(&edge, &edge.acme.auditor, &format!("/requests/{id}?events_before=x")).await.status, 422);
 }
+
+#[tokio::test]
+async fn people_are_named_to_those_who_administer_them_and_to_nobody_else() {
+    use redress_domain::{Role, Roles};
+    let edge = edge().await;
+    let sign_in = async |name: &str, role: Role| {
+        let who = redress_store::Identified {
+            issuer: "https://idp.example".into(),
+            subject: name.to_owned().into(),
+            name: name.to_owned().into(),
+            email: None,
+            roles: Roles::from(role),
+            controllers: None,
+        };
+        let (id, _, text) = edge.store.sign_in(&who, std::time::Duration::from_hours(1)).await.unwrap();
+        (id, format!("redress_session={text}"))
+    };
+    let id = submit(&edge, &edge.acme.user, "access").await;
+    let (ann, anns) = sign_in("Ann <i>Ammer</i>", Role::PrivacyLead).await;
+    let (_, bosses) = sign_in("Boss", Role::Admin).await;
+    let dsr = redress_domain::DsrId::parse(&id).unwrap();
+    edge.store.reveal(&edge.acme.id, &dsr, ann.as_str(), "complaint").await.unwrap();
+    let page = format!("/requests/{id}");
+    let look = async |cookie: &str| {
+        let request = axum::http::Request::get(page.as_str()).header("host", "dsr.example").header("cookie", cookie);
+        edge.send(request.body(axum::body::Body::empty()).unwrap()).await.text()
+    };
+    let named = look(&bosses).await;
+    assert!(named.contains("Ann &lt;i&gt;Ammer&lt;/i&gt;") && named.contains("for the reason complaint"), "{named}");
+    assert!(!named.contains("j•••"), "an administrator sees no identifier, not even masked");
+    let own = look(&anns).await;
+    assert!(own.contains(ann.as_str()) && own.contains("j•••@e•••.com"), "{own}");
+    assert_eq!(own.matches("Ann &lt;i&gt;").count(), 1, "only as who has signed in");
+}
