@@ -152,11 +152,21 @@ impl Filters {
         self.with("q", None)
     }
 
-    /// The order: by due date as long as requests are open.
+    /// The order: by due date as long as requests are open, and else the newest or the last ended first. Due dates that are past
+    /// are no order that anybody looks for.
     pub(super) fn sort(&self) -> DsrSort {
-        let ended = self.ended();
-        self.sort
-            .unwrap_or(DsrSort { column: if ended { DsrColumn::Ended } else { DsrColumn::Due }, descending: ended })
+        let searched = self.text("q").is_some();
+        let open_only = matches!(self.open, None | Some("true")) && !self.ended();
+        let usual = match (self.ended(), open_only || searched) {
+            (true, _) => DsrSort { column: DsrColumn::Ended, descending: true },
+            (false, true) => DsrSort { column: DsrColumn::Due, descending: false },
+            (false, false) => DsrSort { column: DsrColumn::Received, descending: true },
+        };
+        let fits = |sort: &DsrSort| match sort.column {
+            DsrColumn::Due | DsrColumn::Foreseen => open_only || searched,
+            DsrColumn::Received | DsrColumn::Ended => true,
+        };
+        self.sort.filter(fits).unwrap_or(usual)
     }
 
     fn ended(&self) -> bool {
