@@ -37,7 +37,6 @@ mod messages;
 mod migrate;
 mod moves;
 mod mutant;
-mod names;
 mod outcomes;
 mod paces;
 mod pauses;

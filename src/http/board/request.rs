@@ -50,7 +50,7 @@ struct Shown<'a> {
     notes: Vec<ClockNote>,
     masked: Option<Vec<(String, String)>>,
     /// What people are called, for those who administer them.
-    names: BTreeMap<String, String>,
+    names: BTreeMap<String, Personal<String>>,
     package: Option<PackageInfo>,
     certificate: bool,
     /// Why this viewer's eyes are not the second pair that an approval needs.
@@ -100,7 +100,8 @@ impl<'a> Shown<'a> {
         let personal = viewer.may(Permit::Reveal);
         let looks = store.events_of_kinds(&controller_id, id, &PERSONAL, LOOKS_MAX).await?;
         let names = if viewer.may(Permit::People) {
-            store.names_of(events.iter().chain(&looks).map(|event| event.actor.clone()).collect()).await?
+            let actors: Vec<&str> = events.iter().chain(&looks).map(|event| event.actor.as_str()).collect();
+            store.names_of(&actors).await?
         } else {
             BTreeMap::new()
         };
@@ -138,7 +139,7 @@ impl<'a> Shown<'a> {
     /// Who did something: a name for those who administer people, else an id.
     fn actor(&self, id: &str) -> Markup {
         match self.names.get(id) {
-            Some(name) => html! { bdi { (name) } },
+            Some(name) => html! { bdi { (name.expose()) } },
             None => html! { span.id { (actor(id)) } },
         }
     }

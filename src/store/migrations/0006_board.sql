@@ -116,8 +116,6 @@ DROP INDEX dsrs_open_due;
 CREATE INDEX dsrs_open_due ON dsrs(due_before, id) WHERE closed_at IS NULL;
 CREATE INDEX dsrs_open_due_of ON dsrs(controller_id, due_before, id) WHERE closed_at IS NULL;
 CREATE INDEX dsrs_ended ON dsrs(closed_at, id) WHERE closed_at IS NOT NULL;
--- Its first column is the same in every row: SQLite prefers an index that is searched to one that is only walked.
-CREATE INDEX dsrs_late ON dsrs(forecast_late, due_before, id) WHERE forecast_late = 1 AND closed_at IS NULL;
 
 -- What the board looks for: the newest events of everybody, what a route was sent last, and what a controller was told last.
 CREATE INDEX events_recent ON events(id);

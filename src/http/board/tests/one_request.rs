@@ -179,7 +179,7 @@ async fn people_are_named_to_those_who_administer_them_and_to_nobody_else() {
     let (ann, anns) = sign_in("Ann <i>Ammer</i>", Role::PrivacyLead).await;
     let (_, bosses) = sign_in("Boss", Role::Admin).await;
     let dsr = redress_domain::DsrId::parse(&id).unwrap();
-    edge.store.reveal(&edge.acme.id, &dsr, ann.as_str(), "complaint").await.unwrap();
+    edge.store.reveal(&edge.acme.id, &dsr, ann.as_str(), "complaint", json!({})).await.unwrap();
     let page = format!("/requests/{id}");
     let look = async |cookie: &str| {
         let request = axum::http::Request::get(page.as_str()).header("host", "dsr.example").header("cookie", cookie);
