@@ -14,7 +14,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use redress_domain::{ControllerId, DsrId, Permit, Role, Roles};
 use redress_store::{Controller, Session};
-use serde_json::Value;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 
