@@ -348,9 +348,8 @@ fn is_of_a_code(letter: &char) -> bool {
 async fn asked(request: RequestBuilder, what: &str) -> Result<(StatusCode, Value), Refused> {
     let away = |why: &str| Refused::Away(format!("the provider's {what} {why}"));
     let sent = request.header(ACCEPT, "application/json").send().await;
-    let mut response = sent.map_err(|error| {
-        away(if error.is_timeout() { "does not answer in time" } else { "cannot be reached" })
-    })?;
+    let mut response =
+        sent.map_err(|error| away(if error.is_timeout() { "does not answer in time" } else { "cannot be reached" }))?;
     let status = response.status();
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| away("broke off"))? {

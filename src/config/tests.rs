@@ -89,7 +89,10 @@ fn signing_in_is_configured_whole_or_not_at_all() {
         (&[("REDRESS_BOARD__IDLE_MINUTES", "1")], "board.idle_minutes"),
     ] {
         let said = faults(variables);
-        assert!(said.starts_with(&format!("{key} (")) && !said.contains("canary") && said.lines().count() == 1, "{said}");
+        assert!(
+            said.starts_with(&format!("{key} (")) && !said.contains("canary") && said.lines().count() == 1,
+            "{said}"
+        );
     }
 }
 

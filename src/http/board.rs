@@ -18,9 +18,9 @@ mod request;
 mod requests;
 mod settings;
 mod shell;
+pub(super) mod sign_in;
 mod systems;
 mod task;
-pub(super) mod sign_in;
 #[cfg(test)]
 mod tests;
 mod today;

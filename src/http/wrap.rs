@@ -33,7 +33,7 @@ pub(crate) async fn wrap(State(edge): State<Edge>, request: Request, next: Next)
     let target = for_people.then(|| request.uri().path_and_query().map(ToString::to_string)).flatten();
     let target = target.filter(|_| matches!(method, "GET" | "HEAD"));
     let mut response = limited(&edge, probe, request, next).instrument(span.clone()).await;
-    let sign_in = target.filter(|_| response.status() == StatusCode::UNAUTHORIZED );
+    let sign_in = target.filter(|_| response.status() == StatusCode::UNAUTHORIZED);
     if let Some(instead) = sign_in.and_then(|target| super::board::sign_in::instead_of_401(&edge, &target)) {
         response = instead;
     } else if for_people && let Some(Told(problem)) = response.extensions().get() {

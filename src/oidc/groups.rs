@@ -44,7 +44,10 @@ impl Groups {
             match pair(entry) {
                 Some(pair) => read.controllers.push(pair),
                 None => {
-                    faults.push(("oidc.controllers", format!("entry {} must be \"group = name of a controller\"", i + 1)));
+                    faults.push((
+                        "oidc.controllers",
+                        format!("entry {} must be \"group = name of a controller\"", i + 1),
+                    ));
                 }
             }
         }
@@ -89,7 +92,8 @@ mod tests {
     }
 
     fn groups(everything: &[&str]) -> Groups {
-        let roles = ["team = privacy_analyst", "heads=privacy_lead", "cn=ops,ou=it = operator", "acme = controller_admin"];
+        let roles =
+            ["team = privacy_analyst", "heads=privacy_lead", "cn=ops,ou=it = operator", "acme = controller_admin"];
         let controllers = ["acme = acme", "globex = globex", "acme-de = acme"];
         Groups::parse(&texts(&roles), &texts(&controllers), &texts(everything)).unwrap()
     }
@@ -138,8 +142,8 @@ mod tests {
 
     #[test]
     fn every_entry_that_cannot_be_read_is_named_and_not_quoted() {
-        let faults =
-            Groups::parse(&texts(&["canary", "g = root", "g = admin"]), &texts(&["= acme", "canary ="]), &[]).unwrap_err();
+        let faults = Groups::parse(&texts(&["canary", "g = root", "g = admin"]), &texts(&["= acme", "canary ="]), &[])
+            .unwrap_err();
         let keys: Vec<&str> = faults.iter().map(|(key, _)| *key).collect();
         assert_eq!(keys, ["oidc.roles", "oidc.roles", "oidc.controllers", "oidc.controllers"]);
         assert!(faults.iter().all(|(_, detail)| !detail.contains("canary")), "{faults:?}");

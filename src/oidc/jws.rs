@@ -37,7 +37,10 @@ struct Key {
 
 #[derive(Debug, Clone)]
 enum Material {
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
     /// A curve and an uncompressed point.
     Ec(&'static str, Vec<u8>),
     Ed25519(Vec<u8>),

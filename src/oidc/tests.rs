@@ -43,11 +43,13 @@ fn keys(all: &[Value]) -> Keys {
 #[test]
 fn a_token_is_believed_if_a_published_key_signed_it() {
     let (ours, other) = (Signer::new(), Signer::new());
-    let published = keys(&[other.jwk(&json!({ "kid": "o" })), ours.jwk(&json!({ "kid": "a", "use": "sig", "alg": "ES256" }))]);
+    let published =
+        keys(&[other.jwk(&json!({ "kid": "o" })), ours.jwk(&json!({ "kid": "a", "use": "sig", "alg": "ES256" }))]);
     for header in [json!({ "alg": "ES256", "kid": "a" }), json!({ "alg": "ES256" })] {
         assert_eq!(published.claims(&ours.token(&header)).unwrap()["sub"], "ann", "{header}");
     }
-    let ed = Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref()).unwrap();
+    let ed =
+        Ed25519KeyPair::from_pkcs8(Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap().as_ref()).unwrap();
     let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(ed.public_key()) });
     let text = unsigned(&json!({ "alg": "EdDSA" }));
     let token = format!("{text}.{}", URL_SAFE_NO_PAD.encode(ed.sign(text.as_bytes())));
@@ -79,7 +81,12 @@ fn no_other_token_is() {
     }
     assert_eq!(published.claims(&ours.token(&json!({ "alg": "ES256", "kid": "b" }))).unwrap_err(), Fault::UnknownKey);
     // A key for encryption, one for another algorithm, and halves of keys.
-    for key in [json!({ "kid": "a", "use": "enc" }), json!({ "kid": "a", "alg": "ES384" }), json!({ "x": "AA" }), json!({ "kty": "oct" })] {
+    for key in [
+        json!({ "kid": "a", "use": "enc" }),
+        json!({ "kid": "a", "alg": "ES384" }),
+        json!({ "x": "AA" }),
+        json!({ "kty": "oct" }),
+    ] {
         assert_eq!(keys(&[ours.jwk(&key)]).claims(&good).unwrap_err(), Fault::UnknownKey, "{key}");
     }
     assert_eq!(keys(&[]).claims(&good).unwrap_err(), Fault::UnknownKey);

@@ -56,11 +56,8 @@ impl Store {
         };
         if now - row.int("seen_at")? > SEEN_MS {
             let mut tx = self.db.begin("key session seen").await?;
-            tx.exec(
-                "-- key_session_seen\nUPDATE key_sessions SET seen_at = $2 WHERE id = $1",
-                args![id.as_str(), now],
-            )
-            .await?;
+            tx.exec("-- key_session_seen\nUPDATE key_sessions SET seen_at = $2 WHERE id = $1", args![id.as_str(), now])
+                .await?;
             self.commit(tx).await?;
         }
         let inconsistent = |column| Error::Inconsistent { table: "api_keys", column };

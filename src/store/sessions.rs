@@ -121,11 +121,7 @@ impl Store {
     ///
     /// # Errors
     /// The database is away, or they are disabled.
-    pub async fn sign_in(
-        &self,
-        who: &Identified,
-        life: impl Into<Life>,
-    ) -> Result<(UserId, SessionId, String), Error> {
+    pub async fn sign_in(&self, who: &Identified, life: impl Into<Life>) -> Result<(UserId, SessionId, String), Error> {
         let life = life.into();
         let subject = crate::migrate::hex(digest(&SHA256, who.subject.expose().as_bytes()).as_ref());
         let now = self.now_ms();

@@ -11,7 +11,7 @@ mod journeys;
 mod notices;
 mod redis;
 mod reports;
-mod stream;
 mod signing_in;
+mod stream;
 mod support;
 mod tasks;

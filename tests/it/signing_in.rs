@@ -206,7 +206,11 @@ async fn every_kind_of_client_signs_in_and_new_keys_are_fetched_once() {
         service.provider.kill9().await;
         service.provider.start_again().await;
         let answer = service.sign_in("ann").await;
-        assert!(answer.status == 403 && answer.page.contains("no key of the provider fits it"), "{client}: {}", answer.page);
+        assert!(
+            answer.status == 403 && answer.page.contains("no key of the provider fits it"),
+            "{client}: {}",
+            answer.page
+        );
         service.end().await;
     }
 }
@@ -229,7 +233,8 @@ async fn a_wrong_secret_and_an_absent_provider_are_the_operators_to_mend() {
 async fn links_of_the_operator_sign_in_once_and_one_machine_prints_one() {
     let app = TestApp::builder().backend(Backend::Sqlite).start().await;
     app.cli(&["controller", "create", "acme", "--country", "DE", "--timezone", "Europe/Berlin"]).await.ok();
-    let code = |text: &str| text.split_once("/sign-in/link?code=").map(|(_, rest)| rest.lines().next().unwrap().to_owned());
+    let code =
+        |text: &str| text.split_once("/sign-in/link?code=").map(|(_, rest)| rest.lines().next().unwrap().to_owned());
     let logs = app.logs();
     let printed = code(&logs).expect("serve prints a link");
     let ran = app.cli(&["user", "link", "--name", "ann", "--role", "privacy_lead", "--controller", "acme"]).await;
@@ -249,10 +254,7 @@ async fn links_of_the_operator_sign_in_once_and_one_machine_prints_one() {
         assert!(page.contains("You are signed in") && says.split(", ").all(|role| page.contains(role)), "{page}");
         assert_eq!(send(code).await.status(), 410, "once");
     }
-    for arguments in [
-        &["user", "link", "--name", "ann", "--role", "root"][..],
-        &["user", "link", "--name", "ann"],
-    ] {
+    for arguments in [&["user", "link", "--name", "ann", "--role", "root"][..], &["user", "link", "--name", "ann"]] {
         app.cli(arguments).await.refused(2);
     }
     app.cli(&["user", "link", "--name", "ann", "--role", "controller_user"]).await.refused(1);

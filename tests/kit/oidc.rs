@@ -64,7 +64,10 @@ impl Oidc {
         let all: BTreeMap<&str, Value> = people
             .iter()
             .map(|(name, groups)| {
-                (*name, json!({ "name": format!("{name} (test)"), "email": format!("{name}@corp.test"), "groups": groups }))
+                (
+                    *name,
+                    json!({ "name": format!("{name} (test)"), "email": format!("{name}@corp.test"), "groups": groups }),
+                )
             })
             .collect();
         let path = self.server.path().join("people.json");
@@ -86,7 +89,8 @@ impl Oidc {
             let next = if url.contains("/interaction/") {
                 let page = browser.page(&url).await;
                 let consent = page.contains("value=\"consent\"");
-                let form = if consent { "prompt=consent".to_owned() } else { format!("prompt=login&login={name}&password=x") };
+                let form =
+                    if consent { "prompt=consent".to_owned() } else { format!("prompt=login&login={name}&password=x") };
                 browser.post(&url, form).await
             } else {
                 browser.get(&url).await

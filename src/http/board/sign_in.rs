@@ -60,7 +60,9 @@ fn next_of(fields: &Fields) -> &str {
 /// somebody in either, as whom they then would act unawares.
 async fn form(request: Request) -> Result<Fields, Problem> {
     if !is_from_here(request.headers()) {
-        return Err(Problem::forbidden("this form must come from a page of this service; load the page again and repeat it"));
+        return Err(Problem::forbidden(
+            "this form must come from a page of this service; load the page again and repeat it",
+        ));
     }
     let bytes = to_bytes(request.into_body(), FORM_MAX).await.map_err(|_| Problem::too_large(FORM_MAX))?;
     Ok(fields(&bytes))
@@ -88,7 +90,10 @@ fn ways(
     next: &str,
 ) -> Response {
     let provider = edge.people.provider();
-    let begin = format!("/sign-in/oidc?{}", url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish());
+    let begin = format!(
+        "/sign-in/oidc?{}",
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish()
+    );
     let body = html! {
         h1 { "Sign in" }
         @if let Some(done) = done { p.done role="status" { (done) } }
@@ -217,7 +222,8 @@ pub(crate) async fn sign_out(State(edge): State<Edge>, request: Request) -> Resu
             None
         };
         let Some(id) = ended else {
-            let body = html! { p { "This browser sends an API key with every call. Close all its windows to end that." } };
+            let body =
+                html! { p { "This browser sends an API key with every call. Close all its windows to end that." } };
             return Ok(told(StatusCode::CONFLICT, "There is no session to end", &body));
         };
         edge.store.record_staff_event(viewer.actor(), "signed_out", json!({ "session": id })).await?;

@@ -315,7 +315,10 @@ async fn no_other_web_site_can_make_a_browser_change_anything() {
                     .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
                     .body(Body::from(format!("csrf={token}&key={}&code=x", edge.acme.user)))
             } else {
-                request.header("x-csrf-token", token).header(header::CONTENT_TYPE, "application/json").body(Body::from("{}"))
+                request
+                    .header("x-csrf-token", token)
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .body(Body::from("{}"))
             };
             let answer = edge.send(request.unwrap()).await;
             assert_eq!(answer.status, 403, "{method} {path} {origin:?} {site:?}: {}", answer.text());

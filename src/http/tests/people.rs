@@ -48,7 +48,8 @@ impl Edge {
         let mut out = String::new();
         for table in sqlx::query(tables).fetch_all(&mut database).await.unwrap() {
             let table: String = table.get(0);
-            let columns = format!("SELECT group_concat('quote(\"' || name || '\")', '||') FROM pragma_table_info('{table}')");
+            let columns =
+                format!("SELECT group_concat('quote(\"' || name || '\")', '||') FROM pragma_table_info('{table}')");
             let columns: String =
                 sqlx::query(sqlx::AssertSqlSafe(columns)).fetch_one(&mut database).await.unwrap().get(0);
             let rows = format!("SELECT {columns} FROM \"{table}\" ORDER BY 1");
@@ -78,7 +79,8 @@ impl Edge {
         form: Option<&str>,
         origin: &str,
     ) -> Answer {
-        let mut request = Request::builder().uri(path).header(header::HOST, "dsr.example").header("accept", "text/html");
+        let mut request =
+            Request::builder().uri(path).header(header::HOST, "dsr.example").header("accept", "text/html");
         if let Some(cookie) = cookie {
             request = request.header(header::COOKIE, cookie);
         }

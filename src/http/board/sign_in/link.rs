@@ -45,11 +45,7 @@ pub(crate) async fn link(
 }
 
 /// `POST /sign-in/link`
-pub(crate) async fn confirm(
-    State(edge): State<Edge>,
-    From(peer): From,
-    request: Request,
-) -> Result<Response, Problem> {
+pub(crate) async fn confirm(State(edge): State<Edge>, From(peer): From, request: Request) -> Result<Response, Problem> {
     let form = form(request).await?;
     if !edge.people.failures().may(peer, edge.store.now_ms()) {
         return Ok(too_often());

@@ -131,7 +131,9 @@ async fn identified(edge: &Edge, provider: &Provider, person: Person) -> Result<
             for name in names {
                 match edge.store.controller_by_name(&name).await? {
                     Some(controller) => ids.push(controller.id),
-                    None => tracing::warn!(controller = %name, "oidc.controllers names a controller that does not exist"),
+                    None => {
+                        tracing::warn!(controller = %name, "oidc.controllers names a controller that does not exist")
+                    }
                 }
             }
             if ids.is_empty() {
@@ -170,18 +172,22 @@ async fn denied(
     description: Option<&str>,
 ) -> Result<Response, Problem> {
     let (why, words, who) = match error {
-        "access_denied" => {
-            ("access_denied", "The sign-in was not allowed: you cancelled it, or you may not use this service.", "Sign in again, or ask who administers your accounts.")
-        }
+        "access_denied" => (
+            "access_denied",
+            "The sign-in was not allowed: you cancelled it, or you may not use this service.",
+            "Sign in again, or ask who administers your accounts.",
+        ),
         "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
             ("interaction_required", "The provider has to ask you something first.", "Sign in again.")
         }
         "temporarily_unavailable" | "server_error" => {
             ("provider_error", "The provider cannot sign anybody in now.", "Try again in a moment.")
         }
-        "unauthorized_client" | "invalid_scope" | "invalid_request" | "unsupported_response_type" => {
-            ("misconfigured", "The provider does not take the question as this service asks it.", "The operator of this installation can mend it: [oidc], and the client at the provider.")
-        }
+        "unauthorized_client" | "invalid_scope" | "invalid_request" | "unsupported_response_type" => (
+            "misconfigured",
+            "The provider does not take the question as this service asks it.",
+            "The operator of this installation can mend it: [oidc], and the client at the provider.",
+        ),
         _ => ("other", "The provider refused.", "Ask who administers your accounts."),
     };
     match why {

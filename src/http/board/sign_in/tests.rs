@@ -38,7 +38,9 @@ async fn an_api_key_signs_a_browser_in_until_the_key_is_revoked() {
     let answer = edge.browse(None, "/sign-in", Some(&form)).await;
     assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/requests?status=on_hold"));
     let kept = answer.header("set-cookie");
-    assert!(kept.contains("HttpOnly") && kept.contains("SameSite=Lax") && kept.contains("Path=/") && !kept.contains(&key));
+    assert!(
+        kept.contains("HttpOnly") && kept.contains("SameSite=Lax") && kept.contains("Path=/") && !kept.contains(&key)
+    );
     let cookie = answer.cookie("redress_session").unwrap();
     assert_eq!(edge.browse(Some(&cookie), "/", None).await.status, 200);
     assert_eq!(edge.browse(Some(&cookie), "/v1/requests", None).await.status, 200);
@@ -191,10 +193,14 @@ async fn a_session_has_an_end_and_ends_before_it_if_nobody_calls() {
 
 #[tokio::test]
 async fn over_https_the_cookie_is_for_this_host_and_encrypted_connections_only() {
-    let edge = edge_with(|api| Api { people: people(&[("REDRESS_HTTP__PUBLIC_URL", "https://dsr.example")]), ..api }).await;
+    let edge =
+        edge_with(|api| Api { people: people(&[("REDRESS_HTTP__PUBLIC_URL", "https://dsr.example")]), ..api }).await;
     let answer = edge.browse(None, "/sign-in", Some(&query(&[("key", &edge.acme.user)]))).await;
     let kept = answer.header("set-cookie");
-    assert!(kept.starts_with("__Host-redress_session=ks_") && kept.ends_with("; Secure") && kept.contains("; Path=/;"), "{kept}");
+    assert!(
+        kept.starts_with("__Host-redress_session=ks_") && kept.ends_with("; Secure") && kept.contains("; Path=/;"),
+        "{kept}"
+    );
     let cookie = answer.cookie("__Host-redress_session").unwrap();
     assert_eq!(edge.browse(Some(&cookie), "/", None).await.status, 200);
     // A neighbour's host may set a cookie without the prefix; it is not taken for ours.
@@ -253,7 +259,9 @@ async fn an_answer_holds_once_for_ten_minutes_and_in_the_browser_that_asked() {
     }
     // What the provider says is shown to whoever asked it, once.
     let answer = back(state.clone(), mine, denied).await;
-    assert!(answer.status == 403 && answer.text().contains("you cancelled it") && answer.text().contains("no &lt;b&gt;"));
+    assert!(
+        answer.status == 403 && answer.text().contains("you cancelled it") && answer.text().contains("no &lt;b&gt;")
+    );
     assert!(back(state, mine, denied).await.text().contains("was finished before"));
     edge.clock.advance(SignedDuration::from_mins(5));
     let state = begin().await;
