@@ -519,7 +519,7 @@ async fn sweep(engine: Arc<Engine>, options: WorkerOptions, stop: CancellationTo
             let purged = store.purge_due(100).await;
             let glass = store.sweep_glass().await.map(drop);
             pulse.beat(Part::Sweep);
-            outcome = match (outcome, purged.and_then(|_| glass), store.reconcile().await) {
+            outcome = match (outcome, purged.and(glass), store.reconcile().await) {
                 (Err(error), ..) | (_, Err(error), _) | (_, _, Err(error)) => Err(error),
                 (Ok(expired), Ok(()), Ok(forgotten)) => Ok(expired + forgotten),
             };

@@ -9,6 +9,7 @@ use crate::events::{AuditEvent, canonical_json};
 use crate::{Error, Store};
 use redress_domain::{ControllerId, DsrId, EventId};
 use ring::digest::{SHA256, digest};
+use std::fmt::Write as _;
 
 /// Events that one look searches at most.
 const WINDOW: i64 = 50_000;
@@ -83,7 +84,7 @@ impl Where {
     fn and(&mut self, before: &str, arg: impl Into<Arg>, after: &str) {
         self.args.push(arg.into());
         let join = if self.text.is_empty() { "" } else { " AND " };
-        self.text += &format!("{join}{before}${}{after}", self.args.len());
+        let _infallible = write!(self.text, "{join}{before}${}{after}", self.args.len());
     }
 
     /// What the filter says of an event itself.
@@ -227,16 +228,13 @@ impl Store {
     /// # Errors
     /// The database is away.
     pub async fn audit_heads(&self, scope: Option<&[ControllerId]>) -> Result<Vec<AuditHead>, Error> {
-        let rows = match scope {
-            Some(scope) => {
-                let sql =
-                    "-- audit_heads_of\nSELECT id, event_seq, event_hash FROM controllers WHERE id {in $1} ORDER BY id";
-                self.db.rows(sql, args![texts(scope.iter().map(ControllerId::as_str))]).await?
-            }
-            None => {
-                let sql = "-- audit_heads_all\nSELECT id, event_seq, event_hash FROM controllers ORDER BY id";
-                self.db.rows(sql, vec![]).await?
-            }
+        let rows = if let Some(scope) = scope {
+            let sql =
+                "-- audit_heads_of\nSELECT id, event_seq, event_hash FROM controllers WHERE id {in $1} ORDER BY id";
+            self.db.rows(sql, args![texts(scope.iter().map(ControllerId::as_str))]).await?
+        } else {
+            let sql = "-- audit_heads_all\nSELECT id, event_seq, event_hash FROM controllers ORDER BY id";
+            self.db.rows(sql, vec![]).await?
         };
         rows.iter()
             .map(|row| {

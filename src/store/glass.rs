@@ -140,16 +140,15 @@ impl Store {
         (kind, staff, told): (&'static str, Value, Value),
     ) -> Result<(), Error> {
         self.append_staff_event(tx, actor, kind, staff).await?;
-        let all = match scope {
-            Some(scope) => scope.to_vec(),
-            None => {
-                let rows = tx.rows("-- every_controller\nSELECT id FROM controllers ORDER BY id", vec![]).await?;
-                let read = |row: &crate::db::Row| {
-                    ControllerId::parse(&row.text("id")?)
-                        .map_err(|_| Error::Inconsistent { table: "controllers", column: "id" })
-                };
-                rows.iter().map(read).collect::<Result<_, _>>()?
-            }
+        let all = if let Some(scope) = scope {
+            scope.to_vec()
+        } else {
+            let rows = tx.rows("-- every_controller\nSELECT id FROM controllers ORDER BY id", vec![]).await?;
+            let read = |row: &crate::db::Row| {
+                ControllerId::parse(&row.text("id")?)
+                    .map_err(|_| Error::Inconsistent { table: "controllers", column: "id" })
+            };
+            rows.iter().map(read).collect::<Result<_, _>>()?
         };
         let mut events = Events::default();
         for id in &all {

@@ -73,15 +73,12 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<ToldController>, Error> {
         const LAST: &str = "SELECT c.id, c.name, s.state, s.error_code, s.created_at, COALESCE(s.failures, 0) AS failures FROM controllers c LEFT JOIN steps s ON s.id = (SELECT x.id FROM steps x WHERE x.controller_id = c.id AND x.verb = 'notify' ORDER BY x.id DESC LIMIT 1)";
-        let rows = match scope {
-            Some(scope) => {
-                let sql = format!("-- told_controllers\n{LAST} WHERE c.id {{in $1}} ORDER BY c.name LIMIT $2");
-                self.db.rows(&sql, args![texts(scope.iter().map(ControllerId::as_str)), limit]).await?
-            }
-            None => {
-                let sql = format!("-- told_controllers_all\n{LAST} ORDER BY c.name LIMIT $1");
-                self.db.rows(&sql, args![limit]).await?
-            }
+        let rows = if let Some(scope) = scope {
+            let sql = format!("-- told_controllers\n{LAST} WHERE c.id {{in $1}} ORDER BY c.name LIMIT $2");
+            self.db.rows(&sql, args![texts(scope.iter().map(ControllerId::as_str)), limit]).await?
+        } else {
+            let sql = format!("-- told_controllers_all\n{LAST} ORDER BY c.name LIMIT $1");
+            self.db.rows(&sql, args![limit]).await?
         };
         rows.iter()
             .map(|row| {

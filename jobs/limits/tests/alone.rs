@@ -112,7 +112,7 @@ async fn who_lives_knows_what_was_spent_by_who_died() {
     }
     assert_eq!(used, 15, "its part but what was spent before it came");
     drop(dies);
-    tokio::time::sleep(Duration::from_millis(16_000)).await;
+    tokio::time::sleep(Duration::from_secs(16)).await;
     let mut left = 0;
     while asked(&lives, &credential, &call(), 20_000).await.1 {
         left += 1;
