@@ -240,7 +240,13 @@ impl Provider {
         if status.is_success() {
             return Ok(answer);
         }
-        let code: String = answer["error"].as_str().unwrap_or_default().chars().filter(is_of_a_code).take(60).collect();
+        let code: String = answer["error"]
+            .as_str()
+            .unwrap_or_default()
+            .chars()
+            .filter(|letter| is_of_a_code(*letter))
+            .take(60)
+            .collect();
         match code.as_str() {
             "invalid_grant" => Err(untrusted("the provider does not take the code, it was used or is too old")),
             _ => Err(Refused::Away(format!("the token endpoint answered {status} {code}"))),
@@ -340,8 +346,8 @@ impl Provider {
 /// The longest name that is kept (characters).
 const NAME_MAX: usize = 200;
 
-fn is_of_a_code(letter: &char) -> bool {
-    letter.is_ascii_alphanumeric() || *letter == '_'
+fn is_of_a_code(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || letter == '_'
 }
 
 /// Asks the provider; status and JSON, or null where the body is none. What it says is never logged.

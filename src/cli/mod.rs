@@ -161,7 +161,7 @@ pub async fn run(cli: Cli) -> Result<()> {
     };
     match cli.command {
         // The demonstration logs to a file of its own.
-        Command::Demo(demo) => demo.run(quiet()?).await,
+        Command::Demo(demo) => Box::pin(demo.run(quiet()?)).await,
         Command::Sandbox(sandbox) => sandbox.run().await,
         Command::Bench(bench) => bench.run(&environment).await,
         Command::Serve { role } => serve(settings()?, role).await,

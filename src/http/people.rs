@@ -153,17 +153,17 @@ fn address(from: Option<Peer>) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn peer(text: &str) -> Option<Peer> {
-        Some(Peer(text.parse().unwrap()))
+    fn peer(text: &str) -> Peer {
+        Peer(text.parse().unwrap())
     }
 
     #[test]
     fn one_address_and_all_together_have_limits_that_end() {
         let attempts = Attempts::new((2, 3));
-        let (ann, bob, eve) = (peer("192.0.2.1:1"), peer("192.0.2.2:1"), peer("192.0.2.3:1"));
+        let (ann, bob, eve) = (Some(peer("192.0.2.1:1")), Some(peer("192.0.2.2:1")), Some(peer("192.0.2.3:1")));
         attempts.count(ann, 1_000_000);
         assert!(attempts.may(ann, 1_000_000));
-        attempts.count(peer("192.0.2.1:9"), 1_000_000);
+        attempts.count(Some(peer("192.0.2.1:9")), 1_000_000);
         assert!(!attempts.may(ann, 1_000_001) && attempts.may(bob, 1_000_001), "another port is the same address");
         attempts.count(bob, 1_000_001);
         assert!(!attempts.may(eve, 1_000_002), "all together");
@@ -175,10 +175,10 @@ mod tests {
     #[test]
     fn a_network_of_ipv6_counts_as_one_address() {
         let attempts = Attempts::new((1, 9));
-        attempts.count(peer("[2001:db8:1:2::1]:1"), 1_000_000);
-        assert!(!attempts.may(peer("[2001:db8:1:2:ffff::9]:1"), 1_000_000));
-        assert!(attempts.may(peer("[2001:db8:1:3::1]:1"), 1_000_000));
-        attempts.count(peer("192.0.2.1:1"), 1_000_000);
-        assert!(!attempts.may(peer("[::ffff:192.0.2.1]:1"), 1_000_000));
+        attempts.count(Some(peer("[2001:db8:1:2::1]:1")), 1_000_000);
+        assert!(!attempts.may(Some(peer("[2001:db8:1:2:ffff::9]:1")), 1_000_000));
+        assert!(attempts.may(Some(peer("[2001:db8:1:3::1]:1")), 1_000_000));
+        attempts.count(Some(peer("192.0.2.1:1")), 1_000_000);
+        assert!(!attempts.may(Some(peer("[::ffff:192.0.2.1]:1")), 1_000_000));
     }
 }

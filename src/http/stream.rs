@@ -195,17 +195,16 @@ impl Watching {
         let Some(known) = known else { return Ok(false) };
         let (mut told, mut unread, mut more) = (Vec::new(), Vec::new(), false);
         for (head, seen) in self.cursor.behind(&known.heads) {
-            match known.recent(&head.controller_id, seen, head.seq) {
-                Some(changes) => told.extend(changes),
-                None => {
-                    // What only the database knows is read in pages, so that nobody's past fills the memory.
-                    let upto = head.seq.min(seen + PAGE);
-                    more |= upto < head.seq;
-                    unread.push(Stretch { controller_id: head.controller_id.clone(), after: seen, upto });
-                    if unread.len() >= 16 {
-                        more = true;
-                        break;
-                    }
+            if let Some(changes) = known.recent(&head.controller_id, seen, head.seq) {
+                told.extend(changes);
+            } else {
+                // What only the database knows is read in pages, so that nobody's past fills the memory.
+                let upto = head.seq.min(seen + PAGE);
+                more |= upto < head.seq;
+                unread.push(Stretch { controller_id: head.controller_id.clone(), after: seen, upto });
+                if unread.len() >= 16 {
+                    more = true;
+                    break;
                 }
             }
         }

@@ -107,7 +107,7 @@ fn view(user: &User, names: &Names) -> Value {
     json!({
         "id": user.id,
         "name": user.name.expose(),
-        "email": user.email.as_ref().map(|email| email.expose()),
+        "email": user.email.as_ref().map(redress_domain::Personal::expose),
         "issuer": user.issuer,
         "roles": user.roles.iter().map(Role::as_str).collect::<Vec<_>>(),
         "controllers": scope_names(user.controllers.as_deref(), names),
@@ -138,13 +138,12 @@ fn read(body: &Value, names: &Names) -> Result<UserChange, Problem> {
         let texts = members.texts("roles", &mut faults).unwrap_or_default();
         let mut roles = Vec::new();
         for (i, text) in texts.iter().enumerate() {
-            match Role::parse(text) {
-                Some(role) => roles.push(role),
-                None => {
-                    let known = Role::ALL.map(Role::as_str).join(", ");
-                    let fault = Fault::new(format!("/roles/{i}"), format!("must be one of {known}"));
-                    super::body::add(&mut faults, vec![fault]);
-                }
+            if let Some(role) = Role::parse(text) {
+                roles.push(role);
+            } else {
+                let known = Role::ALL.map(Role::as_str).join(", ");
+                let fault = Fault::new(format!("/roles/{i}"), format!("must be one of {known}"));
+                super::body::add(&mut faults, vec![fault]);
             }
         }
         change.roles = Some(Roles::new(roles));
@@ -153,12 +152,11 @@ fn read(body: &Value, names: &Names) -> Result<UserChange, Problem> {
         let texts = members.texts("controllers", &mut faults).unwrap_or_default();
         let mut ids = Vec::new();
         for (i, text) in texts.iter().enumerate() {
-            match names.iter().find(|(_, name)| *name == text) {
-                Some((id, _)) => ids.push(id.clone()),
-                None => {
-                    let fault = Fault::new(format!("/controllers/{i}"), "no controller has this name");
-                    super::body::add(&mut faults, vec![fault]);
-                }
+            if let Some((id, _)) = names.iter().find(|(_, name)| *name == text) {
+                ids.push(id.clone());
+            } else {
+                let fault = Fault::new(format!("/controllers/{i}"), "no controller has this name");
+                super::body::add(&mut faults, vec![fault]);
             }
         }
         ids.sort_unstable();

@@ -31,13 +31,12 @@ impl Groups {
         let mut faults = Vec::new();
         let mut read = Self { everything: everything.to_vec(), ..Self::default() };
         for (i, entry) in roles.iter().enumerate() {
-            match pair(entry).and_then(|(group, role)| Some((group, Role::parse(&role)?))) {
-                Some(pair) => read.roles.push(pair),
-                None => {
-                    let known = Role::ALL.map(Role::as_str).join(", ");
-                    let detail = format!("entry {} must be \"group = role\" with one of the roles {known}", i + 1);
-                    faults.push(("oidc.roles", detail));
-                }
+            if let Some(pair) = pair(entry).and_then(|(group, role)| Some((group, Role::parse(&role)?))) {
+                read.roles.push(pair);
+            } else {
+                let known = Role::ALL.map(Role::as_str).join(", ");
+                let detail = format!("entry {} must be \"group = role\" with one of the roles {known}", i + 1);
+                faults.push(("oidc.roles", detail));
             }
         }
         for (i, entry) in controllers.iter().enumerate() {

@@ -120,7 +120,7 @@ pub(super) fn done(word: &str) -> Option<&'static str> {
         "signed_out" => "Signed out everywhere.",
         "tested" => "The test was taken.",
         "signed_in" => "You are signed in.",
-        "signed_out" => "You are signed out.",
+        "left" => "You are signed out.",
         _ => return None,
     })
 }
@@ -145,7 +145,7 @@ enum Field {
 impl Form {
     pub(super) async fn read(request: Request, edge: &Edge) -> Result<Self, Problem> {
         let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let unreadable = |_| Problem::bad_request("the form cannot be read; load the page again and repeat it");
+        let unreadable = |()| Problem::bad_request("the form cannot be read; load the page again and repeat it");
         if kind.starts_with("multipart/form-data") {
             let (parts, body) = request.into_parts();
             let bytes = to_bytes(body, REPORT_MAX).await.map_err(|_| Problem::too_large(REPORT_MAX))?;
@@ -161,23 +161,20 @@ impl Form {
                 let name = part.name().unwrap_or_default().to_owned();
                 let (file, media) = (part.file_name().map(str::to_owned), part.content_type().map(str::to_owned));
                 let bytes = part.bytes().await.map_err(|_| unreadable(()))?;
-                match name.strip_suffix(":file") {
-                    Some(name) => {
-                        // A field for a file in which none was chosen comes without a name and empty.
-                        if !bytes.is_empty() {
-                            let file = json!({
-                                "collection": FILES_OF_FORMS,
-                                "name": harmless(&file.unwrap_or_default()),
-                                "media_type": media.unwrap_or_else(|| "application/octet-stream".to_owned()),
-                                "content": STANDARD.encode(&bytes),
-                            });
-                            all.push((name.to_owned(), Field::File(file)));
-                        }
+                if let Some(name) = name.strip_suffix(":file") {
+                    // A field for a file in which none was chosen comes without a name and empty.
+                    if !bytes.is_empty() {
+                        let file = json!({
+                            "collection": FILES_OF_FORMS,
+                            "name": harmless(&file.unwrap_or_default()),
+                            "media_type": media.unwrap_or_else(|| "application/octet-stream".to_owned()),
+                            "content": STANDARD.encode(&bytes),
+                        });
+                        all.push((name.to_owned(), Field::File(file)));
                     }
-                    None => {
-                        let text = String::from_utf8(bytes.to_vec()).map_err(|_| unreadable(()))?;
-                        all.push((name, Field::Text(text)));
-                    }
+                } else {
+                    let text = String::from_utf8(bytes.to_vec()).map_err(|_| unreadable(()))?;
+                    all.push((name, Field::Text(text)));
                 }
             }
             return Ok(Self(all));

@@ -69,7 +69,7 @@ impl Asked {
     }
 
     /// The address of the same page from another place on.
-    fn from_place(&self, before: &str) -> String {
+    fn address_from(&self, before: &str) -> String {
         let mut out = url::form_urlencoded::Serializer::new(String::new());
         let date = |date: Option<Date>| date.map(|date| date.to_string());
         let texts = [
@@ -234,8 +234,8 @@ fn pager(next: Option<&str>, stopped: bool, asked: &Asked) -> Markup {
     html! {
         @if next.is_some() || asked.before.is_some() {
             nav.pager aria-label="Pages" {
-                @if asked.before.is_some() { a href=(asked.from_place("").trim_end_matches("before=").trim_end_matches(['&', '?'])) { "Newest" } }
-                @if let Some(next) = next { a href=(asked.from_place(next)) { @if stopped { "Search further back" } @else { "Older" } } }
+                @if asked.before.is_some() { a href=(asked.address_from("").trim_end_matches("before=").trim_end_matches(['&', '?'])) { "Newest" } }
+                @if let Some(next) = next { a href=(asked.address_from(next)) { @if stopped { "Search further back" } @else { "Older" } } }
             }
         }
     }

@@ -118,7 +118,7 @@ where
         .margin_right(12)
         .x_label_area_size(28)
         .y_label_area_size(left)
-        .build_cartesian_2d(0.0..(width.max(1) as f64), 0..top)
+        .build_cartesian_2d(0.0..place(width.max(1)), 0..top)
         .ok()?;
     chart
         .configure_mesh()
@@ -135,6 +135,11 @@ where
     Some(chart)
 }
 
+/// Where the `n`th value stands on the axis; a chart has dozens of them.
+fn place(n: usize) -> f64 {
+    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
+}
+
 fn draw_lines(labels: &[String], series: &[Series<'_>]) -> Option<String> {
     let mut text = String::new();
     {
@@ -143,12 +148,12 @@ fn draw_lines(labels: &[String], series: &[Series<'_>]) -> Option<String> {
         let width = labels.len().saturating_sub(1);
         let mut chart = area(&root, width, most)?;
         for (one, colour) in series.iter().zip(SERIES) {
-            let points = one.values.iter().enumerate().map(|(n, value)| (n as f64, *value));
+            let points = one.values.iter().enumerate().map(|(n, value)| (place(n), *value));
             chart.draw_series(LineSeries::new(points, colour.stroke_width(2))).ok()?;
         }
         for n in (0..labels.len()).step_by(7) {
             let style = font().pos(Pos::new(if n == 0 { HPos::Left } else { HPos::Center }, VPos::Top));
-            let label = EmptyElement::at((n as f64, 0)) + Text::new(labels[n].clone(), (0, 9), style);
+            let label = EmptyElement::at((place(n), 0)) + Text::new(labels[n].clone(), (0, 9), style);
             chart.draw_series(std::iter::once(label)).ok()?;
         }
         let mut x = 70;
@@ -170,11 +175,11 @@ fn draw_bars(labels: &[String], series: &Series<'_>) -> Option<String> {
         let most = series.values.iter().copied().max().unwrap_or_default();
         let mut chart = area(&root, labels.len(), most)?;
         for (n, (label, value)) in labels.iter().zip(series.values).enumerate() {
-            let (left, right) = (n as f64 + 0.12, n as f64 + 0.88);
+            let (left, right) = (place(n) + 0.12, place(n) + 0.88);
             let bar = Rectangle::new([(left, 0), (right, *value)], SERIES[0].filled());
             chart.draw_series(std::iter::once(bar)).ok()?;
             let style = |pos| font().pos(Pos::new(HPos::Center, pos));
-            let middle = n as f64 + 0.5;
+            let middle = place(n) + 0.5;
             let under = EmptyElement::at((middle, 0)) + Text::new(label.clone(), (0, 9), style(VPos::Top));
             chart.draw_series(std::iter::once(under)).ok()?;
             let over = EmptyElement::at((middle, *value)) + Text::new(count(*value), (0, -5), style(VPos::Bottom));

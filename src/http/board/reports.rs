@@ -181,7 +181,7 @@ fn sla(chosen: &Chosen<'_>, figures: Option<&Report>) -> Markup {
                         thead { tr { @for (_, shown) in SHOWN { th.number[shown != "Of"] scope="col" { (shown) } } } }
                         tbody { @for row in report.rows("figures", &["slice"], &SHOWN.map(|(column, _)| column)) {
                             tr { @for (n, cell) in row.iter().skip(1).enumerate() {
-                                @if n == 0 { th scope="row" { (slice(&row[0], cell)) } } @else { td.number { (cell) } }
+                                @if n == 0 { th scope="row" { (slice(row[0], cell)) } } @else { td.number { (cell) } }
                             } }
                         } }
                     }

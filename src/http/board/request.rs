@@ -138,9 +138,10 @@ impl<'a> Shown<'a> {
 
     /// Who did something: a name for those who administer people, else an id.
     fn actor(&self, id: &str) -> Markup {
-        match self.names.get(id) {
-            Some(name) => html! { bdi { (name.expose()) } },
-            None => html! { span.id { (actor(id)) } },
+        if let Some(name) = self.names.get(id) {
+            html! { bdi { (name.expose()) } }
+        } else {
+            html! { span.id { (actor(id)) } }
         }
     }
 }

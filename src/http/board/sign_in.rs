@@ -228,7 +228,7 @@ pub(crate) async fn sign_out(State(edge): State<Edge>, request: Request) -> Resu
         };
         edge.store.record_staff_event(viewer.actor(), "signed_out", json!({ "session": id })).await?;
     }
-    let mut response = see("/sign-in", "signed_out");
+    let mut response = see("/sign-in", "left");
     edge.people.set_cookie(response.headers_mut(), COOKIE_NAME, "", Duration::ZERO);
     Ok(response)
 }

@@ -141,7 +141,9 @@ mod tests {
         let mut second = Cursor::new(false);
         second.resume(&first.text()).unwrap();
         let heads = [head(1, 8), head(2, 2), head(3, 1 << 40), head(4, 3)];
-        heads.iter().for_each(|head| second.follow(head, false));
+        for head in &heads {
+            second.follow(head, false);
+        }
         let behind: Vec<_> = second.behind(&heads).into_iter().map(|(head, seen)| (head.name.as_str(), seen)).collect();
         assert_eq!(behind, [("c1", 6), ("c2", 0), ("c4", 0)], "a controller made meanwhile is told whole");
     }

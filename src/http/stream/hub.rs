@@ -127,7 +127,7 @@ impl Hub {
                 Ok(None) => {}
                 Err(error) if away => tracing::debug!(error = %error, "The streams still cannot look"),
                 Err(error) => {
-                    tracing::warn!(error = %error, "The streams cannot look at the database; they wait for it")
+                    tracing::warn!(error = %error, "The streams cannot look at the database; they wait for it");
                 }
             }
             away = self.0.known.borrow().is_none();

@@ -154,11 +154,10 @@ impl Caller {
         let by_program = is_for_programs(path);
         match (self, asks) {
             (_, Nothing) => true,
-            (Self::Nobody, _) | (Self::Local, Known) => false,
+            (Self::Nobody, _) | (Self::Local, Known) | (Self::Person(None | Some(Role::BreakGlass)), This(_)) => false,
             (_, Known) => true,
             // Whoever sits here may look at pages; the interface asks who it is.
             (Self::Local, This(permit)) => !by_program && permit == See,
-            (Self::Person(None | Some(Role::BreakGlass)), This(_)) => false,
             (Self::Person(Some(role)) | Self::Key(role), This(permit)) => role.may(permit),
             (Self::Glass, This(permit)) => Role::BreakGlass.may(permit),
         }

@@ -123,7 +123,8 @@ async fn people_are_administered_by_those_who_may_and_by_nobody_else() {
     ] {
         let mut found = edge.by(&admin, "PUT", &path, Some(&body)).await.pointers();
         let mut wanted: Vec<String> = pointers.into_iter().map(str::to_owned).collect();
-        (found.sort(), wanted.sort());
+        found.sort();
+        wanted.sort();
         assert_eq!(found, wanted, "{body}");
     }
     let own = format!("/v1/users/{}", admin.id);

@@ -133,7 +133,7 @@ impl Action {
         let row = &shown.detail.row;
         let facts = row.clock.as_ref().map(|clock| &clock.facts);
         let ended = row.closed_at.is_some();
-        let waiting = facts.is_some_and(|facts| facts.is_waiting());
+        let waiting = facts.is_some_and(redress_domain::deadline::ClockFacts::is_waiting);
         match self {
             _ if ended && self != Action::Acknowledge => Some("the request has ended"),
             Action::Approve => (!matches!(row.stage, Stage::AwaitingApproval | Stage::Review))

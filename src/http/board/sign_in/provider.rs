@@ -38,7 +38,7 @@ pub(crate) async fn begin(
     edge.people.beginnings().count(peer, now);
     let begun = match provider.begin(now).await {
         Ok(begun) => begun,
-        Err(refused) => return not_now(provider, &refused),
+        Err(refused) => return Ok(not_now(provider, &refused)),
     };
     // Several windows of one browser may be under way.
     let binding = match edge.people.cookie(&headers, BINDING).filter(|text| text.len() == 43) {
@@ -51,7 +51,7 @@ pub(crate) async fn begin(
     let state = edge.store.begin_sign_in(SignIn::Provider, &content, AWAY).await?;
     let mut response = match provider.address(&begun, &state, now).await {
         Ok(address) => see_at(address.as_str()),
-        Err(refused) => return not_now(provider, &refused),
+        Err(refused) => return Ok(not_now(provider, &refused)),
     };
     edge.people.set_cookie(response.headers_mut(), BINDING, &binding, AWAY);
     Ok(response)
@@ -116,7 +116,7 @@ pub(crate) async fn callback(
             };
             Ok(told(StatusCode::FORBIDDEN, "You are not signed in", &body))
         }
-        Err(refused) => not_now(provider, &refused),
+        Err(refused) => Ok(not_now(provider, &refused)),
     }
 }
 
@@ -132,7 +132,7 @@ async fn identified(edge: &Edge, provider: &Provider, person: Person) -> Result<
                 match edge.store.controller_by_name(&name).await? {
                     Some(controller) => ids.push(controller.id),
                     None => {
-                        tracing::warn!(controller = %name, "oidc.controllers names a controller that does not exist")
+                        tracing::warn!(controller = %name, "oidc.controllers names a controller that does not exist");
                     }
                 }
             }
@@ -153,14 +153,14 @@ async fn identified(edge: &Edge, provider: &Provider, person: Person) -> Result<
 }
 
 /// The provider cannot be asked now, or is not as it is configured.
-fn not_now(provider: &Provider, refused: &Refused) -> Result<Response, Problem> {
+fn not_now(provider: &Provider, refused: &Refused) -> Response {
     let (Refused::Away(why) | Refused::Untrusted(why)) = refused;
     tracing::error!(%why, "nobody can sign in at the identity provider");
     let body = html! {
         p { "Signing in at " bdi { (provider.host()) } " does not work now: " (why) "." }
         p.quiet { "Try again in a moment; if it lasts, the operator of this installation can mend it (" code { "[oidc]" } " and the log)." }
     };
-    Ok(told(StatusCode::SERVICE_UNAVAILABLE, "Not now", &body))
+    told(StatusCode::SERVICE_UNAVAILABLE, "Not now", &body)
 }
 
 /// The provider said no (RFC 6749 section 4.1.2.1, OpenID Connect Core section 3.1.2.6).

@@ -130,11 +130,11 @@ async fn a_session_ends_at_once_when_somebody_signs_out() {
     }
     assert_eq!(edge.browse(Some(&ann.cookie), "/", None).await.status, 200);
     let answer = edge.browse(Some(&ann.cookie), "/sign-out", Some(&form)).await;
-    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/sign-in?done=signed_out"));
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/sign-in?done=left"));
     assert!(answer.header("set-cookie").contains("Max-Age=0"));
     assert_eq!(edge.browse(Some(&ann.cookie), "/", None).await.status, 401);
     assert_eq!(edge.browse(Some(&other.cookie), "/", None).await.status, 200, "their other browser is another session");
-    assert!(edge.browse(None, "/sign-in?done=signed_out", None).await.text().contains("You are signed out."));
+    assert!(edge.browse(None, "/sign-in?done=left", None).await.text().contains("You are signed out."));
 
     let key = query(&[("key", &edge.acme.user)]);
     let cookie = edge.browse(None, "/sign-in", Some(&key)).await.cookie("redress_session").unwrap();
