@@ -160,9 +160,9 @@ async fn an_answer_is_taken_once_from_the_browser_that_asked_and_from_this_provi
     let (other, _) = service.away("ann").await;
     refused(service.get(&other, &binding).await, "another browser");
     // Another provider's answer with our state, or one that does not say whose it is.
-    refused(service.get(&changed("iss=http", "iss=https"), &binding).await, "another provider&#39;s");
+    refused(service.get(&changed("iss=http", "iss=https"), &binding).await, "another provider's");
     let (back, binding) = service.away("ann").await;
-    refused(service.get(&back.replacen("iss=", "was=", 1), &binding).await, "another provider&#39;s");
+    refused(service.get(&back.replacen("iss=", "was=", 1), &binding).await, "another provider's");
     let (back, binding) = service.away("ann").await;
     refused(service.get(&back.replacen("code=", "code=x", 1), &binding).await, "does not take the code");
 

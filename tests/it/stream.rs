@@ -30,7 +30,7 @@ async fn listen(api: &ApiClient, after: Option<&str>, enough: impl Fn(&[Told]) -
                     let data = serde_json::from_str(field("data").expect("data")).expect("JSON");
                     told.push((field("id").unwrap_or_default().to_owned(), event.to_owned(), data));
                 }
-                text = rest.to_owned();
+                text = rest.to_string();
             }
             if enough(&told) {
                 return;

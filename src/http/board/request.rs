@@ -178,9 +178,6 @@ fn head(shown: &Shown<'_>) -> Markup {
             h1 { (plain(row.kind.as_str())) " for " (shown.controller) " " (status_mark(&row.status)) " "
                 @if let Some(band) = shown.lens.band(row).filter(|_| row.closed_at.is_none()) { (band_mark(band)) } }
             p.lead.id { (row.id) }
-            @if let Some(reference) = row.reference.as_ref().filter(|_| shown.viewer.may(Permit::Reveal)).map(Personal::expose) {
-                p.quiet { "The controller calls it " bdi { (reference) } }
-            }
             p.quiet { "Times in " (shown.lens.zone().iana_name().unwrap_or("UTC")) }
         }
     }

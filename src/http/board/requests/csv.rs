@@ -1,6 +1,6 @@
 //! `GET /requests.csv` exports the list: the same filters, every row, a few of them in memory at a time.
 //!
-//! RFC 4180. A cell that a spreadsheet would take for a formula begins with an apostrophe instead.
+//! RFC 4180. Nothing in it names a person. A cell that a spreadsheet would take for a formula begins with an apostrophe instead.
 
 use super::Seen;
 use super::filters::Filters;
@@ -14,7 +14,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::Response;
 use futures::stream;
-use redress_domain::{ControllerId, Permit, Personal};
+use redress_domain::ControllerId;
 use redress_store::{DsrFilter, DsrPage, DsrPlace, DsrRow, DsrSort, Error, Store};
 use std::collections::BTreeMap;
 
@@ -36,7 +36,6 @@ const COLUMNS: [&str; 16] = [
     "late_by_days",
     "closed_at",
     "attention",
-    "reference",
 ];
 
 /// `GET /requests.csv`
@@ -55,7 +54,6 @@ pub(crate) async fn csv(
         filter,
         sort: filters.sort(),
         lenses: seen.lenses(now).into_iter().map(|(id, (name, lens))| (id, (name.to_owned(), lens))).collect(),
-        with_reference: viewer.may(Permit::Reveal),
     };
     // The first page is read before the answer begins, so that a database that is away is a 503 and not a torn answer.
     let first = reading.page(None).await?;
@@ -86,7 +84,6 @@ struct Reading {
     filter: DsrFilter,
     sort: DsrSort,
     lenses: BTreeMap<ControllerId, (String, Lens)>,
-    with_reference: bool,
 }
 
 impl Reading {
@@ -99,7 +96,6 @@ impl Reading {
         let dates = &row.deadlines;
         let date = |name: &str| dates[name]["due_on"].as_str().unwrap_or_default().to_owned();
         let foreseen = row.forecast.as_ref().filter(|_| row.closed_at.is_none());
-        let reference = row.reference.as_ref().filter(|_| self.with_reference).map(Personal::expose);
         let cells = [
             row.id.to_string(),
             controller.clone(),
@@ -116,7 +112,6 @@ impl Reading {
             foreseen.and_then(|f| f.late_by_days).map(|days| days.to_string()).unwrap_or_default(),
             row.closed_at.and_then(time).unwrap_or_default(),
             row.attention.clone().unwrap_or_default(),
-            reference.cloned().unwrap_or_default(),
         ];
         for (n, cell) in cells.iter().enumerate() {
             if n > 0 {

@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redress_domain::deadline::Band;
-use redress_domain::{Permit, Personal, RequestType};
+use redress_domain::{Permit, RequestType};
 use redress_store::{DsrColumn, DsrRow};
 
 /// Lists that everybody has: a name and the address behind it.
@@ -181,7 +181,6 @@ fn head(shown: &Shown<'_>, column: DsrColumn, text: &str) -> Markup {
 fn table(shown: &Shown<'_>) -> Markup {
     let lenses = shown.seen.lenses(shown.now);
     let several = shown.seen.controllers.len() > 1;
-    let with_reference = shown.viewer.may(Permit::Reveal);
     html! {
         div.scroll tabindex="0" role="region" aria-label="Requests" data-region="requests" {
             table.data {
@@ -191,7 +190,6 @@ fn table(shown: &Shown<'_>) -> Markup {
                     th scope="col" { (term("band", "Band")) }
                     (head(shown, DsrColumn::Foreseen, "Forecast"))
                     th scope="col" { "Request" }
-                    @if with_reference { th scope="col" { "Reference" } }
                     @if several { th scope="col" { (term("controller", "Controller")) } }
                     th scope="col" { "Type" }
                     th scope="col" { "Status" }
@@ -201,7 +199,7 @@ fn table(shown: &Shown<'_>) -> Markup {
                 } }
                 tbody { @for row in &shown.page.rows {
                     @if let Some((name, lens)) = lenses.get(&row.controller_id) {
-                        (line(row, lens, shown.now, several.then_some(*name), with_reference))
+                        (line(row, lens, shown.now, several.then_some(*name)))
                     }
                 } }
             }
@@ -209,7 +207,7 @@ fn table(shown: &Shown<'_>) -> Markup {
     }
 }
 
-fn line(row: &DsrRow, lens: &Lens, now: i64, controller: Option<&str>, with_reference: bool) -> Markup {
+fn line(row: &DsrRow, lens: &Lens, now: i64, controller: Option<&str>) -> Markup {
     let due_on = row.deadlines["effective"]["due_on"].as_str().and_then(|text| text.parse::<Date>().ok());
     let open = row.closed_at.is_none();
     let foreseen = row.forecast.as_ref().filter(|_| open);
@@ -220,7 +218,6 @@ fn line(row: &DsrRow, lens: &Lens, now: i64, controller: Option<&str>, with_refe
             td { @if let Some(band) = lens.band(row).filter(|_| open) { (band_mark(band)) } }
             td.when { @if let Some(foreseen) = foreseen { (ends(foreseen, lens.zone())) " " (late_mark(foreseen)) } }
             td { a.id href={ "/requests/" (row.id) } { (row.id) } }
-            @if with_reference { td { @if let Some(text) = row.reference.as_ref().map(Personal::expose) { bdi.clip { (text) } } } }
             @if let Some(name) = controller { td { (name) } }
             td { (row.kind) }
             td { (status_mark(&row.status)) @if row.clock_state == "paused" && open { " " span.badge { "clock paused" } } }

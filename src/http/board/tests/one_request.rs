@@ -16,6 +16,8 @@ async fn who_the_person_is_stays_masked_until_somebody_says_why_and_is_masked_ag
     let (page, call) = (format!("/requests/{id}"), format!("/v1/requests/{id}/reveal"));
     let masked = shown(&edge, &edge.acme.user, &page).await.text();
     assert!(masked.contains("j•••@e•••.com") && !masked.contains("jane@example.com"), "{masked}");
+    assert!(!masked.contains("canary-reference"), "{masked}");
+    assert!(!shown(&edge, &edge.acme.user, "/requests").await.text().contains("canary-reference"));
     let audited = shown(&edge, &edge.acme.auditor, &page).await.text();
     assert!(
         !audited.contains("j•••")
@@ -120,6 +122,10 @@ async fn texts_of_others_are_shown_inert_wherever_they_stand() {
     );
     let list = shown(&edge, &edge.acme.user, "/requests").await.text();
     assert!(list.contains("onerror=alert(1)&gt;") && !list.contains("<img"), "{list}");
+    let call = format!("/v1/requests/{id}/reveal");
+    let fields = [("reason", "to see what it is called")];
+    let revealed = send(&edge, &edge.acme.user, &format!("/requests/{id}"), &call, &fields).await.text();
+    assert!(revealed.contains("&lt;img src=x onerror=alert(1)&gt;") && !revealed.contains("<img"), "{revealed}");
 }
 
 #[tokio::test]

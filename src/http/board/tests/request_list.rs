@@ -99,7 +99,7 @@ async fn pages_are_turned_both_ways_without_a_gap() {
 }
 
 #[tokio::test]
-async fn the_export_has_every_row_and_no_formula_and_names_only_for_those_who_may_see_them() {
+async fn the_export_has_every_row_and_nothing_personal() {
     let edge = edge().await;
     let ours = named(&edge, &edge.acme.user, "access", "=cmd|' /C calc'!A0").await;
     let theirs = submit(&edge, &edge.other.user, "access").await;
@@ -110,11 +110,9 @@ async fn the_export_has_every_row_and_no_formula_and_names_only_for_those_who_ma
     let text = answer.text();
     let lines: Vec<&str> = text.split("\r\n").collect();
     assert!(lines.len() == 3 && lines[0].starts_with("id,controller,type") && lines[2].is_empty(), "{text}");
-    assert!(
-        lines[1].starts_with(&format!("{ours},acme,access,")) && lines[1].ends_with(",'=cmd|' /C calc'!A0"),
-        "{text}"
-    );
-    assert!(!text.contains(&theirs));
+    assert!(lines[1].starts_with(&format!("{ours},acme,access,")), "{text}");
+    // What a controller calls its request is shown for a reason only.
+    assert!(!text.contains(&theirs) && !text.contains("cmd"), "{text}");
     let audited = shown(&edge, &edge.acme.auditor, "/requests.csv").await.text();
     assert!(audited.contains(&ours) && !audited.contains("cmd"), "{audited}");
     assert_eq!(shown(&edge, &edge.acme.user, "/requests.csv?type=deletion").await.text().lines().count(), 1);
