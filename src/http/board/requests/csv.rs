@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 /// Rows that are read at a time.
 const PAGE: i64 = 500;
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 15] = [
     "id",
     "controller",
     "type",
