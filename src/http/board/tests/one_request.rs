@@ -121,7 +121,7 @@ async fn texts_of_others_are_shown_inert_wherever_they_stand() {
             && page.contains(&format!("/act/v1/requests/{id}/retry"))
     );
     let list = shown(&edge, &edge.acme.user, "/requests").await.text();
-    assert!(list.contains("onerror=alert(1)&gt;") && !list.contains("<img"), "{list}");
+    assert!(list.contains(&id) && !list.contains("<img") && !list.contains("onerror"), "{list}");
     let call = format!("/v1/requests/{id}/reveal");
     let fields = [("reason", "to see what it is called")];
     let revealed = send(&edge, &edge.acme.user, &format!("/requests/{id}"), &call, &fields).await.text();
