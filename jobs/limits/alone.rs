@@ -79,7 +79,7 @@ impl Inner {
     ) -> (Decision, i64) {
         let now = self.store.now_ms();
         let mut states = self.states();
-        let state = states.entry(key.clone()).or_insert_with(|| State::unknown_until(now - idle_ms));
+        let state = states.entry(key.clone()).or_insert_with(|| begun(now, idle_ms, part));
         if let Some((began_at, some)) = bought {
             state.paid(began_at, some);
         }
@@ -101,7 +101,7 @@ impl Inner {
             spent: ledger.slots.iter().map(|(left_ms, spent)| (now + left_ms, *spent)).collect(),
         };
         let pages: Vec<Page> = ledgers.iter().map(page).collect();
-        self.states().entry(key.clone()).or_insert_with(|| State::unknown_until(now - idle_ms)).read(&pages);
+        self.states().entry(key.clone()).or_insert_with(|| begun(now, idle_ms, part)).read(&pages);
         let read = Read { times: part.times, dead: part.dead.clone() };
         self.books.read().insert(key.clone(), read);
         Ok(())
@@ -134,6 +134,11 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// A state before which anything may have been used, or nothing that still counts: then the ledgers say the rest.
+fn begun(now: i64, idle_ms: i64, part: &Part) -> State {
+    if part.short_is_known { State::default() } else { State::unknown_until(now - idle_ms) }
 }
 
 impl Books {

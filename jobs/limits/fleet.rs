@@ -53,6 +53,8 @@ pub(super) struct Part {
     pub(super) dead: Vec<(String, i64)>,
     /// How long ago somebody was there who does not record what it spends (ms).
     pub(super) unrecorded_ms: Option<i64>,
+    /// Nobody else was there within a short window: of short windows this worker knows everything, of long ones the ledgers.
+    pub(super) short_is_known: bool,
 }
 
 /// The workers that use limits.
@@ -155,6 +157,7 @@ pub(super) fn part(workers: &[Beat], owner: &str, has_redis: bool, rules: &Rules
         rules: Rules::default(),
         times: 0,
         dead: Vec::new(),
+        short_is_known: false,
         unrecorded_ms: workers.iter().filter(|w| w.owner != owner && !w.records).map(|w| w.silent_ms).min(),
     };
     // Who may be dead is known to be by then.
@@ -162,6 +165,7 @@ pub(super) fn part(workers: &[Beat], owner: &str, has_redis: bool, rules: &Rules
     if all_record && known_in <= 0 {
         part.dead = others.iter().map(|w| (w.owner.clone(), w.seen_at)).collect();
         part.rules = rules.part(100, 0, 1);
+        part.short_is_known = true;
         return Ok(part);
     }
     if !others.is_empty() {
