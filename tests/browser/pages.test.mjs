@@ -1,12 +1,11 @@
 // Every page, in light and dark, on a phone and on a desk: it is clean, fits, and everybody can use it.
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { accessible, api, desktop, fits, launch, open, pages, phone, reachable, visit } from "./support.mjs";
+import { accessible, desktop, fits, launch, open, pages, phone, reachable, visit } from "./support.mjs";
 
 const pictures = join(import.meta.dirname, "../../docs/board");
-const update = process.env.REDRESS_UPDATE === "1";
 let browser, all;
 
 before(async () => {
@@ -20,11 +19,8 @@ test("every section of the board is looked at, and every page has its picture", 
   await visit(page, "/");
   const sections = await page.locator("nav.sections a").evaluateAll((links) => links.map((link) => new URL(link.href).pathname));
   assert.deepEqual(sections.filter((path) => !Object.values(all).includes(path)), [], "sections that nobody tests");
-  if (update) mkdirSync(pictures, { recursive: true });
   const files = existsSync(pictures) ? readdirSync(pictures) : [];
-  if (!update) {
-    assert.deepEqual(Object.keys(all).filter((name) => !files.includes(`${name}.png`)), [], "pages without a picture: REDRESS_UPDATE=1 scripts/browser takes them");
-  }
+  assert.deepEqual(Object.keys(all).filter((name) => !files.includes(`${name}.png`)), [], "pages without a picture: REDRESS_UPDATE=1 scripts/browser takes them");
   const bytes = files.reduce((sum, name) => sum + statSync(join(pictures, name)).size, 0);
   assert.ok(bytes < 2.5e6, `the pictures have ${bytes} bytes`);
   await page.context().close();
@@ -87,18 +83,4 @@ test("in print there is no navigation, and what is closed is open", async () => 
   const colours = await page.evaluate(() => [getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]);
   assert.deepEqual(colours, ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]);
   await page.context().close();
-});
-
-test("pictures of every page", { skip: !update && "only with REDRESS_UPDATE=1" }, async () => {
-  const page = await open(browser, { viewport: { width: 1280, height: 800 } });
-  for (const [name, path] of Object.entries(all)) {
-    await visit(page, path);
-    await page.waitForTimeout(300);
-    await page.screenshot({ path: join(pictures, `${name}.png`) });
-  }
-  await page.context().close();
-  const dark = await open(browser, { viewport: phone, colorScheme: "dark" });
-  await visit(dark, "/");
-  await dark.screenshot({ path: join(pictures, "today-phone-dark.png") });
-  await dark.context().close();
 });

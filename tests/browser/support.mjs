@@ -1,7 +1,9 @@
 // A browser, the board it looks at, and what every page must satisfy.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 // The packages lie in a cache, where scripts/browser put them.
@@ -19,10 +21,59 @@ const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 export const launch = (args = []) =>
   chromium.launch({ executablePath, args: ["--disable-gpu", "--disable-background-networking", "--no-sandbox", ...args] });
 
-/// A window of somebody who signed in with the demonstration's key; `anybody` did not.
-export const open = async (browser, { viewport = desktop, colorScheme = "light", javaScriptEnabled = true, as = key } = {}) => {
+/// Whose board it is unless a test says otherwise.
+export const ann = { name: "Ann Weber", roles: ["admin", "privacy_lead"] };
+
+/// Runs the program as the operator does, who sits where the data are; of the demonstration, if no other place is named.
+export const operator = (args, data = process.env.REDRESS_BROWSER_DATA) => {
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith("REDRESS_"));
+  return execFileSync(process.env.REDRESS_BROWSER_PROGRAM, args, { env: { ...Object.fromEntries(own), REDRESS_DATA_DIR: data }, encoding: "utf8" });
+};
+
+/// Takes in a controller's file, and makes a key that may do everything there.
+export const provision = (name, toml) => {
+  const path = join(process.env.REDRESS_BROWSER_FOLDER, `${name}.toml`);
+  writeFileSync(path, toml);
+  operator(["apply", path]);
+  return JSON.parse(operator(["key", "create", "--controller", name, "--role", "controller_admin", "--json"])).api_key;
+};
+
+/// A link that lets somebody in once.
+export const linkFor = ({ name, roles, controllers = [] }) => {
+  const args = [...roles.flatMap((role) => ["--role", role]), ...controllers.flatMap((name) => ["--controller", name])];
+  const { pathname, search } = new URL(JSON.parse(operator(["user", "link", "--name", name, ...args, "--json"])).link);
+  return base + pathname + search;
+};
+
+/// Somebody opens their link and clicks, as people do.
+export const signIn = async (page, who) => {
+  await page.goto(linkFor(who));
+  await page.getByRole("heading", { name: `Sign in as ${who.name}?` }).waitFor();
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL((url) => !url.pathname.startsWith("/sign-in"));
+};
+
+const known = new Map();
+/// The cookies of somebody who signed in; each person does so once for the tests of one file.
+const cookies = (browser, who) => {
+  if (!known.has(who.name)) {
+    known.set(who.name, (async () => {
+      const context = await browser.newContext();
+      await signIn(await context.newPage(), who);
+      const state = await context.storageState();
+      await context.close();
+      return state;
+    })());
+  }
+  return known.get(who.name);
+};
+
+/// A window of somebody who signed in (`who`), or of whoever holds a key (`as`), or of nobody (`who: null`).
+export const open = async (browser, { viewport = desktop, colorScheme = "light", javaScriptEnabled = true, who = ann, as } = {}) => {
   const extraHTTPHeaders = as ? { authorization: `Basic ${Buffer.from(`key:${as}`).toString("base64")}` } : {};
-  const context = await browser.newContext({ viewport, colorScheme, javaScriptEnabled, extraHTTPHeaders, reducedMotion: "reduce" });
+  const storageState = who && !as ? await cookies(browser, who) : undefined;
+  const context = await browser.newContext({ viewport, colorScheme, javaScriptEnabled, extraHTTPHeaders, storageState, reducedMotion: "reduce" });
+  context.setDefaultTimeout(15_000);
   const page = await context.newPage();
   page.faults = [];
   page.on("console", (message) => {
@@ -52,6 +103,33 @@ export const api = async (path, { method = "GET", body, as = key } = {}) => {
   const answer = await fetch(base + path, { method, headers, body: body && JSON.stringify(body) });
   const text = await answer.text();
   return { status: answer.status, text, json: () => JSON.parse(text) };
+};
+
+/// Asks the interface from the page somebody looks at, with their cookie and the token that the page holds.
+export const call = (page, path, { method = "GET", body } = {}) =>
+  page.evaluate(async ({ path, method, body }) => {
+    const token = document.querySelector("[name=csrf]")?.value ?? "";
+    const headers = { "x-csrf-token": token, ...(body ? { "content-type": "application/json" } : {}) };
+    const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+    const text = await answer.text();
+    let json = null;
+    try { json = JSON.parse(text); } catch { /* a page, or nothing */ }
+    return { status: answer.status, text, json };
+  }, { path, method, body });
+
+/// Opens an action by the words on it.
+export const unfold = async (within, name) => {
+  const summary = within.page().locator("summary", { hasText: name });
+  const action = within.locator("details.action", { has: summary }).first();
+  if (!(await action.evaluate((details) => details.open))) await action.locator("summary").first().click();
+  return action;
+};
+
+/// Clicks a button whose form leads to a page that says what was done.
+export const done = async (page, button, words) => {
+  await button.click();
+  const said = page.locator("p.done", { hasText: words });
+  await said.waitFor();
 };
 
 /// Waits until something is so.
@@ -128,7 +206,9 @@ export const pages = async () => {
   const all = {
     today: "/", requests: "/requests", request: `/requests/${request.id}`, queue: "/queue", systems: "/systems",
     system: "/systems/harbor-goods/newsletter", controllers: "/controllers", controller: "/controllers/harbor-goods",
-    reports: "/reports", audit: "/audit", settings: "/settings",
+    reports: "/reports", audit: "/audit", "audit-staff": "/audit?log=staff", settings: "/settings",
+    "settings-roles": "/settings/roles", "settings-sessions": "/settings/sessions", "settings-notifications": "/settings/notifications",
+    "settings-webhooks": "/settings/webhooks", "settings-installation": "/settings/installation",
   };
   const only = process.env.REDRESS_BROWSER_PAGES?.split(",");
   return Object.fromEntries(Object.entries(all).filter(([name]) => !only || only.includes(name)));
