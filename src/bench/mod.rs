@@ -121,4 +121,4 @@ const SUBMIT: Submit = Submit { rate: 200.0, seconds: 20.0, concurrency: 8 };
 const GROWTH: Growth = Growth { most: 1_000_000, sqlite_only: false };
 const LIMITS: Limits = Limits { calls: 100, window: 2, seconds: 20, workers: 4, deletions: 3_000 };
 const FAIRNESS: Fairness = Fairness { queued: 100_000, quiet: 100 };
-const TODAY: TodayPage = TodayPage { open: 100_000, ended: 900_000, pages: 200, sqlite_only: false };
+const TODAY: TodayPage = TodayPage { open: 100_000, ended: 900_000, pages: 200, sqlite_only: false, stay: false };

@@ -6,6 +6,7 @@
 use super::bare::Database;
 use super::crowd::{CONTROLLER, Crowd};
 use super::report::{Report, Table, Want, known, number, percentile};
+use super::servers::Postgres;
 use super::service::Service;
 use super::{Common, usage};
 use crate::app::App;
@@ -31,6 +32,8 @@ pub(crate) struct TodayPage {
     pub(crate) pages: usize,
     /// Only the embedded database.
     pub(crate) sqlite_only: bool,
+    /// Afterwards the boards stay up until they are ended.
+    pub(crate) stay: bool,
 }
 
 /// Controllers, one of which has a third of all requests.
@@ -48,6 +51,7 @@ pub(crate) async fn run(common: &Common, asked: &TodayPage) -> Result<Report> {
         ["database and viewer", "p50, ms", "p95, ms", "p99, ms", "CPU ms per page", "of the database", "page, kB"];
     let title = format!("Today with {all} requests of which {} are open", number(asked.open as f64));
     let mut table = Table::new(title, &command, &columns);
+    let mut boards = Vec::new();
     for (name, on_postgres) in [("SQLite", false), ("PostgreSQL", true)] {
         if on_postgres && asked.sqlite_only {
             continue;
@@ -67,49 +71,73 @@ pub(crate) async fn run(common: &Common, asked: &TodayPage) -> Result<Report> {
         let key = key["api_key"].as_str().context("a key")?.to_owned();
         database.close().await;
 
-        let app = App::open(service.config()?).await?;
-        let ways = [
-            ("everybody's, read anew", Duration::ZERO, None),
-            ("everybody's, shared", SHARED_FOR, None),
-            ("one controller's, read anew", Duration::ZERO, Some(key.as_str())),
-        ];
-        for (way, shared_for, key) in ways {
-            let router = app.router(shared_for);
-            let page = look(&router, key).await?;
-            let open = format!("<b class=\"figure\">{}</b> <span class=\"label\">open</span>", grouped(asked.open));
-            ensure!(key.is_some() || page.contains(&open), "not every open request is counted");
-            let cpu = || (usage::cpu(std::process::id()), server.as_ref().and_then(super::servers::Postgres::cpu));
-            let before = cpu();
-            let mut times = Vec::new();
-            for _ in 0..asked.pages {
-                let began = Instant::now();
-                look(&router, key).await?;
-                times.push(began.elapsed().as_secs_f64() * 1e3);
-            }
-            let after = cpu();
-            let each = |before: Option<f64>, after: Option<f64>| Some((after? - before?) * 1e3 / asked.pages as f64);
-            let (own, theirs) = (each(before.0, after.0), each(before.1, after.1));
-            times.sort_by(f64::total_cmp);
-            let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| percentile(&times, share));
-            let cells = [
-                number(p50),
-                number(p95),
-                number(p99),
-                known(own),
-                if on_postgres { known(theirs) } else { "within".into() },
-                number(page.len() as f64 / 1e3),
-            ];
-            table.row(format!("{name}, {way}"), cells);
-            if shared_for.is_zero() && key.is_none() {
-                report.judge(&format!("Today read anew on {name}, p95"), Want::AtMost(200.0), Some(p95), " ms");
-            }
+        if asked.pages > 0 {
+            measure(&service, server.as_ref(), name, &key, asked, (&mut table, &mut report)).await?;
         }
-        app.store().close().await;
+        if asked.stay {
+            let board = service.start("api").await?;
+            common.say(&format!("{name}: http://127.0.0.1:{}/ (API key {key})", board.port()));
+            boards.push((board, server));
+        }
+    }
+    if !boards.is_empty() {
+        common.say("The boards stay up until this is ended");
+        tokio::signal::ctrl_c().await?;
     }
     table.note(format!("{} controllers, one of which has a third of all requests. Each page is asked for after the other, {} times in each way; \"shared\" is as the service does it: whoever looks within {} s sees the same figures.", CONTROLLERS, asked.pages, SHARED_FOR.as_secs()));
     table.note(format!("SQLite without ANALYZE, as it is run; PostgreSQL after VACUUM ANALYZE, as autovacuum leaves it. CPU seconds are exact to 10 ms over all pages. Machine: {}.", usage::machine(common.lab.path())));
     report.tables.push(table);
     Ok(report)
+}
+
+/// Asks for the page in each way.
+async fn measure(
+    service: &Service,
+    server: Option<&Postgres>,
+    name: &str,
+    key: &str,
+    asked: &TodayPage,
+    (table, report): (&mut Table, &mut Report),
+) -> Result<()> {
+    let app = App::open(service.config()?).await?;
+    let ways = [
+        ("everybody's, read anew", Duration::ZERO, None),
+        ("everybody's, shared", SHARED_FOR, None),
+        ("one controller's, read anew", Duration::ZERO, Some(key)),
+    ];
+    for (way, shared_for, key) in ways {
+        let router = app.router(shared_for);
+        let page = look(&router, key).await?;
+        let open = format!("<b class=\"figure\">{}</b> <span class=\"label\">open</span>", grouped(asked.open));
+        ensure!(key.is_some() || page.contains(&open), "not every open request is counted");
+        let cpu = || (usage::cpu(std::process::id()), server.and_then(Postgres::cpu));
+        let before = cpu();
+        let mut times = Vec::new();
+        for _ in 0..asked.pages {
+            let began = Instant::now();
+            look(&router, key).await?;
+            times.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        let after = cpu();
+        let each = |before: Option<f64>, after: Option<f64>| Some((after? - before?) * 1e3 / asked.pages as f64);
+        let (own, theirs) = (each(before.0, after.0), each(before.1, after.1));
+        times.sort_by(f64::total_cmp);
+        let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| percentile(&times, share));
+        let cells = [
+            number(p50),
+            number(p95),
+            number(p99),
+            known(own),
+            if server.is_some() { known(theirs) } else { "within".into() },
+            number(page.len() as f64 / 1e3),
+        ];
+        table.row(format!("{name}, {way}"), cells);
+        if shared_for.is_zero() && key.is_none() {
+            report.judge(&format!("Today read anew on {name}, p95"), Want::AtMost(200.0), Some(p95), " ms");
+        }
+    }
+    app.store().close().await;
+    Ok(())
 }
 
 fn grouped(n: u64) -> String {
@@ -151,7 +179,8 @@ async fn fill(database: &Database, crowd: &Crowd, asked: &TodayPage) -> Result<(
         insert(database, table, whose, 1, CONTROLLERS - 1, changed).await?;
     }
     let whose = format!("id = '{template}'");
-    for (first, count, open) in [(1, asked.open, true), (asked.open + 1, asked.ended, false)] {
+    // The request that they are made from is open too.
+    for (first, count, open) in [(1, asked.open - 1, true), (asked.open, asked.ended, false)] {
         let last = first + count;
         let mut from = first;
         while from < last {
@@ -169,7 +198,7 @@ async fn fill(database: &Database, crowd: &Crowd, asked: &TodayPage) -> Result<(
         ("q", "CASE WHEN g.n % 4 = 0 THEN 'wait' ELSE 'ready' END".to_owned()),
         ("state", "'queued'".to_owned()),
     ];
-    insert(database, "steps", &format!("dsr_id = '{template}' AND system_id IS NOT NULL"), 1, asked.open, &changed)
+    insert(database, "steps", &format!("dsr_id = '{template}' AND system_id IS NOT NULL"), 1, asked.open - 1, &changed)
         .await?;
     if database.dialect() == Dialect::Postgres {
         database.script("VACUUM ANALYZE").await?;

@@ -120,17 +120,20 @@ struct GrowthArgs {
 #[derive(Debug, Clone, Args)]
 struct TodayArgs {
     /// Open requests.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     open: u64,
     /// Ended requests.
     #[arg(long, default_value_t = 900_000)]
     ended: u64,
-    /// How often the page is asked for in each way.
+    /// How often the page is asked for in each way; 0 measures nothing.
     #[arg(long, default_value_t = 200)]
     pages: usize,
     /// Only the embedded database.
     #[arg(long)]
     sqlite_only: bool,
+    /// Afterwards the boards stay up, until this is interrupted.
+    #[arg(long)]
+    stay: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -264,8 +267,8 @@ impl Bench {
             What::Fairness { fairness: FairnessArgs { queued, quiet }, common } => {
                 (bench::fairness(&common.open(environment)?, &Fairness { queued, quiet }).await?, common)
             }
-            What::Today { today: TodayArgs { open, ended, pages, sqlite_only }, common } => {
-                let asked = TodayPage { open, ended, pages, sqlite_only };
+            What::Today { today: TodayArgs { open, ended, pages, sqlite_only, stay }, common } => {
+                let asked = TodayPage { open, ended, pages, sqlite_only, stay };
                 (bench::today(&common.open(environment)?, &asked).await?, common)
             }
             What::All { into, common } => {

@@ -60,6 +60,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0008_limits.sql"),
         postgres: include_str!("migrations/0008_limits.sql"),
     },
+    Migration {
+        version: 9,
+        name: "board_indexes",
+        sqlite: include_str!("migrations/0009_board_indexes.sql"),
+        postgres: include_str!("migrations/0009_board_indexes.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {

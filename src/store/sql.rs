@@ -4,6 +4,7 @@
 //! there are, so that a statement is prepared once for every size of batch:
 //!
 //! - `id {in $1}`, `id {not_in $1}`: the argument is `Arg::Texts`;
+//! - `{bare id}`: a column by which SQLite shall not choose its index;
 //! - `{rows $2 AS v(id text, token int, receipt bytes)}` in place of a table: the argument is a [`RowSet`] and takes as many
 //!   places as it has columns, so that the next one here is `$5`.
 //!
@@ -82,6 +83,7 @@ impl Dialect {
                 "for_update" => out.push_str(self.for_update()),
                 "skip_locked" => out.push_str(self.skip_locked()),
                 "in" => out.push_str(&self.among(what, "= ANY", "IN")),
+                "bare" => out.push_str(&self.bare(what)),
                 "not_in" => out.push_str(&self.among(what, "<> ALL", "NOT IN")),
                 "rows" => out.push_str(&self.row_set(what)),
                 _ => out.extend(["{", place, "}"]),
@@ -96,6 +98,15 @@ impl Dialect {
         match self {
             Dialect::Sqlite => format!("{sqlite} (SELECT value FROM json_each({list}))"),
             Dialect::Postgres => format!("{postgres} (CAST({list} AS text[]))"),
+        }
+    }
+
+    /// Without statistics SQLite goes through all rows that are equal in a column rather than through a covering index of the few that
+    /// count; it takes no index for what is not the column itself. PostgreSQL knows how many they are.
+    fn bare(self, column: &str) -> String {
+        match self {
+            Dialect::Sqlite => format!("+{column}"),
+            Dialect::Postgres => column.to_owned(),
         }
     }
 
