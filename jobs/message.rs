@@ -11,7 +11,6 @@ mod webhook;
 mod words;
 
 pub use email::{ADDRESSES_MAX, Mailer, Smtp, SmtpFault, StartTls};
-pub use emergency::{Emergency, announce};
 
 use crate::engine::{Engine, jitter};
 use crate::outbound::{self, OutboundFault, OutboundPolicy};
@@ -19,7 +18,7 @@ use jiff::Timestamp;
 use redress_domain::notice::{Channel, NoticeKind};
 use redress_domain::{DsrId, MessageId, NoticeId, RouteId};
 use redress_store::{
-    Error, MessageContents, MessageLease, MessageOutcome, Route, RouteTarget, ToldNotice, WEBHOOK_NOTICES, crash_point,
+    Announcement, Error, MessageContents, MessageLease, MessageOutcome, Route, RouteTarget, ToldNotice, WEBHOOK_NOTICES, crash_point,
 };
 use serde_json::json;
 use std::collections::HashMap;
@@ -29,6 +28,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
+use words::Words;
 
 /// Messages that a process sends at the same time.
 const AT_ONCE: usize = 8;
@@ -65,19 +65,43 @@ impl Messenger {
         lease: &MessageLease,
         route: &Route,
         target: &RouteTarget,
-        contents: &MessageContents,
+        said: &Said,
         now: Timestamp,
     ) -> Told {
         match (route.channel, &self.mailer) {
-            (Channel::Webhook, _) => webhook::send(&self.http, lease, target, contents, &self.public_url, now).await,
-            (Channel::Slack, _) => slack::send(&self.http, target, &words::words(contents, &self.public_url)).await,
-            (Channel::Email, Some(mailer)) => {
-                mailer.send(lease, target, &words::words(contents, &self.public_url)).await
+            (Channel::Webhook, _) => {
+                webhook::post(&self.http, lease, target, said.body(lease, &self.public_url), now).await
             }
+            (Channel::Slack, _) => slack::send(&self.http, target, &said.words(&self.public_url)).await,
+            (Channel::Email, Some(mailer)) => mailer.send(lease, target, &said.words(&self.public_url)).await,
             (Channel::Email, None) => {
                 tracing::error!(route = route.name, "the route {} is by mail, but smtp.url is not set", route.name);
                 Told::Again { reached: lease.reached, retry_after: None }
             }
+        }
+    }
+}
+
+/// What a message says.
+enum Said {
+    Notices(MessageContents),
+    Announcement(Announcement),
+}
+
+impl Said {
+    /// To programs: the same at every attempt.
+    fn body(&self, lease: &MessageLease, public_url: &str) -> String {
+        match self {
+            Said::Notices(contents) => webhook::body(lease, contents, public_url),
+            Said::Announcement(announcement) => emergency::body(lease, announcement, public_url),
+        }
+    }
+
+    /// To people.
+    fn words(&self, public_url: &str) -> Words {
+        match self {
+            Said::Notices(contents) => words::words(contents, public_url),
+            Said::Announcement(announcement) => emergency::words(announcement, public_url),
         }
     }
 }
@@ -201,9 +225,9 @@ pub async fn attempt(engine: &Engine, lease: &MessageLease) -> Result<(), Error>
         Err(Error::NotFound) => MessageOutcome::GivenUp { code: "route_removed" },
         Err(error) => return Err(error),
         Ok((route, target)) => {
-            let contents = store.message_contents(&lease.id, most_notices(route.channel)).await?;
+            let said = said(engine, lease, &route).await?;
             crash_point("message.before_send");
-            let told = engine.messenger.send(lease, &route, &target, &contents, now).await;
+            let told = engine.messenger.send(lease, &route, &target, &said, now).await;
             crash_point("message.after_send");
             let outcome = outcome(lease, told, now);
             if let MessageOutcome::GivenUp { code } = &outcome {
@@ -216,6 +240,15 @@ pub async fn attempt(engine: &Engine, lease: &MessageLease) -> Result<(), Error>
         tracing::warn!(message.id = %lease.id, "{} was sent, but its lease was lost meanwhile: it is sent once more", lease.id);
     }
     Ok(())
+}
+
+/// What a message says to this route.
+async fn said(engine: &Engine, lease: &MessageLease, route: &Route) -> Result<Said, Error> {
+    let announced = if lease.announces { engine.store.announcement(&lease.id).await? } else { None };
+    Ok(match announced {
+        Some(announcement) => Said::Announcement(announcement),
+        None => Said::Notices(engine.store.message_contents(&lease.id, most_notices(route.channel)).await?),
+    })
 }
 
 /// A program is told of every notice; people see the gravest.
@@ -263,7 +296,7 @@ pub async fn test(engine: &Engine, route: &RouteId) -> Result<(), TestFault> {
     if route.channel == Channel::Email && !engine.messenger.has_mail() {
         return Err(TestFault::NoMail);
     }
-    match engine.messenger.send(&lease, &route, &target, &contents, now).await {
+    match engine.messenger.send(&lease, &route, &target, &Said::Notices(contents), now).await {
         Told::All => Ok(()),
         Told::Some => Err(TestFault::InPart),
         Told::Again { .. } => Err(TestFault::NotNow),
@@ -282,6 +315,7 @@ fn outside_of_tables(route: &Route, now: Timestamp) -> Result<MessageLease, Erro
         failures: 0,
         reached: 0,
         created_at: now.as_millisecond(),
+        announces: false,
     })
 }
 
@@ -319,6 +353,7 @@ mod tests {
             failures,
             reached: 1,
             created_at: 0,
+            announces: false,
         };
         let now = Timestamp::from_second(1_000).expect("an instant");
         let again = |retry_after| Told::Again { reached: 3, retry_after };

@@ -1,7 +1,7 @@
 //! The application wires everything together: configuration, store, workers, HTTP. The only place that builds anything.
 
 use crate::config::Config;
-use crate::http::{self, Api, Emergency, People};
+use crate::http::{self, Api, People};
 use crate::rules::RulesInUse;
 use anyhow::{Context as _, Result, anyhow, bail};
 use base64::Engine as _;
@@ -178,13 +178,6 @@ impl App {
                     async move { message::test(&engine, &route).await.map_err(|fault| fault.to_string()) }.boxed()
                 })
             },
-            announce: {
-                let engine = self.engine.clone();
-                Arc::new(move |emergency| {
-                    let engine = engine.clone();
-                    async move { announce(&engine, emergency).await }.boxed()
-                })
-            },
             processor: self.config.processor.clone(),
             signing_key: self.signing_key(),
             batch: self.config.worker.batch,
@@ -254,27 +247,6 @@ impl App {
         tokio::join!(crate::server::serve(listener, router, stop.clone(), grace), working);
         self.store.close().await;
         Ok(())
-    }
-}
-
-/// Tells the operator's routes that emergency rights were taken up; whom it reached is in the staff log.
-async fn announce(engine: &Engine, emergency: Emergency) {
-    let said = message::Emergency {
-        user: emergency.user.to_string(),
-        name: emergency.name.expose().clone(),
-        until: emergency.until,
-    };
-    let recorded = match message::announce(engine, &said).await {
-        Ok(told) => {
-            let names =
-                |taken: bool| told.iter().filter(|(_, ok)| *ok == taken).map(|(name, _)| name).collect::<Vec<_>>();
-            let data = json!({ "told": names(true), "not_told": names(false) });
-            engine.store.record_staff_event(emergency.user.as_str(), "break_glass_announced", data).await
-        }
-        Err(error) => Err(error),
-    };
-    if let Err(error) = recorded {
-        tracing::error!(%error, "emergency rights were taken up, and it could not be announced or recorded to whom");
     }
 }
 

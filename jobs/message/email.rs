@@ -312,6 +312,7 @@ mod tests {
             failures: 0,
             reached: 0,
             created_at: 1_772_300_001_000,
+            announces: false,
         };
         let said =
             words(&samples::contents(vec![samples::notice(1, NoticeKind::Overdue, None)]), "https://dsr.example.com");

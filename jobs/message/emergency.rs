@@ -1,105 +1,60 @@
-//! That somebody took up emergency rights is told at once to the operator's routes: it concerns no request, so it is no notice and
-//! stands in no table; whom it reached is recorded by whoever announces it.
+//! What is said when somebody took up emergency rights, and when these ended.
 
 use super::words::{Line, Section, Words};
-use super::{Told, outside_of_tables, slack, webhook};
-use crate::engine::Engine;
-use futures::future::join_all;
-use jiff::Timestamp;
-use redress_domain::notice::{Channel, NotifyRole};
-use redress_store::{Error, MessageLease, Route};
+use redress_store::{Announcement, Emergency, EndedBy, MessageLease};
 use serde_json::json;
-use std::time::Duration;
 
-/// How long is waited before each attempt.
-const WAITS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(30)];
-
-/// What is said.
-#[derive(Debug, Clone)]
-pub struct Emergency {
-    /// The id of whoever took them up.
-    pub user: String,
-    /// How to call them.
-    pub name: String,
-    /// Until when they last (Unix ms).
-    pub until: i64,
-}
-
-/// Tells the operator's routes of the role `operator`; without one, all of the operator's. Returns by name which took it.
-///
-/// # Errors
-/// The database is away.
-pub async fn announce(engine: &Engine, emergency: &Emergency) -> Result<Vec<(String, bool)>, Error> {
-    let mut routes = engine.store.routes().await?;
-    routes.retain(|route| route.controller_id.is_none());
-    if routes.iter().any(|route| route.role == NotifyRole::Operator) {
-        routes.retain(|route| route.role == NotifyRole::Operator);
-    }
-    let told = join_all(routes.iter().map(|route| tell(engine, route, emergency))).await;
-    Ok(routes.into_iter().map(|route| route.name).zip(told).collect())
-}
-
-async fn tell(engine: &Engine, route: &Route, emergency: &Emergency) -> bool {
-    // The same id at every attempt.
-    let Ok(lease) = outside_of_tables(route, engine.store.clock().now()) else { return false };
-    for wait in WAITS {
-        tokio::time::sleep(wait).await;
-        match attempt(engine, &lease, emergency).await {
-            Ok(Told::All | Told::Some) => return true,
-            Ok(Told::Never(code)) => {
-                tracing::error!(route = route.name, code, "emergency rights could not be announced to {}", route.name);
-                return false;
-            }
-            Ok(Told::Again { .. }) | Err(_) => {}
+/// For programs: ids and instants.
+pub(super) fn body(lease: &MessageLease, announcement: &Announcement, public_url: &str) -> String {
+    let mut data = json!({
+        "message": lease.id,
+        "user": announcement.user,
+        "link": format!("{public_url}/audit?kind=break_glass"),
+    });
+    let kind = match announcement.emergency {
+        Emergency::TakenUp { .. } => {
+            data["until"] = json!(announcement.emergency.until());
+            "redress.break_glass"
         }
-    }
-    tracing::error!(route = route.name, "emergency rights could not be announced to {}", route.name);
-    false
-}
-
-async fn attempt(engine: &Engine, lease: &MessageLease, emergency: &Emergency) -> Result<Told, Error> {
-    let now = engine.store.clock().now();
-    let (route, target) = engine.store.route_target(&lease.route_id).await?;
-    let messenger = &engine.messenger;
-    Ok(match (route.channel, &messenger.mailer) {
-        (Channel::Webhook, _) => {
-            webhook::post(&messenger.http, lease, &target, body(lease, emergency, &messenger.public_url), now).await
+        Emergency::Ended { by } => {
+            data["by"] = json!(by.as_str());
+            "redress.break_glass_ended"
         }
-        (Channel::Slack, _) => slack::send(&messenger.http, &target, &words(emergency, &messenger.public_url)).await,
-        (Channel::Email, Some(mailer)) => mailer.send(lease, &target, &words(emergency, &messenger.public_url)).await,
-        (Channel::Email, None) => Told::Never("no_mail"),
-    })
+    };
+    json!({ "type": kind, "timestamp": lease.begun_at().to_string(), "data": data }).to_string()
 }
 
-fn until(emergency: &Emergency) -> String {
-    Timestamp::from_millisecond(emergency.until).map(|at| at.to_string()).unwrap_or_default()
-}
-
-fn body(lease: &MessageLease, emergency: &Emergency, public_url: &str) -> String {
-    json!({
-        "type": "redress.break_glass",
-        "timestamp": lease.begun_at().to_string(),
-        "data": {
-            "message": lease.id,
-            "user": emergency.user,
-            "until": until(emergency),
-            "link": format!("{public_url}/audit"),
-        },
-    })
-    .to_string()
-}
-
-fn words(emergency: &Emergency, public_url: &str) -> Words {
-    let (name, until) = (&emergency.name, until(emergency));
+/// For people: who, and until when.
+pub(super) fn words(announcement: &Announcement, public_url: &str) -> Words {
+    let (name, user) = (announcement.name.expose(), &announcement.user);
+    let (subject, text, advice) = match announcement.emergency {
+        Emergency::TakenUp { .. } => {
+            let until = announcement.emergency.until().unwrap_or_default();
+            (
+                format!("[redress] {name} has taken up emergency rights until {until}"),
+                format!("{name} ({user}) may see persons and decide until {until}."),
+                "Ask them why, and look at what they do; an administrator can end their session at once. The reason is in the staff log.",
+            )
+        }
+        Emergency::Ended { by } => {
+            let how = match by {
+                EndedBy::Person => "gave them back",
+                EndedBy::Time => "held them until their time ran out",
+                EndedBy::Session => "held them until the session ended",
+            };
+            (
+                format!("[redress] The emergency rights of {name} have ended"),
+                format!("{name} ({user}) {how}."),
+                "What was seen and decided with them is in the audit log.",
+            )
+        }
+    };
     Words {
-        subject: format!("[redress] {name} has taken up emergency rights until {until}"),
+        subject,
         sections: vec![Section {
             title: "Emergency rights".into(),
-            advice: "Ask them why, and look at what they do; an administrator can end their session at once. The reason is in the staff log.",
-            lines: vec![Line {
-                text: format!("{name} ({}) may see persons and decide until {until}.", emergency.user),
-                link: Some(format!("{public_url}/audit")),
-            }],
+            advice,
+            lines: vec![Line { text, link: Some(format!("{public_url}/audit?kind=break_glass")) }],
             more: 0,
         }],
         board: format!("{public_url}/"),
@@ -109,11 +64,11 @@ fn words(emergency: &Emergency, public_url: &str) -> Words {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use redress_domain::{MessageId, RouteId};
+    use redress_domain::{MessageId, RouteId, UserId};
     use serde_json::Value;
 
-    fn emergency() -> Emergency {
-        Emergency { user: "usr_1".into(), name: "Ada <b>".into(), until: 1_772_300_000_000 }
+    fn of(emergency: Emergency) -> Announcement {
+        Announcement { emergency, user: UserId::from_parts(1, [3; 10]), name: "Ada <b>".to_owned().into() }
     }
 
     #[test]
@@ -126,14 +81,25 @@ mod tests {
             failures: 0,
             reached: 0,
             created_at: 1_772_299_000_000,
+            announces: true,
         };
-        let said: Value = serde_json::from_str(&body(&lease, &emergency(), "https://dsr.example.com")).expect("JSON");
+        let taken = of(Emergency::TakenUp { until: 1_772_300_000_000 });
+        let said: Value = serde_json::from_str(&body(&lease, &taken, "https://dsr.example.com")).expect("JSON");
         assert_eq!(said["type"], "redress.break_glass");
-        assert_eq!(said["data"]["user"], "usr_1");
+        assert_eq!(said["data"]["user"], taken.user.as_str());
         assert_eq!(said["data"]["until"], "2026-02-28T17:33:20Z");
         assert!(!said.to_string().contains("Ada"), "programs are told ids");
-        let words = words(&emergency(), "https://dsr.example.com");
+        let words = super::words(&taken, "https://dsr.example.com");
         assert!(words.subject.contains("Ada <b> has taken up emergency rights until 2026-02-28T17:33:20Z"));
         assert!(words.text().contains("https://dsr.example.com/audit"));
+        for (by, wanted) in
+            [(EndedBy::Person, "gave them back"), (EndedBy::Time, "time ran out"), (EndedBy::Session, "session ended")]
+        {
+            let ended = of(Emergency::Ended { by });
+            let said: Value = serde_json::from_str(&body(&lease, &ended, "https://dsr.example.com")).expect("JSON");
+            assert_eq!((&said["type"], &said["data"]["by"]), (&json!("redress.break_glass_ended"), &json!(by.as_str())));
+            let words = super::words(&ended, "https://dsr.example.com");
+            assert!(words.subject.contains("of Ada <b> have ended") && words.text().contains(wanted));
+        }
     }
 }

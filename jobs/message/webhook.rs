@@ -8,19 +8,7 @@ use redress_domain::Personal;
 use redress_store::{MessageContents, MessageLease, RouteTarget, ToldNotice};
 use serde_json::{Value, json};
 
-/// Sends a message once.
-pub(super) async fn send(
-    http: &outbound::Client,
-    lease: &MessageLease,
-    target: &RouteTarget,
-    contents: &MessageContents,
-    public_url: &str,
-    now: Timestamp,
-) -> Told {
-    post(http, lease, target, body(lease, contents, public_url), now).await
-}
-
-/// Sends a body of whatever type once.
+/// Sends a body once.
 pub(super) async fn post(
     http: &outbound::Client,
     lease: &MessageLease,
@@ -38,7 +26,7 @@ pub(super) async fn post(
 }
 
 /// The body: the same at every attempt.
-fn body(lease: &MessageLease, contents: &MessageContents, public_url: &str) -> String {
+pub(super) fn body(lease: &MessageLease, contents: &MessageContents, public_url: &str) -> String {
     let notices: Vec<Value> = contents.notices.iter().map(|notice| one(notice, public_url)).collect();
     json!({
         "type": "redress.notices",
@@ -102,6 +90,7 @@ mod tests {
             failures: 3,
             reached: 0,
             created_at: 1_772_300_001_000,
+            announces: false,
         };
         let all =
             contents(vec![notice(1, NoticeKind::Critical, None), notice(2, NoticeKind::ConnectorSilent, Some("crm"))]);

@@ -132,6 +132,15 @@ impl Viewer {
 
     /// Who calls with these headers, if it is anybody; what is given and does not hold is an error and no other way is tried.
     pub(crate) async fn find(headers: &HeaderMap, edge: &Edge) -> Result<Option<Self>, Problem> {
+        Self::look_up(headers, edge, true).await
+    }
+
+    /// The same for what a browser does by itself, as a stream does: it keeps no session from becoming idle.
+    pub(crate) async fn find_unattended(headers: &HeaderMap, edge: &Edge) -> Result<Option<Self>, Problem> {
+        Self::look_up(headers, edge, false).await
+    }
+
+    async fn look_up(headers: &HeaderMap, edge: &Edge, attended: bool) -> Result<Option<Self>, Problem> {
         if let Some(text) = credentials(headers, "bearer") {
             return Self::of_key(text, edge).await?.map(Some).ok_or_else(|| Problem::unauthorized(true));
         }
@@ -139,7 +148,7 @@ impl Viewer {
             return Self::of_key(&password, edge).await;
         }
         if let Some(text) = edge.people.cookie(headers, COOKIE_NAME)
-            && let Some(viewer) = Self::of_session(text, edge).await?
+            && let Some(viewer) = Self::of_session(text, edge, attended).await?
         {
             return Ok(Some(viewer));
         }
@@ -148,11 +157,14 @@ impl Viewer {
     }
 
     /// Whose session a cookie's text is: of a person, or of a key.
-    async fn of_session(text: &str, edge: &Edge) -> Result<Option<Self>, Problem> {
-        if let Some((_, caller)) = edge.store.key_session(text).await? {
+    async fn of_session(text: &str, edge: &Edge, attended: bool) -> Result<Option<Self>, Problem> {
+        let store = &edge.store;
+        let of_key = if attended { store.key_session(text).await? } else { store.key_session_unattended(text).await? };
+        if let Some((_, caller)) = of_key {
             return Ok(Some(Self::with_key(caller, text)));
         }
-        let Some(session) = edge.store.session(text).await? else { return Ok(None) };
+        let found = if attended { store.session(text).await? } else { store.session_unattended(text).await? };
+        let Some(session) = found else { return Ok(None) };
         // Whoever sees no controller may do nothing: an empty list must never be taken for none, which is everybody's.
         let nothing = session.controllers.as_ref().is_some_and(Vec::is_empty);
         Ok(Some(Self {

@@ -9,25 +9,14 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use redress_domain::Role;
 use redress_domain::words::Fault;
-use redress_domain::{Personal, Role, UserId};
 use serde_json::{Value, json};
 
 /// Letters of a reason.
 pub(crate) const REASON: std::ops::RangeInclusive<usize> = 10..=500;
 /// Minutes that they may last.
 pub(crate) const MINUTES: std::ops::RangeInclusive<i64> = 5..=60;
-
-/// That somebody took up emergency rights, for those who run the installation.
-#[derive(Debug, Clone)]
-pub struct Emergency {
-    /// Who.
-    pub user: UserId,
-    /// How to call them.
-    pub name: Personal<String>,
-    /// Until when (Unix ms).
-    pub until: i64,
-}
 
 /// `POST /v1/break-glass`
 pub(crate) async fn take(
@@ -43,8 +32,6 @@ pub(crate) async fn take(
     let body = json::read(&headers, body, edge.body_limit, edge.patience()).await?;
     let (reason, minutes) = read(&body)?;
     let until = edge.store.break_glass(session, &reason, minutes).await?;
-    // Whoever announces may be slow; the logs and the board tell at once.
-    tokio::spawn((edge.announce)(Emergency { user: session.user_id.clone(), name: session.name.clone(), until }));
     Ok((StatusCode::CREATED, Json(json!({ "until": time(until), "minutes": minutes }))))
 }
 

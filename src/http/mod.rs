@@ -37,7 +37,6 @@ mod view;
 mod views;
 mod wrap;
 
-pub use glass::Emergency;
 pub use people::{Peer, People};
 
 use crate::config::Processor;
@@ -67,8 +66,6 @@ pub type CheckHost = Arc<dyn Fn(&str, u16) -> Result<(), String> + Send + Sync>;
 pub type CheckSystem = Arc<dyn Fn(SystemRow) -> BoxFuture<'static, Result<Value, (String, String)>> + Send + Sync>;
 /// Sends a route a message about an invented request; what became of it in words if it was not taken.
 pub type TestRoute = Arc<dyn Fn(RouteId) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
-/// Tells those who run the installation that emergency rights were taken up, and records whom it reached.
-pub type Announce = Arc<dyn Fn(Emergency) -> BoxFuture<'static, ()> + Send + Sync>;
 /// Names the reasons for which this process is not ready.
 pub type Ready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
@@ -87,8 +84,6 @@ pub struct Api {
     pub check_system: CheckSystem,
     /// Tries out a route of notices.
     pub test_route: TestRoute,
-    /// Announces emergency rights.
-    pub announce: Announce,
     /// Who processes here, for the record of processing.
     pub processor: Processor,
     /// The key that signs certificates: `key_id`, `algorithm`, `public_key`.

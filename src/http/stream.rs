@@ -31,7 +31,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// A line without content this often tells both ends, and what is between them, that the stream is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// This often it is asked again whether whoever watches still may.
+/// This often it is asked again whether whoever watches still may, besides before anything is told.
 const STILL: Duration = Duration::from_secs(3);
 /// Events that one stream reads at a time when it catches up.
 const PAGE: i64 = 200;
@@ -47,7 +47,7 @@ impl FromRequestParts<Edge> for Watcher {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
-        let viewer = Viewer::find(&parts.headers, edge).await?.ok_or_else(|| Problem::unauthorized(false))?;
+        let viewer = Viewer::find_unattended(&parts.headers, edge).await?.ok_or_else(|| Problem::unauthorized(false))?;
         viewer.demand(permit(parts, edge)?)?;
         Ok(Self(viewer, parts.headers.clone()))
     }
@@ -168,8 +168,8 @@ impl Watching {
                 _ = self.heartbeat.tick() => return Some(Bytes::from_static(b":\n\n")),
                 _ = self.still.tick() => {
                     if !self.still_may().await {
-                        self.ended = true;
-                        return Some(Bytes::from_static(b"event: end\ndata: {\"reason\":\"access_ended\"}\n\n"));
+                        self.end();
+                        continue;
                     }
                     // What could not be read before is asked for again.
                     self.behind = true;
@@ -193,8 +193,17 @@ impl Watching {
         let known = self.known.borrow_and_update().clone();
         self.follow(known.as_ref(), false);
         let Some(known) = known else { return Ok(false) };
+        let behind = self.cursor.behind(&known.heads);
+        if behind.is_empty() {
+            return Ok(false);
+        }
+        // Nothing is told to whoever may not hear it any more, however short ago that was.
+        if !self.still_may().await {
+            self.end();
+            return Ok(false);
+        }
         let (mut told, mut unread, mut more) = (Vec::new(), Vec::new(), false);
-        for (head, seen) in self.cursor.behind(&known.heads) {
+        for (head, seen) in behind {
             if let Some(changes) = known.recent(&head.controller_id, seen, head.seq) {
                 told.extend(changes);
             } else {
@@ -216,9 +225,16 @@ impl Watching {
         Ok(more)
     }
 
-    /// Whether whoever watches is still the same and still may. A database that is away proves nothing.
+    /// Says so and tells nothing more.
+    fn end(&mut self) {
+        self.ended = true;
+        self.ready.push_back(Bytes::from_static(b"event: end\ndata: {\"reason\":\"access_ended\"}\n\n"));
+    }
+
+    /// Whether whoever watches is still the same and still may. A database that is away proves nothing. That a page is open is not
+    /// that somebody works with it: it keeps no session from becoming idle.
     async fn still_may(&self) -> bool {
-        match Viewer::find(&self.headers, &self.edge).await {
+        match Viewer::find_unattended(&self.headers, &self.edge).await {
             Ok(Some(now)) => {
                 now.actor() == self.viewer.actor()
                     && now.scope == self.viewer.scope

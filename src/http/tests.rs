@@ -135,7 +135,6 @@ pub(super) async fn edge_with(change: impl FnOnce(Api) -> Api) -> Edge {
             .boxed()
         }),
         test_route: Arc::new(|_| async { Ok(()) }.boxed()),
-        announce: Arc::new(|_| async {}.boxed()),
         processor: crate::config::Processor::default(),
         signing_key: json!({ "key_id": "k1", "algorithm": "Ed25519", "public_key": "AAAA" }),
         batch: 50,

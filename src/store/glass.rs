@@ -1,11 +1,13 @@
 //! Breaking the glass is to take up emergency rights: for a short time, for a reason, before everybody's eyes.
 //!
 //! That it began and that it ended is told in the staff log, which keeps the reason, and in the log of each controller whose
-//! requests can be seen by it, which tells no words. It ends by itself: the rights end at the instant, the event is written by the
-//! next sweep.
+//! requests can be seen by it, which tells no words; the operator's routes get a message of it. All of that is one transaction with
+//! the taking itself: nobody has the rights untold. It ends by itself: the rights end at the instant, the rest is written by the next
+//! sweep.
 
 use crate::db::{Tx, args};
 use crate::events::{Events, NewEvent};
+use crate::messages::{Emergency, EndedBy};
 use crate::people::read_user_id;
 use crate::sessions::{Session, read_controllers};
 use crate::{Error, Store};
@@ -51,9 +53,10 @@ impl Store {
         if changed == 0 {
             return Err(Error::Conflict("the emergency rights are taken up already; end them first".into()));
         }
+        let routes = self.announce(&mut tx, &session.user_id, Emergency::TakenUp { until }).await?;
         let staff = json!({
             "user": session.user_id, "session": session.id, "until": written(until), "minutes": minutes,
-            "reason": reason, "controllers": session.controllers,
+            "reason": reason, "controllers": session.controllers, "routes": routes,
         });
         let told = json!({ "code": "emergency", "until": written(until) });
         let actor = session.user_id.as_str();
@@ -72,7 +75,7 @@ impl Store {
             return Err(Error::Conflict("the emergency rights are not taken up".into()));
         };
         let scope = session.controllers.as_deref();
-        if self.end_glass(&session.id, &session.user_id, scope, until, "person").await? {
+        if self.end_glass(&session.id, &session.user_id, scope, until, EndedBy::Person).await? {
             Ok(())
         } else {
             Err(Error::Conflict("the emergency rights are not taken up".into()))
@@ -96,7 +99,7 @@ impl Store {
         for row in &rows {
             let id = read_session_id(&row.text("id")?)?;
             let until = row.int("glass_until")?;
-            let by = if until <= now { "time" } else { "session" };
+            let by = if until <= now { EndedBy::Time } else { EndedBy::Session };
             let scope = read_controllers(row.opt_text("controllers")?.as_deref())?;
             let user = read_user_id(row, "user_id")?;
             told += u64::from(self.end_glass(&id, &user, scope.as_deref(), until, by).await?);
@@ -111,7 +114,7 @@ impl Store {
         user: &UserId,
         scope: Option<&[ControllerId]>,
         until: i64,
-        by: &'static str,
+        by: EndedBy,
     ) -> Result<bool, Error> {
         let mut tx = self.db.begin("mend glass").await?;
         self.lock_staff(&mut tx).await?;
@@ -124,8 +127,9 @@ impl Store {
         if changed == 0 {
             return Ok(false);
         }
-        let staff = json!({ "user": user, "session": id, "by": by });
-        let event = ("break_glass_ended", staff, json!({ "by": by }));
+        let routes = self.announce(&mut tx, user, Emergency::Ended { by }).await?;
+        let staff = json!({ "user": user, "session": id, "by": by.as_str(), "routes": routes });
+        let event = ("break_glass_ended", staff, json!({ "by": by.as_str() }));
         self.tell_glass(&mut tx, user.as_str(), scope, event).await?;
         self.commit(tx).await?;
         Ok(true)

@@ -39,6 +39,18 @@ impl Store {
     /// # Errors
     /// The database is away.
     pub async fn key_session(&self, text: &str) -> Result<Option<(SessionId, Caller)>, Error> {
+        self.find_key_session(text, true).await
+    }
+
+    /// The same for what goes on by itself: it does not keep the session from becoming idle.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn key_session_unattended(&self, text: &str) -> Result<Option<(SessionId, Caller)>, Error> {
+        self.find_key_session(text, false).await
+    }
+
+    async fn find_key_session(&self, text: &str, attended: bool) -> Result<Option<(SessionId, Caller)>, Error> {
         let Some((id, secret)) = text.strip_prefix("ks_").and_then(|rest| rest.split_once('_')) else {
             return Ok(None);
         };
@@ -54,7 +66,7 @@ impl Store {
         let Some(row) = row.filter(|row| row.bytes("secret_hash").is_ok_and(|kept| is_secret_of(&kept, secret))) else {
             return Ok(None);
         };
-        if now - row.int("seen_at")? > SEEN_MS {
+        if attended && now - row.int("seen_at")? > SEEN_MS {
             let mut tx = self.db.begin("key session seen").await?;
             tx.exec("-- key_session_seen\nUPDATE key_sessions SET seen_at = $2 WHERE id = $1", args![id.as_str(), now])
                 .await?;

@@ -4,8 +4,10 @@
 //! apart; what can wait joins the digest of the next working morning. Programs get their webhooks at once, with at most
 //! [`WEBHOOK_NOTICES`] notices each. Leases, backoff and quarantine are as in `queue.rs`.
 
+mod announcing;
 mod sending;
 
+pub use announcing::{Announcement, Emergency, EndedBy};
 pub use sending::{MessageLease, MessageOutcome};
 
 use crate::db::{Row, Tx, args};

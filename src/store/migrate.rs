@@ -66,6 +66,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0009_board_indexes.sql"),
         postgres: include_str!("migrations/0009_board_indexes.sql"),
     },
+    Migration {
+        version: 10,
+        name: "announcements",
+        sqlite: include_str!("migrations/0010_announcements.sql"),
+        postgres: include_str!("migrations/0010_announcements.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {

@@ -224,12 +224,13 @@ impl Store {
     }
 
     /// What waits for a removed route is dropped, and what could not be sent to a route as it was may be sent to it as it is.
-    /// A transaction of its own: senders lock messages before routes. Should it be lost, the senders find out by themselves.
+    /// A transaction of its own: senders lock messages before routes. Should it be lost, the senders find out by themselves, as
+    /// they do of announcements: that one was not told is recorded.
     async fn settle_messages(&self, removed: &[RouteId], changed: &[RouteId], now: i64) -> Result<(), Error> {
         let mut tx = self.db.begin("settle messages").await?;
         for id in removed {
             tx.exec(
-                "-- drop_messages\nUPDATE messages SET q = NULL, open = 0, outcome = 'route_removed' WHERE id IN (SELECT id FROM messages WHERE route_id = $1 AND q = 'wait' ORDER BY id {for_update})",
+                "-- drop_messages\nUPDATE messages SET q = NULL, open = 0, outcome = 'route_removed' WHERE id IN (SELECT id FROM messages WHERE route_id = $1 AND q = 'wait' AND announces IS NULL ORDER BY id {for_update})",
                 args![id.as_str()],
             )
             .await?;

@@ -182,11 +182,23 @@ impl Store {
         Ok((user_id, id, text))
     }
 
-    /// Whose session this text is, if it holds.
+    /// Whose session this text is, if it holds; what they do with it keeps it from becoming idle.
     ///
     /// # Errors
     /// The database is away, or the master key is another one.
     pub async fn session(&self, text: &str) -> Result<Option<Session>, Error> {
+        self.find_session(text, true).await
+    }
+
+    /// The same for what goes on by itself, without anybody at the keyboard: it leaves no trace.
+    ///
+    /// # Errors
+    /// The database is away, or the master key is another one.
+    pub async fn session_unattended(&self, text: &str) -> Result<Option<Session>, Error> {
+        self.find_session(text, false).await
+    }
+
+    async fn find_session(&self, text: &str, attended: bool) -> Result<Option<Session>, Error> {
         let Some((id, secret)) = text.strip_prefix("rs_").and_then(|rest| rest.split_once('_')) else {
             return Ok(None);
         };
@@ -203,7 +215,7 @@ impl Store {
         if !is_secret_of(&row.bytes("secret_hash")?, secret) {
             return Ok(None);
         }
-        if now - row.int("seen_at")? > SEEN_MS {
+        if attended && now - row.int("seen_at")? > SEEN_MS {
             let mut tx = self.db.begin("session seen").await?;
             tx.exec("-- session_seen\nUPDATE sessions SET seen_at = $2 WHERE id = $1", args![id.as_str(), now]).await?;
             self.commit(tx).await?;

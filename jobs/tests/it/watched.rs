@@ -3,11 +3,11 @@
 
 use crate::lab::{GRACE, Lab, engine};
 use redress_domain::notice::{Channel, Delivery, NoticeKind, NotifyRole};
-use redress_domain::{Personal, RequestType};
+use redress_domain::{Personal, RequestType, Role, Roles};
 use redress_jobs::message::{self, Mailer, Messenger, Smtp, StartTls};
 use redress_jobs::webhook::Secret;
 use redress_jobs::{Engine, watch};
-use redress_store::{NewRoute, RouteTarget};
+use redress_store::{Identified, NewRoute, RouteTarget};
 use redress_testkit::{Answer, Receiver, Smtp as MailServer};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,6 +126,41 @@ async fn a_program_is_told_by_a_signed_webhook_that_is_tried_again_by_the_same_i
     assert_eq!(heard.len(), 1);
     let (id, said) = heard.iter().next().expect("one");
     assert!(id.starts_with("msg_") && said.len() == 3 && said.iter().all(|(kind, _)| kind == "overdue"));
+    assert!(lab.counts().await.is_empty(), "sent");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn emergency_rights_are_told_to_the_operator_until_it_is_taken_and_so_is_their_end() {
+    let lab = Lab::new().await;
+    let receiver = Receiver::start().await;
+    receiver.answer([500]);
+    let desk = NewRoute { role: NotifyRole::Operator, ..hook("desk", &receiver.url()) };
+    lab.store().apply_routes(None, &[desk], false, "operator").await.expect("applied");
+    let who = Identified {
+        issuer: "https://idp.example".into(),
+        subject: Personal::from("bo"),
+        name: Personal::from("Bo Canary"),
+        email: None,
+        roles: Roles::new([Role::BreakGlass]),
+        controllers: None,
+    };
+    let (user, _, text) = lab.store().sign_in(&who, Duration::from_hours(12)).await.expect("signed in");
+    let session = lab.store().session(&text).await.expect("read").expect("it holds");
+    lab.store().break_glass(&session, "the CRM is down at night", 30).await.expect("taken up");
+    assert_eq!(send(&lab.engine).await, 1, "it was not taken");
+    lab.travel(6_000);
+    assert_eq!(send(&lab.engine).await, 1);
+    lab.travel(30 * 60_000);
+    lab.store().sweep_glass().await.expect("swept");
+    assert_eq!(send(&lab.engine).await, 1);
+    let said = receiver.requests();
+    let bodies: Vec<Value> = said.iter().map(|r| serde_json::from_slice(&r.body).expect("JSON")).collect();
+    let kinds: Vec<&str> = bodies.iter().filter_map(|body| body["type"].as_str()).collect();
+    assert_eq!(kinds, ["redress.break_glass", "redress.break_glass", "redress.break_glass_ended"]);
+    assert_eq!(bodies[0], bodies[1], "the same message says the same");
+    assert!(bodies.iter().all(|body| body["data"]["user"] == user.as_str()), "{bodies:?}");
+    assert_eq!(bodies[2]["data"]["by"], "time");
+    assert!(said.iter().all(|request| !request.text().contains("Canary") && !request.text().contains("at night")));
     assert!(lab.counts().await.is_empty(), "sent");
 }
 

@@ -3,6 +3,7 @@
 use super::{Answer, Edge, edge};
 use axum::body::Body;
 use axum::http::{Method, Request, header};
+use redress_domain::notice::{Channel, Delivery, NotifyRole};
 use redress_domain::{ControllerId, Role, Roles, SessionId, UserId};
 use redress_store::Identified;
 use serde_json::{Value, json};
@@ -166,15 +167,18 @@ async fn everybody_ends_their_own_sessions_and_administrators_anybodys() {
 
 #[tokio::test]
 async fn emergency_rights_are_for_those_who_hold_the_role_and_everybody_is_told() {
-    let (told, heard) = std::sync::mpsc::channel();
-    let edge = super::edge_with(|api| super::super::Api {
-        announce: std::sync::Arc::new(move |emergency| {
-            told.send(emergency).unwrap();
-            Box::pin(async {})
-        }),
-        ..api
-    })
-    .await;
+    let edge = edge().await;
+    let desk = redress_store::NewRoute {
+        name: "desk".into(),
+        role: NotifyRole::Operator,
+        channel: Channel::Slack,
+        kinds: None,
+        delivery: Delivery::Auto,
+        timezone: "UTC".into(),
+        controllers: None,
+        target: redress_store::RouteTarget::default(),
+    };
+    edge.store.apply_routes(None, &[desk], false, "operator").await.unwrap();
     let scope = Some(vec![edge.acme.id.clone()]);
     let bo = edge.person("bo", &[Role::BreakGlass], scope.clone()).await;
     let other = edge.person("cy", &[Role::PrivacyAnalyst], scope).await;
@@ -201,7 +205,8 @@ async fn emergency_rights_are_for_those_who_hold_the_role_and_everybody_is_told(
     assert!(page.contains("Take up emergency rights") && !page.contains("You hold emergency rights"), "{page}");
     let answer = edge.by(&bo, "POST", "/v1/break-glass", Some(&body)).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["until"]), (201, &json!("2026-11-20T10:15:00Z")));
-    assert_eq!(heard.recv_timeout(Duration::from_secs(5)).unwrap().user, bo.id);
+    let message = edge.store.claim_message("one", &[], 60_000).await.unwrap().unwrap();
+    assert_eq!(edge.store.announcement(&message.id).await.unwrap().unwrap().user, bo.id);
     assert_eq!(edge.by(&bo, "POST", "/v1/break-glass", Some(&body)).await.status, 409);
     assert_eq!(edge.by(&bo, "GET", "/v1/requests", None).await.status, 200);
     for path in ["/audit", "/settings", "/settings/sessions"] {

@@ -100,6 +100,103 @@ async fn whoever_sees_several_controllers_takes_the_stream_up_in_each_where_it_w
     }
 }
 
+async fn disabled(edge: &Edge, person: &redress_domain::UserId, disabled: bool, roles: &[Role]) {
+    let change = redress_store::UserChange {
+        roles: Some(Roles::new(roles.iter().copied())),
+        controllers: None,
+        disabled,
+    };
+    edge.store.change_user(person, &change, "usr_x").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_open_page_keeps_no_session_from_becoming_idle() {
+    let edge = edge().await;
+    let idle = redress_store::Life { lasts: Duration::from_hours(12), idle: Duration::from_hours(1) };
+    let who = Identified {
+        issuer: "local".into(),
+        subject: "idle".to_owned().into(),
+        name: "Ann".to_owned().into(),
+        email: None,
+        roles: Roles::new([Role::PrivacyLead]),
+        controllers: None,
+    };
+    let (.., person) = edge.store.sign_in(&who, idle).await.unwrap();
+    let key = edge.store.authenticate(&edge.acme.user).await.unwrap().unwrap();
+    let (_, key) = edge.store.begin_key_session(&key.key_id, idle).await.unwrap();
+    for text in [person, key] {
+        let cookie = format!("redress_session={text}");
+        let (_, mut stream) = watch(&edge, ("cookie", &cookie), "").await;
+        assert_eq!(next(&mut stream).await.1, "ready");
+        // Half of the time of idleness later the page still hears what happens, but nobody has done anything.
+        edge.clock.advance(jiff::SignedDuration::from_mins(40));
+        edge.connect(&edge.acme, "crm", ALL, &[]).await;
+        assert_eq!(next(&mut stream).await.1, "controller");
+        let (status, _) = watch(&edge, ("cookie", &cookie), "").await;
+        assert_eq!(status, 200, "to open a stream again is nobody's doing either");
+        edge.clock.advance(jiff::SignedDuration::from_mins(21));
+        assert_eq!(next(&mut stream).await.1, "end");
+        assert!(tokio::time::timeout(Duration::from_secs(5), stream.next()).await.expect("in time").is_none());
+        assert_eq!(watch(&edge, ("cookie", &cookie), "").await.0, 401);
+    }
+    // Whoever works is not signed out meanwhile.
+    let (.., text) = edge.store.sign_in(&who, idle).await.unwrap();
+    for _ in 0..3 {
+        edge.clock.advance(jiff::SignedDuration::from_mins(40));
+        assert_eq!(edge.browse(Some(&format!("redress_session={text}")), "/requests", None).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_person_is_out_at_the_next_call_and_hears_nothing_more() {
+    let edge = edge().await;
+    let system = || edge.connect(&edge.acme, "crm", ALL, &[]);
+    system().await;
+    let who = |name: &str| Identified {
+        issuer: "local".into(),
+        subject: name.to_owned().into(),
+        name: name.to_owned().into(),
+        email: None,
+        roles: Roles::new([Role::PrivacyLead]),
+        controllers: None,
+    };
+    // Disabled, without a role, signed out by an administrator: each at once, on pages, in the interface and on the stream.
+    for how in ["disabled", "without a role", "signed out"] {
+        let (person, _, text) = edge.store.sign_in(&who(how), Duration::from_hours(12)).await.unwrap();
+        let (_, _, second) = edge.store.sign_in(&who(how), Duration::from_hours(12)).await.unwrap();
+        let cookie = format!("redress_session={text}");
+        let (_, mut stream) = watch(&edge, ("cookie", &cookie), "").await;
+        assert_eq!(next(&mut stream).await.1, "ready");
+        for path in ["/requests", "/v1/requests?controller=acme"] {
+            assert_eq!(edge.browse(Some(&cookie), path, None).await.status, 200, "{how} {path}");
+        }
+        match how {
+            "disabled" => disabled(&edge, &person, true, &[Role::PrivacyLead]).await,
+            "without a role" => disabled(&edge, &person, false, &[]).await,
+            _ => drop(edge.store.sign_out_everywhere(&person, "usr_x").await.unwrap()),
+        }
+        for _ in 0..3 {
+            edge.call(&edge.acme.user, "POST", "/v1/requests", Some(&request("access"))).await;
+        }
+        assert_eq!(next(&mut stream).await.1, "end", "{how}: the last that is heard, and nothing of what happened since");
+        assert!(tokio::time::timeout(Duration::from_secs(5), stream.next()).await.expect("in time").is_none());
+        let (page, call) = if how == "without a role" { (403, 403) } else { (303, 401) };
+        for text in [&text, &second] {
+            let cookie = format!("redress_session={text}");
+            assert_eq!(edge.browse(Some(&cookie), "/requests", None).await.status, page, "{how}");
+            let listed = edge.browse(Some(&cookie), "/v1/requests?controller=acme", None).await;
+            assert_eq!(listed.status, call, "{how}");
+            assert_eq!(watch(&edge, ("cookie", &cookie), "").await.0, call, "{how}");
+        }
+        if how == "disabled" {
+            assert!(edge.store.sign_in(&who(how), Duration::from_hours(12)).await.is_err());
+            // Let in again, what was ended stays ended.
+            disabled(&edge, &person, false, &[Role::PrivacyLead]).await;
+            assert_eq!(edge.browse(Some(&cookie), "/requests", None).await.status, page);
+        }
+    }
+}
+
 #[tokio::test]
 async fn nobody_hears_of_another_controller_and_nobody_holds_all_streams() {
     let edge = edge().await;

@@ -24,6 +24,8 @@ pub struct MessageLease {
     pub reached: u64,
     /// When it was begun (Unix ms).
     pub created_at: i64,
+    /// Whether it is an announcement, and not about notices.
+    pub announces: bool,
 }
 
 /// What came of an attempt.
@@ -81,13 +83,13 @@ impl Store {
         arguments.extend(busy_args());
         let row = tx
             .row(
-                &format!("-- claim_message\nWITH picked AS MATERIALIZED (SELECT id FROM messages WHERE q = 'wait' AND not_before <= $3{} ORDER BY not_before, id LIMIT 1 {{skip_locked}}) UPDATE messages SET q = 'run', open = 0, owner = $1, token = token + 1, attempts = attempts + 1, lease_until = {{now}} + $2 WHERE id IN (SELECT id FROM picked) RETURNING id, route_id, digest, token, attempts, failures, reached, created_at", others(4)),
+                &format!("-- claim_message\nWITH picked AS MATERIALIZED (SELECT id FROM messages WHERE q = 'wait' AND not_before <= $3{} ORDER BY not_before, id LIMIT 1 {{skip_locked}}) UPDATE messages SET q = 'run', open = 0, owner = $1, token = token + 1, attempts = attempts + 1, lease_until = {{now}} + $2 WHERE id IN (SELECT id FROM picked) RETURNING id, route_id, digest, token, attempts, failures, reached, created_at, CAST(CASE WHEN announces IS NULL THEN 0 ELSE 1 END AS BIGINT) AS announcing", others(4)),
                 arguments,
             )
             .await?;
         let Some(row) = row else { return Ok(None) };
         let lease = read_lease(&row)?;
-        if !lease.digest && row.int("attempts")? == 1 {
+        if !lease.digest && !lease.announces && row.int("attempts")? == 1 {
             tx.exec(
                 "-- route_told\nUPDATE notify_routes SET told_at = $2 WHERE id = $1",
                 args![lease.route_id.as_str(), now],
@@ -107,6 +109,9 @@ impl Store {
         let now = self.now_ms();
         let (id, route) = (lease.id.as_str(), lease.route_id.as_str());
         let mut tx = self.db.begin("finish message").await?;
+        if lease.announces {
+            self.lock_staff(&mut tx).await?;
+        }
         let written = match outcome {
             MessageOutcome::Sent { in_part } => {
                 let code = if *in_part { "sent_in_part" } else { "sent" };
@@ -150,6 +155,14 @@ impl Store {
                 .await?;
             }
             MessageOutcome::GivenUp { .. } => {}
+        }
+        if lease.announces {
+            match outcome {
+                MessageOutcome::Sent { in_part: false } => self.record_announced(&mut tx, id, "sent").await?,
+                MessageOutcome::Sent { in_part: true } => self.record_announced(&mut tx, id, "sent_in_part").await?,
+                MessageOutcome::GivenUp { code } => self.record_announced(&mut tx, id, code).await?,
+                MessageOutcome::Later { .. } => {}
+            }
         }
         self.commit(tx).await?;
         Ok(true)
@@ -203,12 +216,18 @@ impl Store {
             return Ok(0);
         }
         let mut tx = self.db.begin("expire messages").await?;
+        self.lock_staff(&mut tx).await?;
         let rows = tx
             .rows(
                 "-- expire_messages\nUPDATE messages SET q = CASE WHEN deaths + 1 >= $1 THEN NULL ELSE 'wait' END, outcome = CASE WHEN deaths + 1 >= $1 THEN 'quarantined' ELSE outcome END, deaths = deaths + 1, token = token + 1, lease_until = NULL WHERE id IN (SELECT id FROM messages WHERE q = 'run' AND lease_until < {now} ORDER BY id {for_update}) RETURNING id, deaths",
                 args![i64::from(DEATHS_MAX)],
             )
             .await?;
+        for row in &rows {
+            if row.int("deaths")? >= i64::from(DEATHS_MAX) {
+                self.record_announced(&mut tx, &row.text("id")?, "quarantined").await?;
+            }
+        }
         self.commit(tx).await?;
         for row in &rows {
             let (id, deaths) = (row.text("id")?, row.int("deaths")?);
@@ -227,6 +246,7 @@ fn read_lease(row: &Row) -> Result<MessageLease, Error> {
         failures: row.int("failures")?.clamp(0, 1_000) as u32,
         reached: row.int("reached")? as u64,
         created_at: row.int("created_at")?,
+        announces: row.int("announcing")? != 0,
     })
 }
 

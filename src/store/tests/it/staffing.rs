@@ -2,9 +2,13 @@
 
 use crate::audit::hash_of;
 use crate::lab::Lab;
+use crate::watching::route;
 use jiff::SignedDuration;
 use redress_domain::{ControllerId, Permit, Role, Roles, UserId};
-use redress_store::{Error, Identified, StaffEvent, Store, UserChange};
+use redress_domain::notice::{Channel, Delivery, NotifyRole};
+use redress_store::{
+    Emergency, EndedBy, Error, Identified, MessageLease, MessageOutcome, NewRoute, StaffEvent, Store, UserChange,
+};
 use serde_json::json;
 use std::time::Duration;
 
@@ -16,6 +20,8 @@ on_both!(
     the_last_administrator_stays_even_if_two_leave_at_once,
     sessions_are_listed_and_ended_by_those_who_may,
     broken_glass_is_told_everywhere_and_mends_by_itself,
+    emergency_rights_are_announced_by_messages_that_no_death_loses,
+    nobody_gets_emergency_rights_untold,
 );
 
 async fn signed_in(store: &Store, name: &str, roles: &[Role], scope: Option<Vec<ControllerId>>) -> (UserId, String) {
@@ -159,6 +165,77 @@ async fn broken_glass_is_told_everywhere_and_mends_by_itself(lab: Lab) {
         .collect();
     assert_eq!(by, ["time", "person", "session"]);
     crate::audit::assert_chain(store, &acme).await;
+}
+
+fn operators(name: &str, role: NotifyRole) -> NewRoute {
+    route(name, role, Channel::Slack, Delivery::Digest)
+}
+
+async fn emergency_rights_are_announced_by_messages_that_no_death_loses(lab: Lab) {
+    let store = &lab.store;
+    lab.controller("acme").await;
+    let wanted = [operators("desk", NotifyRole::Operator), operators("privacy", NotifyRole::PrivacyTeam)];
+    store.apply_routes(None, &wanted, false, "operator").await.expect("applied");
+    let (id, text) = signed_in(store, "ada", &[Role::BreakGlass], None).await;
+    let session = store.session(&text).await.expect("read").expect("it holds");
+    let until = store.break_glass(&session, "the database of the CRM is down", 30).await.expect("taken up");
+    // Nothing but the database knows of it now: whoever begins anew finds it, and whoever dies with it leaves it to another.
+    let reborn = lab.another().await;
+    let claim = async |store: &Store| store.claim_message("one", &[], 60_000).await.expect("claimed");
+    let first = claim(&reborn).await.expect("the operator's route is told at once");
+    assert!(claim(&reborn).await.is_none(), "the privacy team is not, while there is somebody who operates");
+    lab.sql("UPDATE messages SET lease_until = 0").await.expect("it died");
+    assert_eq!(store.expire_messages().await.expect("taken back"), 1);
+    let again = claim(store).await.expect("it is told by another");
+    assert_eq!((&again.id, again.announces), (&first.id, true));
+    let said = store.announcement(&again.id).await.expect("read").expect("an announcement");
+    assert_eq!((said.emergency, &said.user), (Emergency::TakenUp { until }, &id));
+    assert_eq!(said.name.expose(), "ada");
+    assert!(!lab.query("SELECT announces FROM messages").await[0].contains("ada"), "names are kept sealed");
+    // A route that does not answer is tried again; what came of it stands in the staff log.
+    let finish = async |lease: &MessageLease, outcome| store.finish_message(lease, &outcome).await.expect("recorded");
+    assert!(finish(&again, MessageOutcome::Later { not_before: lab.now() + 5_000, reached: 0 }).await);
+    assert!(claim(store).await.is_none());
+    lab.travel(5_000);
+    let third = claim(store).await.expect("tried again");
+    assert!(finish(&third, MessageOutcome::Sent { in_part: false }).await);
+    // So is its end. A route that was removed meanwhile was not told, and that is recorded.
+    let session = store.session(&text).await.expect("read").expect("it holds");
+    store.mend_glass(&session).await.expect("ended");
+    store.apply_routes(None, &[], false, "operator").await.expect("applied");
+    let ended = claim(store).await.expect("the end is announced");
+    let said = store.announcement(&ended.id).await.expect("read").expect("an announcement");
+    assert_eq!(said.emergency, Emergency::Ended { by: EndedBy::Person });
+    assert!(finish(&ended, MessageOutcome::GivenUp { code: "route_removed" }).await);
+    let log = assert_staff_chain(store).await;
+    let told: Vec<_> = log.iter().filter(|event| event.kind == "break_glass_announced").map(|e| &e.data).collect();
+    assert_eq!(told[0]["told"], json!(["desk"]));
+    assert_eq!((&told[1]["of"], &told[1]["not_told"]), (&json!("break_glass_ended"), &json!(["desk"])));
+    // One over which three died is put aside, and that is recorded too.
+    store.apply_routes(None, &[operators("team", NotifyRole::PrivacyTeam)], false, "operator").await.expect("applied");
+    store.break_glass(&session, "the database of the CRM is down", 5).await.expect("taken up, without an operator");
+    for _ in 0..3 {
+        claim(store).await.expect("leased");
+        lab.sql("UPDATE messages SET lease_until = 0 WHERE q = 'run'").await.expect("it died");
+        store.expire_messages().await.expect("taken back");
+    }
+    let last = assert_staff_chain(store).await.pop().expect("an event");
+    assert_eq!((&last.data["outcome"], &last.data["not_told"]), (&json!("quarantined"), &json!(["team"])));
+}
+
+async fn nobody_gets_emergency_rights_untold(lab: Lab) {
+    let store = &lab.store;
+    store.apply_routes(None, &[operators("desk", NotifyRole::Operator)], false, "operator").await.expect("applied");
+    let (_, text) = signed_in(store, "ada", &[Role::BreakGlass], None).await;
+    let session = async || store.session(&text).await.expect("read").expect("it holds");
+    lab.sql("ALTER TABLE messages RENAME TO away").await.expect("renamed");
+    store.break_glass(&session().await, "the database of the CRM is down", 30).await.expect_err("it cannot be told");
+    assert!(!session().await.roles.may(Permit::Reveal));
+    assert!(assert_staff_chain(store).await.iter().all(|event| event.kind != "break_glass"));
+    lab.sql("ALTER TABLE away RENAME TO messages").await.expect("renamed");
+    store.break_glass(&session().await, "the database of the CRM is down", 30).await.expect("taken up");
+    assert!(session().await.roles.may(Permit::Reveal));
+    assert_eq!(lab.count("messages WHERE announces IS NOT NULL").await, 1);
 }
 
 /// Checks the whole staff log and gives it back.
