@@ -47,7 +47,8 @@ impl FromRequestParts<Edge> for Watcher {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
-        let viewer = Viewer::find_unattended(&parts.headers, edge).await?.ok_or_else(|| Problem::unauthorized(false))?;
+        let viewer =
+            Viewer::find_unattended(&parts.headers, edge).await?.ok_or_else(|| Problem::unauthorized(false))?;
         viewer.demand(permit(parts, edge)?)?;
         Ok(Self(viewer, parts.headers.clone()))
     }

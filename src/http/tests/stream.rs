@@ -101,11 +101,8 @@ async fn whoever_sees_several_controllers_takes_the_stream_up_in_each_where_it_w
 }
 
 async fn disabled(edge: &Edge, person: &redress_domain::UserId, disabled: bool, roles: &[Role]) {
-    let change = redress_store::UserChange {
-        roles: Some(Roles::new(roles.iter().copied())),
-        controllers: None,
-        disabled,
-    };
+    let change =
+        redress_store::UserChange { roles: Some(Roles::new(roles.iter().copied())), controllers: None, disabled };
     edge.store.change_user(person, &change, "usr_x").await.unwrap();
 }
 
@@ -121,16 +118,19 @@ async fn an_open_page_keeps_no_session_from_becoming_idle() {
         roles: Roles::new([Role::PrivacyLead]),
         controllers: None,
     };
-    let (.., person) = edge.store.sign_in(&who, idle).await.unwrap();
     let key = edge.store.authenticate(&edge.acme.user).await.unwrap().unwrap();
-    let (_, key) = edge.store.begin_key_session(&key.key_id, idle).await.unwrap();
-    for text in [person, key] {
+    for by_key in [false, true] {
+        let text = if by_key {
+            edge.store.begin_key_session(&key.key_id, idle).await.unwrap().1
+        } else {
+            edge.store.sign_in(&who, idle).await.unwrap().2
+        };
         let cookie = format!("redress_session={text}");
         let (_, mut stream) = watch(&edge, ("cookie", &cookie), "").await;
         assert_eq!(next(&mut stream).await.1, "ready");
         // Half of the time of idleness later the page still hears what happens, but nobody has done anything.
         edge.clock.advance(jiff::SignedDuration::from_mins(40));
-        edge.connect(&edge.acme, "crm", ALL, &[]).await;
+        edge.connect(&edge.acme, if by_key { "crm" } else { "erp" }, ALL, &[]).await;
         assert_eq!(next(&mut stream).await.1, "controller");
         let (status, _) = watch(&edge, ("cookie", &cookie), "").await;
         assert_eq!(status, 200, "to open a stream again is nobody's doing either");
@@ -178,9 +178,13 @@ async fn a_disabled_person_is_out_at_the_next_call_and_hears_nothing_more() {
         for _ in 0..3 {
             edge.call(&edge.acme.user, "POST", "/v1/requests", Some(&request("access"))).await;
         }
-        assert_eq!(next(&mut stream).await.1, "end", "{how}: the last that is heard, and nothing of what happened since");
+        assert_eq!(
+            next(&mut stream).await.1,
+            "end",
+            "{how}: the last that is heard, and nothing of what happened since"
+        );
         assert!(tokio::time::timeout(Duration::from_secs(5), stream.next()).await.expect("in time").is_none());
-        let (page, call) = if how == "without a role" { (403, 403) } else { (303, 401) };
+        let (page, call) = if how == "without a role" { (403, 403) } else { (401, 401) };
         for text in [&text, &second] {
             let cookie = format!("redress_session={text}");
             assert_eq!(edge.browse(Some(&cookie), "/requests", None).await.status, page, "{how}");
