@@ -28,8 +28,7 @@ impl FromRequestParts<Edge> for NamePath {
 
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
         let Path(text) = Path::<String>::from_request_parts(parts, edge).await.map_err(|_| Problem::not_found())?;
-        // What no name can be never reaches the database: PostgreSQL refuses a NUL in text.
-        if text.len() <= 64 && text.bytes().all(is_plain) { Ok(NamePath(text)) } else { Err(Problem::not_found()) }
+        if may_name(&text) { Ok(NamePath(text)) } else { Err(Problem::not_found()) }
     }
 }
 
@@ -42,16 +41,22 @@ impl FromRequestParts<Edge> for StepPath {
     async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Problem> {
         let Path((id, system)) =
             Path::<(String, String)>::from_request_parts(parts, edge).await.map_err(|_| Problem::not_found())?;
-        let plain = system.len() <= 64 && system.bytes().all(is_plain);
         match DsrId::parse(&id) {
-            Ok(id) if plain => Ok(StepPath(id, system)),
+            Ok(id) if may_name(&system) => Ok(StepPath(id, system)),
             _ => Err(Problem::not_found()),
         }
     }
 }
 
-const fn is_plain(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b == b'_' || b == b'-'
+/// Whether a new thing may be put in this place.
+pub(crate) fn is_plain(name: &str) -> bool {
+    name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+/// Whether a text may be looked for as a name. New names are plain letters (`provision`); what stands in a database from elsewhere is
+/// found all the same. What no name can be never reaches it: PostgreSQL refuses a NUL in text.
+pub(crate) fn may_name(text: &str) -> bool {
+    (1..=256).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 /// The parameters of a query; each is taken once, what is left over is unknown.

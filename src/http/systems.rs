@@ -1,7 +1,7 @@
 //! Connected systems are changed by administrators; what a caller may name is narrower than what the operator may.
 
 use super::auth::Caller;
-use super::path::NamePath;
+use super::path::{NamePath, is_plain};
 use super::problem::Problem;
 use super::view::time;
 use super::{Edge, json};
@@ -49,6 +49,9 @@ pub(crate) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    if !is_plain(&name) {
+        return Err(Problem::not_found());
+    }
     let body = json::read(&headers, body, edge.body_limit, edge.patience()).await?;
     let old = edge.store.system_by_name(&caller.controller_id, &name).await?;
     let kept = match &old {

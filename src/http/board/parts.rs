@@ -144,12 +144,33 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
 /// The page of a controller.
 pub(super) fn controller_path(controller: &str) -> String {
-    format!("/controllers/{}", utf8_percent_encode(controller, PLAIN))
+    format!("/controllers/{}", part(controller))
 }
 
 /// The page of a controller's system.
 pub(super) fn system_path(controller: &str, system: &str) -> String {
-    format!("/systems/{}/{}", utf8_percent_encode(controller, PLAIN), utf8_percent_encode(system, PLAIN))
+    format!("/systems/{}/{}", part(controller), part(system))
+}
+
+/// A name as a part of a path.
+pub(super) fn part(name: &str) -> String {
+    utf8_percent_encode(name, PLAIN).to_string()
+}
+
+/// The page of a task: a request's step in a system that people work in.
+pub(super) fn task_path(id: &redress_domain::DsrId, system: &str) -> String {
+    format!("/queue/{id}/{}", part(system))
+}
+
+/// An address with its parameters.
+pub(super) fn address(path: &str, parameters: &[(&str, &str)]) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    format!("{path}?{query}")
+}
+
+/// The call that does something with a controller's system.
+pub(super) fn system_call(controller: &str, system: &str, verb: &str) -> String {
+    address(&format!("/v1/systems/{}/{verb}", part(system)), &[("controller", controller)])
 }
 
 /// What stands where there is nothing: why, and what to do first.

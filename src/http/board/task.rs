@@ -5,7 +5,7 @@
 
 use super::act::{Form, call, see};
 use super::errors::explain;
-use super::parts::{at, plain, term};
+use super::parts::{at, part, plain, task_path, term};
 use super::shell::{Page, Section};
 use crate::http::Edge;
 use crate::http::auth::{Viewer, vouch};
@@ -45,7 +45,7 @@ pub(crate) async fn task(
         section.card {
             h2 { "Open the task" }
             p { "It shows who the person is and what the controller wants to be done. That you saw it stands in the audit log." }
-            form.act method="post" action={ "/queue/" (id) "/" (system) } {
+            form.act method="post" action=(task_path(&id, &system)) {
                 input type="hidden" name="csrf" value=(viewer.token());
                 button.primary type="submit" { "Open the task" }
             }
@@ -78,7 +78,7 @@ pub(crate) async fn report_task(
     let mut form = Form::read(request, &edge).await?;
     vouch(&headers, &viewer, &form.take("csrf").unwrap_or_default())?;
     let body = form.body()?.unwrap_or_else(|| json!({}));
-    let target = format!("/v1/requests/{id}/steps/{system}/complete");
+    let target = format!("/v1/requests/{id}/steps/{}/complete", part(&system));
     let (status, answer) = call(&edge, headers.clone(), Method::POST, &target, Some(body.clone())).await?;
     if status.is_success() {
         return Ok(see("/queue", "completed"));
@@ -129,7 +129,7 @@ async fn shown(
     system: &str,
     given: &Given,
 ) -> Result<Response, Problem> {
-    let target = format!("/v1/requests/{id}/steps/{system}/task");
+    let target = format!("/v1/requests/{id}/steps/{}/task", part(system));
     let (status, task) = call(edge, headers, Method::GET, &target, None).await?;
     if !status.is_success() {
         return Ok(explain(Some(viewer), edge, status, &task, Some("/queue")));
@@ -178,7 +178,7 @@ fn report_form(viewer: &Viewer, id: &DsrId, system: &str, verb: Verb, given: &Gi
                 p.notice.alert role="alert" { "The report was not taken in: see what is said below. Files have to be chosen again." }
                 ul { @for fault in given.faults("") { li { (fault) } } }
             }
-            form.act method="post" enctype="multipart/form-data" action={ "/queue/" (id) "/" (system) "/report" } {
+            form.act method="post" enctype="multipart/form-data" action={ (task_path(id, system)) "/report" } {
                 input type="hidden" name="csrf" value=(viewer.token());
                 (number(given, "found", "Records found that are the person's"))
                 @if changes { (number(given, "changed", "Of these, changed or deleted")) }

@@ -1,6 +1,7 @@
 //! The board: what it shows, to whom, and what it never shows.
 
 mod controllers;
+mod links;
 mod one_request;
 mod request_list;
 mod today;

@@ -35,7 +35,7 @@ pub(super) fn line(viewer: &Viewer, names: &Names, entry: &Entry, now: i64) -> M
             td.date { (desk.due(entry.due_before)) }
             td { (what) }
             td { @match desk.controller {
-                Some(controller) => a href={ "/controllers/" (controller.name) } { bdi { (controller.name) } },
+                Some(controller) => a href=(parts::controller_path(&controller.name)) { bdi { (controller.name) } },
                 None => span.quiet { "the operator's" },
             } }
             td.date { @if let Some(since) = entry.since { (ago(since, now)) } }
@@ -74,7 +74,7 @@ impl Desk<'_> {
     }
 
     fn system(&self, name: &str) -> Markup {
-        html! { a href={ "/systems/" (self.name()) "/" (name) } { bdi { (name) } } }
+        html! { a href=(parts::system_path(self.name(), name)) { bdi { (name) } } }
     }
 
     fn who(&self, permit: Permit) -> Markup {
@@ -134,7 +134,7 @@ impl Desk<'_> {
         html! {
             @if let Some(system) = check {
                 @if self.viewer.may(Permit::Operate) {
-                    (form(self.viewer, &format!("/v1/systems/{system}/check?controller={}", self.name()), "/queue", "checked", &html! {
+                    (form(self.viewer, &parts::system_call(self.name(), system, "check"), "/queue", "checked", &html! {
                         button type="submit" { "Check " bdi { (system) } }
                     }))
                     p.quiet { "If it answers, everything that waits there is tried again." }
@@ -158,7 +158,7 @@ impl Desk<'_> {
         };
         let action = html! {
             @if self.viewer.may(Permit::Task) {
-                a href={ "/queue/" (id) "/" (task.system) } { "Open the task" span.hidden { " of " (id) } }
+                a href=(parts::task_path(id, &task.system)) { "Open the task" span.hidden { " of " (id) } }
             }
         };
         (what, self.who(Permit::Task), action)
@@ -215,8 +215,12 @@ impl Desk<'_> {
                 p { (request(dsr_id)) }
             },
             Dead::Message { id, route, channel, notices } => html! {
-                (term("dead_letter", "Given up")) ": a message to " bdi { (route) } " (" (plain(channel)) ") with "
-                (count(*notices)) @if *notices == 1 { " notice" } @else { " notices" }
+                (term("dead_letter", "Given up")) ": a message to " bdi { (route) } " (" (plain(channel)) ") "
+                @match notices {
+                    0 => "about emergency rights",
+                    1 => "with 1 notice",
+                    n => { "with " (count(*n)) " notices" }
+                }
                 p.quiet { (why) }
                 p.quiet.id { (id) }
             },
@@ -233,7 +237,7 @@ impl Desk<'_> {
                     Dead::Message { id, .. } => {
                         // What is the operator's own is asked for in the name of any controller, by those who see all.
                         @let name = self.controller.or_else(|| names.values().next()).map_or("", |c| c.name.as_str());
-                        (send(&format!("/v1/messages/{id}/replay?controller={name}"), "Send again"))
+                        (send(&parts::address(&format!("/v1/messages/{id}/replay"), &[("controller", name)]), "Send again"))
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use super::administers;
 use crate::http::Edge;
 use crate::http::auth::Viewer;
-use crate::http::board::parts::{at, empty, form, plain};
+use crate::http::board::parts::{address, at, empty, form, part, plain};
 use crate::http::notify::OPERATOR;
 use crate::http::problem::Problem;
 use crate::http::users::names;
@@ -72,7 +72,7 @@ fn route_line(viewer: &Viewer, route: &Route, owner: &str, told: Option<&ToldRou
             td { (last_message(told)) }
             @if administers(viewer) {
                 td {
-                    (form(viewer, &format!("/v1/notify-routes/{}/test?controller={owner}", route.name), "/settings/notifications", "tested", &html! {
+                    (form(viewer, &address(&format!("/v1/notify-routes/{}/test", part(&route.name)), &[("controller", owner)]), "/settings/notifications", "tested", &html! {
                         button type="submit" { "Send a test" span.hidden { " to " (owner) "/" (route.name) } }
                     }))
                 }

@@ -5,9 +5,11 @@ use super::list::takes;
 use crate::http::Edge;
 use crate::http::auth::Viewer;
 use crate::http::board::act;
-use crate::http::board::parts::{at, count, day, distance, form, plain, span, term};
+use crate::http::board::parts::{
+    address, at, controller_path, count, day, distance, form, plain, span, system_call, system_path, term,
+};
 use crate::http::board::shell::{Page, Section};
-use crate::http::path::Query;
+use crate::http::path::{Query, may_name};
 use crate::http::problem::Problem;
 use crate::http::view::instant;
 use axum::extract::{Path, RawQuery, State};
@@ -43,9 +45,7 @@ pub(crate) async fn system(
     query.finish()?;
     let seen = viewer.controllers(&edge).await?;
     let controller = seen.into_iter().find(|c| c.name == controller).ok_or_else(Problem::not_found)?;
-    // What no name can be never reaches the database.
-    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-    {
+    if !may_name(&name) {
         return Err(Problem::not_found());
     }
     let own = std::slice::from_ref(&controller.id);
@@ -80,7 +80,7 @@ fn page(viewer: &Viewer, shown: &Shown) -> Markup {
             h1 { bdi { (system.name) } " of " bdi { (health.controller) } }
             p.lead {
                 (listed.as_ref().map_or(system.connector.as_str(), |listed| listed.product.as_str()))
-                " · " a href="/systems" { "All systems" } " · " a href={ "/controllers/" (health.controller) } { "Controller" }
+                " · " a href="/systems" { "All systems" } " · " a href=(controller_path(&health.controller)) { "Controller" }
             }
         }
         p.notice.alert[condition.need() == Need::Act] role="status" {
@@ -104,8 +104,8 @@ fn actions(viewer: &Viewer, shown: &Shown) -> Markup {
     if !viewer.may(Permit::Operate) {
         return html! { p.quiet { "An operator or administrator can pause, resume and check it." } };
     }
-    let next = format!("/systems/{controller}/{}", system.name);
-    let path = |verb: &str| format!("/v1/systems/{}/{verb}?controller={controller}", system.name);
+    let next = system_path(controller, &system.name);
+    let path = |verb: &str| system_call(controller, &system.name, verb);
     html! {
         section.card {
             h2 { "What you can do" }
@@ -131,7 +131,8 @@ fn actions(viewer: &Viewer, shown: &Shown) -> Markup {
 fn work(shown: &Shown) -> Markup {
     let Shown { health, zone, now, .. } = shown;
     let (system, pace) = (&health.system, &health.pace);
-    let stuck = format!("/requests?status=needs_attention&system={}&controller={}", system.name, health.controller);
+    let of_it = [("status", "needs_attention"), ("system", &*system.name), ("controller", &*health.controller)];
+    let stuck = address("/requests", &of_it);
     html! {
         section.card {
             h2 { "Work" }

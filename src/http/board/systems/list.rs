@@ -4,7 +4,7 @@ use super::condition::{Condition, Need, expiry};
 use crate::http::Edge;
 use crate::http::auth::Viewer;
 use crate::http::board::act;
-use crate::http::board::parts::{count, day, distance, empty, span};
+use crate::http::board::parts::{count, day, distance, empty, span, system_path};
 use crate::http::board::shell::{Page, Section};
 use crate::http::path::Query;
 use crate::http::problem::Problem;
@@ -122,7 +122,7 @@ fn row(line: &Line, now: i64) -> Markup {
     html! {
         tr data-row {
             th scope="row" {
-                a href={ "/systems/" (health.controller) "/" (system.name) } { bdi { (system.name) } }
+                a href=(system_path(&health.controller, &system.name)) { bdi { (system.name) } }
                 " " span.quiet { (system.connector) }
             }
             td { bdi { (health.controller) } }
