@@ -9,6 +9,7 @@ use crate::events::{AuditEvent, canonical_json};
 use crate::{Error, Store};
 use redress_domain::{ControllerId, DsrId, EventId};
 use ring::digest::{SHA256, digest};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Events that one look searches at most.
@@ -262,7 +263,7 @@ impl Store {
         while after < head {
             let page = self.events_after(id, after, 500.min(head - after)).await?;
             for event in &page {
-                if event.seq != after + 1 || !holds(event, before.as_deref()) {
+                if event.seq != after + 1 || !holds(event, &event.hash, &event.prev_hash, before.as_deref()) {
                     check.broken_at = Some(event.seq.min(after + 1));
                     return Ok(check);
                 }
@@ -282,12 +283,44 @@ impl Store {
     }
 }
 
+impl Store {
+    /// How the systems are called that events name by their ids, or by the ids of steps on them: those of these controllers.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn systems_named(
+        &self,
+        controllers: &BTreeSet<&str>,
+        ids: &BTreeSet<&str>,
+    ) -> Result<BTreeMap<String, String>, Error> {
+        let some = |start: &str| -> Vec<&str> { ids.iter().copied().filter(|id| id.starts_with(start)).collect() };
+        let whose = || texts(controllers.iter().copied());
+        let mut names = BTreeMap::new();
+        for (start, sql) in [
+            ("sys_", "-- systems_named\nSELECT id, name FROM systems WHERE controller_id {in $1} AND id {in $2}"),
+            (
+                "stp_",
+                "-- steps_named\nSELECT s.id, y.name FROM steps s JOIN systems y ON y.id = s.system_id WHERE s.controller_id {in $1} AND s.id {in $2}",
+            ),
+        ] {
+            let wanted = some(start);
+            if wanted.is_empty() || controllers.is_empty() {
+                continue;
+            }
+            for row in self.db.rows(sql, args![whose(), texts(wanted)]).await? {
+                names.insert(row.text("id")?, row.text("name")?);
+            }
+        }
+        Ok(names)
+    }
+}
+
 /// Whether an event has the hash of its content, and links to the one before.
-fn holds(event: &AuditEvent, before: Option<&str>) -> bool {
+pub(crate) fn holds(event: &impl serde::Serialize, hash: &str, prev_hash: &str, before: Option<&str>) -> bool {
     let Ok(mut body) = serde_json::to_value(event) else { return false };
     if let Some(members) = body.as_object_mut() {
         members.remove("hash");
     }
-    let hash = crate::migrate::hex(digest(&SHA256, canonical_json(&body).as_bytes()).as_ref());
-    hash == event.hash && before.is_none_or(|before| before == event.prev_hash)
+    let computed = crate::migrate::hex(digest(&SHA256, canonical_json(&body).as_bytes()).as_ref());
+    computed == hash && before.is_none_or(|before| before == prev_hash)
 }

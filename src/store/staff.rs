@@ -4,6 +4,7 @@
 //! It is one chain of hashes, made as the controllers' are: `hash` is the lower-case hex SHA-256 of [`canonical_json`] of the event
 //! without its `hash`. Events hold ids, codes and counts, and the reasons that staff give for what they do; never a data subject.
 
+use crate::audited::{ChainCheck, holds};
 use crate::db::{Dialect, Tx, args};
 use crate::events::canonical_json;
 use crate::{Error, Store};
@@ -101,6 +102,37 @@ impl Store {
             args![before, limit],
         )
         .await
+    }
+
+    /// Whether the staff log still holds: the last `most` events of it, each by its hash and in its place.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn check_staff_chain(&self, most: i64) -> Result<ChainCheck, Error> {
+        let head = self.db.row("-- staff_last\nSELECT COALESCE(MAX(seq), 0) AS seq FROM staff_events", vec![]).await?;
+        let head = head.map_or(Ok(0), |row| row.int("seq"))?;
+        let first = (head - most).max(0) + 1;
+        // With the one before, to which the first one must link.
+        let mut after = (first - 2).max(0);
+        let mut before: Option<String> = (first == 1).then(String::new);
+        let mut check = ChainCheck { checked: 0, first, broken_at: None };
+        while after < head {
+            let page = self.staff_events(after, 500.min(head - after)).await?;
+            for event in &page {
+                if event.seq != after + 1 || !holds(event, &event.hash, &event.prev_hash, before.as_deref()) {
+                    check.broken_at = Some(event.seq.min(after + 1));
+                    return Ok(check);
+                }
+                after = event.seq;
+                before = Some(event.hash.clone());
+                check.checked += i64::from(event.seq >= first);
+            }
+            if page.is_empty() {
+                check.broken_at = Some(after + 1);
+                return Ok(check);
+            }
+        }
+        Ok(check)
     }
 
     async fn read_staff_events(&self, sql: &str, args: Vec<crate::db::Arg>) -> Result<Vec<StaffEvent>, Error> {

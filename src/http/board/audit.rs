@@ -1,8 +1,9 @@
 //! Who saw or did what: the events of the controllers that somebody sees, newest first, and the state of each log.
 
-use super::parts::{count, plain, term};
+use super::parts::{address, count, plain, term};
 use super::settings::administers;
 use super::shell::{Page, Section};
+use super::words::{self, SENTENCES, sentence, staff_sentence};
 use super::{act, glass};
 use crate::http::Edge;
 use crate::http::auth::Viewer;
@@ -17,12 +18,14 @@ use maud::{Markup, html};
 use redress_domain::{ControllerId, DsrId};
 use redress_store::{AuditEvent, AuditHead, ChainCheck, Controller, EventFilter, EventPage, SEEN_KINDS, StaffEvent};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Events on one page.
 const ROWS: i64 = 100;
 /// Events whose hashes are computed while somebody waits.
 const CHECKED: i64 = 10_000;
+/// Of these, events of the staff log that are looked at without being asked.
+const CHECKED_UNASKED: i64 = 1_000;
 /// Controllers in the table of logs.
 const LOGS: usize = 200;
 /// Letters of one value of an event; the export has all.
@@ -53,7 +56,7 @@ impl Asked {
         let date = |text: &str| if text.is_empty() { Some(None) } else { text.parse::<Date>().ok().map(Some) };
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         Self {
-            controller: given(query.read("controller", wanted, word)),
+            controller: given(query.text("controller")),
             kind: given(query.read("kind", wanted, word)),
             actor: given(query.read("actor", wanted, word)),
             request: given(query.read("request", "the id of a request", |text| {
@@ -153,6 +156,7 @@ async fn controllers(edge: &Edge, viewer: &Viewer, asked: &Asked) -> Result<Mark
     };
     let page = edge.store.recent_events(&filter).await?;
     let names = names(edge, viewer, page.events.iter().map(|event| event.actor.as_str())).await?;
+    let systems = systems(edge, &page.events).await?;
     let heads = edge.store.audit_heads(scope.as_deref()).await?;
     let checked = match (one, asked.check) {
         (Some(one), true) => Some(edge.store.check_chain(&one.id, CHECKED).await?),
@@ -160,9 +164,24 @@ async fn controllers(edge: &Edge, viewer: &Viewer, asked: &Asked) -> Result<Mark
     };
     Ok(html! {
         (filters(&seen, asked))
-        (events(&page, &seen, &names, asked))
+        (events(&page, &seen, &Names { people: names, systems }, asked))
         (state(&heads, &seen, one, checked.as_ref()))
     })
+}
+
+/// How to call what events name by its id.
+struct Names {
+    people: BTreeMap<String, String>,
+    /// By the ids of systems and of steps on them.
+    systems: BTreeMap<String, String>,
+}
+
+/// How the systems are called that these events name.
+async fn systems(edge: &Edge, events: &[AuditEvent]) -> Result<BTreeMap<String, String>, Problem> {
+    let controllers: BTreeSet<&str> = events.iter().map(|event| event.controller_id.as_str()).collect();
+    let members = events.iter().flat_map(|event| event.data.as_object().into_iter().flat_map(|data| data.values()));
+    let ids: BTreeSet<&str> = members.filter_map(Value::as_str).collect();
+    Ok(edge.store.systems_named(&controllers, &ids).await?)
 }
 
 /// How to call the people of a page, where the viewer may know.
@@ -193,7 +212,7 @@ fn filters(seen: &[Controller], asked: &Asked) -> Markup {
             }
             label { "What" input type="text" name="kind" value=(text(&asked.kind)) list="kinds" maxlength="64" autocomplete="off"; }
             datalist id="kinds" {
-                @for kind in SEEN_KINDS.iter().chain(&["received", "approved", "rejected", "extended", "paused", "completed", "key_created", "key_revoked", "system_connected", "break_glass_ended"]) { option value=(kind) {} }
+                @for (kind, _) in SENTENCES { option value=(kind) {} }
             }
             label { "Who (id)" input type="text" name="actor" value=(text(&asked.actor)) maxlength="64" autocomplete="off"; }
             label { "Request (id)" input type="text" name="request" value=(text(&asked.request)) maxlength="64" autocomplete="off"; }
@@ -206,7 +225,7 @@ fn filters(seen: &[Controller], asked: &Asked) -> Markup {
     }
 }
 
-fn events(page: &EventPage, seen: &[Controller], names: &BTreeMap<String, String>, asked: &Asked) -> Markup {
+fn events(page: &EventPage, seen: &[Controller], names: &Names, asked: &Asked) -> Markup {
     let by_id: BTreeMap<&str, &str> = seen.iter().map(|c| (c.id.as_str(), c.name.as_str())).collect();
     html! {
         section.card {
@@ -219,7 +238,7 @@ fn events(page: &EventPage, seen: &[Controller], names: &BTreeMap<String, String
                         caption { "Events, the newest first" }
                         thead { tr {
                             th scope="col" { "When" } th scope="col" { "Controller" } th scope="col" { "What" } th scope="col" { "Who" }
-                            th scope="col" { "Request" } th scope="col" { "With" } th scope="col" { "No." }
+                            th scope="col" { "Request" } th scope="col" { "As it is kept" } th scope="col" { "No." }
                         } }
                         tbody { @for event in &page.events { (line(event, &by_id, names)) } }
                     }
@@ -241,19 +260,19 @@ fn pager(next: Option<&str>, stopped: bool, asked: &Asked) -> Markup {
     }
 }
 
-fn line(event: &AuditEvent, controllers: &BTreeMap<&str, &str>, names: &BTreeMap<String, String>) -> Markup {
+fn line(event: &AuditEvent, controllers: &BTreeMap<&str, &str>, names: &Names) -> Markup {
     html! {
         tr data-row {
             td.date { (when(&event.at)) }
-            td { (controllers.get(event.controller_id.as_str()).copied().unwrap_or("?")) }
+            td { bdi { (controllers.get(event.controller_id.as_str()).copied().unwrap_or("?")) } }
             th scope="row" {
-                (plain(&event.kind))
+                bdi { (sentence(event, &|id| names.systems.get(id).cloned())) }
                 @if SEEN_KINDS.contains(&event.kind.as_str()) { " " span.badge.warn { "personal data" } }
                 @if event.data["break_glass"] == true { " " span.badge.alert { (term("break_glass", "emergency")) } }
             }
-            td { (who(&event.actor, names)) }
+            td { (who(&event.actor, &names.people)) }
             td.id { @if let Some(id) = &event.dsr_id { a href={ "/requests/" (id) } { (id) } } }
-            td { (data(&event.data)) }
+            td { (kept(&event.kind, &event.data)) }
             td.number { (count(event.seq)) }
         }
     }
@@ -268,18 +287,23 @@ fn who(actor: &str, names: &BTreeMap<String, String>) -> Markup {
     html! {
         @match names.get(actor) {
             Some(name) => { bdi { (name) } br; span.id.quiet { (actor) } }
-            None => span.id { (actor) },
+            None => span.id { (words::actor(actor)) },
         }
     }
 }
 
-/// What belongs to an event, in words where they are few.
-fn data(data: &Value) -> Markup {
-    let members = data.as_object().into_iter().flatten().filter(|(name, _)| *name != "break_glass");
+/// An event as the log has it: its kind, by which the list can be narrowed, and its data.
+fn kept(kind: &str, data: &Value) -> Markup {
+    let members: Vec<_> = data.as_object().into_iter().flatten().collect();
     html! {
-        @for (i, (name, value)) in members.enumerate() {
-            @if i > 0 { br; }
-            span.quiet { (plain(name)) ": " } bdi { (shortened(value)) }
+        @if members.is_empty() { span.quiet { (plain(kind)) } } @else {
+            details {
+                summary { (plain(kind)) }
+                @for (i, (name, value)) in members.iter().enumerate() {
+                    @if i > 0 { br; }
+                    span.quiet { (plain(name)) ": " } bdi { (shortened(value)) }
+                }
+            }
         }
     }
 }
@@ -314,8 +338,8 @@ fn state(heads: &[AuditHead], seen: &[Controller], one: Option<&Controller>, che
                         dt { "Last hash" } dd.id { @if head.hash.is_empty() { "none" } @else { (head.hash) } }
                     }
                     p {
-                        a.button href={ "/audit?controller=" (one.name) "&check=1" } { "Check the last " (count(CHECKED)) " events" } " "
-                        a.button href={ "/v1/audit?controller=" (one.name) } download={ "audit-" (one.name) ".ndjson" } { "Export the whole log" }
+                        a.button href=(address("/audit", &[("controller", &one.name), ("check", "1")])) { "Check the last " (count(CHECKED)) " events" } " "
+                        a.button href=(address("/v1/audit", &[("controller", &one.name)])) download={ "audit-" (one.name) ".ndjson" } { "Export the whole log" }
                     }
                 }
                 _ => {
@@ -333,8 +357,8 @@ fn state(heads: &[AuditHead], seen: &[Controller], one: Option<&Controller>, che
                                         td.number { (count(head.events)) }
                                         td.id { (head.hash.get(..16).unwrap_or_default()) "…" }
                                         td {
-                                            a href={ "/audit?controller=" (name) "&check=1" } { "Check" } " · "
-                                            a href={ "/v1/audit?controller=" (name) } download={ "audit-" (name) ".ndjson" } { "Export" }
+                                            a href=(address("/audit", &[("controller", name), ("check", "1")])) { "Check" } " · "
+                                            a href=(address("/v1/audit", &[("controller", name)])) download={ "audit-" (name) ".ndjson" } { "Export" }
                                         }
                                     }
                                 } }
@@ -374,6 +398,7 @@ async fn staff(edge: &Edge, asked: &Asked) -> Result<Markup, Problem> {
     let next =
         events.last().filter(|last| events.len() as i64 == ROWS && last.seq > 1).map(|last| last.seq.to_string());
     let newest = events.first().filter(|_| asked.before.is_none());
+    let checked = edge.store.check_staff_chain(if asked.check { CHECKED } else { CHECKED_UNASKED }).await?;
     Ok(html! {
         section.card {
             h2 { "Staff log" }
@@ -381,7 +406,7 @@ async fn staff(edge: &Edge, asked: &Asked) -> Result<Markup, Problem> {
                 div.scroll tabindex="0" role="region" aria-label="Staff log" {
                     table.data {
                         caption { "What was done with this installation, the newest first" }
-                        thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "Who" } th scope="col" { "With" } th scope="col" { "No." } } }
+                        thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "Who" } th scope="col" { "As it is kept" } th scope="col" { "No." } } }
                         tbody { @for event in &events { (staff_line(event, &names)) } }
                     }
                 }
@@ -390,26 +415,26 @@ async fn staff(edge: &Edge, asked: &Asked) -> Result<Markup, Problem> {
         }
         section.card {
             h2 { "State of the log" }
+            (verdict(&checked))
             @if let Some(newest) = newest {
                 dl.facts { dt { "Events" } dd { (count(newest.seq)) } dt { "Last hash" } dd.id { (newest.hash) } }
             }
-            p { a.button href="/v1/staff-audit" download="staff-audit.ndjson" { "Export the whole log" } }
+            p {
+                @if checked.first > 1 { a.button href="/audit?log=staff&check=1" { "Check the last " (count(CHECKED)) " events" } " " }
+                a.button href="/v1/staff-audit" download="staff-audit.ndjson" { "Export the whole log" }
+            }
             p.quiet { "The export is checked by " code { "redress verify FILE" } "." }
         }
     })
 }
 
 fn staff_line(event: &StaffEvent, names: &BTreeMap<String, String>) -> Markup {
-    let about = event.data["user"].as_str().filter(|user| *user != event.actor);
     html! {
         tr data-row {
             td.date { (when(&event.at)) }
-            th scope="row" { (plain(&event.kind)) @if event.kind == "break_glass" { " " span.badge.alert { "emergency" } } }
+            th scope="row" { bdi { (staff_sentence(event, &|id| names.get(id).cloned())) } @if event.kind == "break_glass" { " " span.badge.alert { "emergency" } } }
             td { (who(&event.actor, names)) }
-            td {
-                @if let Some(name) = about.and_then(|user| names.get(user)) { span.quiet { "about: " } bdi { (name) } br; }
-                (data(&event.data))
-            }
+            td { (kept(&event.kind, &event.data)) }
             td.number { (count(event.seq)) }
         }
     }

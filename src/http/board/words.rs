@@ -2,7 +2,7 @@
 //! its code; a test demands that there is none.
 
 use super::parts::plain;
-use redress_store::AuditEvent;
+use redress_store::{AuditEvent, StaffEvent};
 use serde_json::Value;
 
 /// Kinds of events and their sentences. `{…}` is a member of the event's data; a part in brackets is left out if a member of it is not
@@ -71,6 +71,33 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
     ("break_glass", "Somebody took up the emergency rights[ ({reason})]."),
     ("break_glass_ended", "The emergency rights ended."),
 ];
+
+/// Kinds of events of the staff log and their sentences, as above.
+pub(super) const STAFF_SENTENCES: &[(&str, &str)] = &[
+    ("signed_in", "Signed in by {by}[, as {roles}]."),
+    ("signed_out", "Signed out."),
+    ("sign_in_refused", "A sign-in by {by} was refused[: {why}]."),
+    ("link_made", "A link was made that signs somebody in once[, as {roles}][, confined to {controllers}]."),
+    ("session_ended", "A session of {user} was ended."),
+    ("signed_out_everywhere", "{user} was signed out everywhere[: {sessions} sessions]."),
+    ("user_changed", "What {user} may do was changed[: now {roles}][; before {roles_before}]."),
+    ("route_tested", "The notification route {route}[ of {owner}] was tried out."),
+    ("break_glass", "Took up the emergency rights for {minutes} minutes[: {reason}]."),
+    ("break_glass_ended", "The emergency rights of {user} ended[, by {by}]."),
+    ("break_glass_announced", "The message about emergency rights is settled[; told: {told}][; not told: {not_told}]."),
+];
+
+/// An event of the staff log as a sentence. `named` gives the name of a person by their id, if the viewer may know it.
+pub(super) fn staff_sentence(event: &StaffEvent, named: &dyn Fn(&str) -> Option<String>) -> String {
+    let Some((_, template)) = STAFF_SENTENCES.iter().find(|(kind, _)| *kind == event.kind) else {
+        return format!("{}.", upper(&plain(&event.kind)));
+    };
+    let mut said = upper(&fill(template, &event.data, named));
+    if event.kind == "user_changed" && event.data["disabled"] == true {
+        said.push_str(" They may not sign in.");
+    }
+    said
+}
 
 /// Events by which somebody saw who a person is or what is held about them.
 pub(super) const PERSONAL: [&str; 3] = ["personal_revealed", "package_fetched", "task_seen"];
@@ -212,6 +239,61 @@ mod tests {
         assert_eq!(known.len(), SENTENCES.len(), "each once");
         let missing: Vec<&String> = kinds.iter().filter(|kind| !known.contains(kind.as_str())).collect();
         assert!(missing.is_empty(), "without a sentence: {missing:?}");
+    }
+
+    /// Every kind of the staff log that the sources write: the text that follows such a call.
+    fn written_staff_kinds() -> BTreeSet<String> {
+        let mut all = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut all);
+        let mut kinds = BTreeSet::new();
+        for text in &all {
+            // What is only under test is at the end of a file.
+            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            for call in ["append_staff_event(", "record_staff_event("] {
+                for after in text.split(call).skip(1) {
+                    let near = after.split(';').next().unwrap_or_default();
+                    let words = near.split('"').skip(1).step_by(2);
+                    let first = words.take_while(|_| !near.starts_with("&self")).find(|word| {
+                        !["nobody", "operator"].contains(word)
+                            && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+                    });
+                    kinds.extend(first.map(str::to_owned));
+                }
+            }
+            for after in text.split("tell_glass(").chain(text.split("let event = (")).skip(1) {
+                kinds.extend(after.split('"').nth(1).filter(|word| word.starts_with("break_glass")).map(str::to_owned));
+            }
+        }
+        kinds
+    }
+
+    #[test]
+    fn every_kind_of_the_staff_log_has_a_sentence() {
+        let kinds = written_staff_kinds();
+        for known in ["signed_in", "user_changed", "break_glass", "break_glass_ended", "break_glass_announced"] {
+            assert!(kinds.contains(known), "{known}: {kinds:?}");
+        }
+        let known: BTreeSet<&str> = STAFF_SENTENCES.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(known.len(), STAFF_SENTENCES.len(), "each once");
+        let written: BTreeSet<&str> = kinds.iter().map(String::as_str).collect();
+        assert_eq!(known, written);
+        let event = |kind: &str, data: Value| StaffEvent {
+            seq: 1,
+            at: String::new(),
+            kind: kind.to_owned(),
+            actor: "usr_1".into(),
+            data,
+            prev_hash: String::new(),
+            hash: String::new(),
+        };
+        let named = |id: &str| (id == "usr_2").then(|| "Bo".to_owned());
+        let change = json!({ "user": "usr_2", "roles": ["admin"], "roles_before": [], "disabled": true });
+        let said = staff_sentence(&event("user_changed", change), &named);
+        assert_eq!(said, "What Bo may do was changed: now admin. They may not sign in.");
+        for (kind, _) in STAFF_SENTENCES {
+            let said = staff_sentence(&event(kind, json!({})), &named);
+            assert!(!said.contains(['{', '}', '[', ']']) && said.ends_with('.'), "{kind}: {said}");
+        }
     }
 
     #[test]

@@ -314,6 +314,45 @@ async fn the_settings_show_to_each_what_concerns_them() {
 }
 
 #[tokio::test]
+async fn the_audit_page_says_what_happened_in_sentences_and_keeps_the_raw_data_beside() {
+    let edge = edge().await;
+    let admin = edge.person("ada", &[Role::Admin], None).await;
+    let bo = edge.person("bo", &[Role::Auditor], None).await;
+    edge.connect(&edge.acme, "crm", super::ALL, &[]).await;
+    let system = edge.store.system_by_name(&edge.acme.id, "crm").await.unwrap().unwrap().id;
+    let failed = json!({ "system": system, "verb": "erase", "code": "timed_out" });
+    edge.store.record_event(&edge.acme.id, "engine", None, "step_failed", failed).await.unwrap();
+    let page = edge.by(&admin, "GET", "/audit", None).await.text();
+    assert!(page.contains("<bdi>crm: erase failed (timed out); it is tried again.</bdi>"), "{page}");
+    assert!(page.contains("<details><summary>step failed</summary>") && page.contains(system.as_str()), "{page}");
+    assert!(page.contains("<span class=\"id\">the engine</span>"), "{page}");
+    assert!(page.contains("<option value=\"step_failed\">"), "every kind can be chosen: {page}");
+    // Those who see one controller are not told what another's systems are called.
+    edge.store
+        .record_event(
+            &edge.other.id,
+            "engine",
+            None,
+            "step_failed",
+            json!({ "system": system, "verb": "erase", "code": "x_y" }),
+        )
+        .await
+        .unwrap();
+    let theirs = edge.page("/audit", "dsr.example", Some(&edge.other.auditor)).await.text();
+    assert!(!theirs.contains("crm") && theirs.contains("erase failed (x y)"), "{theirs}");
+    // The staff log likewise, with its chain looked at.
+    let change = json!({ "roles": ["privacy_analyst"], "controllers": null, "disabled": true });
+    assert_eq!(edge.by(&admin, "PUT", &format!("/v1/users/{}", bo.id), Some(&change)).await.status, 200);
+    let staff = edge.by(&admin, "GET", "/audit?log=staff", None).await.text();
+    let said = "What bo &lt;b&gt;Canary&lt;/b&gt; may do was changed: now privacy analyst; before auditor. They may not sign in.";
+    assert!(staff.contains(said) && staff.contains("<summary>user changed</summary>"), "{staff}");
+    assert!(staff.contains("The chain holds: the last "), "{staff}");
+    edge.sql("DROP TRIGGER staff_events_no_update; UPDATE staff_events SET actor = 'usr_x' WHERE seq = 1").await;
+    let broken = edge.by(&admin, "GET", "/audit?log=staff", None).await.text();
+    assert!(broken.contains("The chain is broken at event 1"), "{broken}");
+}
+
+#[tokio::test]
 async fn the_audit_page_shows_who_did_what_and_whether_the_chain_holds() {
     let edge = edge().await;
     let admin = edge.person("ada", &[Role::Admin], None).await;

@@ -4,8 +4,8 @@ use crate::audit::hash_of;
 use crate::lab::Lab;
 use crate::watching::route;
 use jiff::SignedDuration;
-use redress_domain::{ControllerId, Permit, Role, Roles, UserId};
 use redress_domain::notice::{Channel, Delivery, NotifyRole};
+use redress_domain::{ControllerId, Permit, Role, Roles, UserId};
 use redress_store::{
     Emergency, EndedBy, Error, Identified, MessageLease, MessageOutcome, NewRoute, StaffEvent, Store, UserChange,
 };
@@ -22,6 +22,7 @@ on_both!(
     broken_glass_is_told_everywhere_and_mends_by_itself,
     emergency_rights_are_announced_by_messages_that_no_death_loses,
     nobody_gets_emergency_rights_untold,
+    a_staff_log_that_was_rewritten_is_found,
 );
 
 async fn signed_in(store: &Store, name: &str, roles: &[Role], scope: Option<Vec<ControllerId>>) -> (UserId, String) {
@@ -236,6 +237,30 @@ async fn nobody_gets_emergency_rights_untold(lab: Lab) {
     store.break_glass(&session().await, "the database of the CRM is down", 30).await.expect("taken up");
     assert!(session().await.roles.may(Permit::Reveal));
     assert_eq!(lab.count("messages WHERE announces IS NOT NULL").await, 1);
+}
+
+async fn a_staff_log_that_was_rewritten_is_found(lab: Lab) {
+    let empty = lab.store.check_staff_chain(10).await.expect("read");
+    assert_eq!((empty.broken_at, empty.checked), (None, 0));
+    for n in 0..30 {
+        lab.store.record_staff_event("usr_x", "noted", json!({ "n": n })).await.expect("recorded");
+    }
+    for most in [1, 2, 10, 30, 31, 10_000] {
+        let whole = lab.store.check_staff_chain(most).await.expect("read");
+        assert_eq!((whole.broken_at, whole.checked), (None, most.min(30)), "{most}");
+    }
+    let off = match lab.store.dialect() {
+        redress_store::Dialect::Postgres => "ALTER TABLE staff_events DISABLE TRIGGER USER",
+        redress_store::Dialect::Sqlite => {
+            "DROP TRIGGER staff_events_no_update; DROP TRIGGER staff_events_no_delete; DROP TRIGGER staff_events_no_replace"
+        }
+    };
+    lab.sql(off).await.expect("an intruder with all rights");
+    lab.sql("UPDATE staff_events SET actor = 'nobody' WHERE seq = 20").await.expect("changed");
+    assert_eq!(lab.store.check_staff_chain(10_000).await.expect("read").broken_at, Some(20));
+    assert_eq!(lab.store.check_staff_chain(5).await.expect("read").broken_at, None, "it was not looked at");
+    lab.sql("DELETE FROM staff_events WHERE seq = 28").await.expect("taken out");
+    assert_eq!(lab.store.check_staff_chain(5).await.expect("read").broken_at, Some(28));
 }
 
 /// Checks the whole staff log and gives it back.
