@@ -18,7 +18,8 @@ use jiff::Timestamp;
 use redress_domain::notice::{Channel, NoticeKind};
 use redress_domain::{DsrId, MessageId, NoticeId, RouteId};
 use redress_store::{
-    Announcement, Error, MessageContents, MessageLease, MessageOutcome, Route, RouteTarget, ToldNotice, WEBHOOK_NOTICES, crash_point,
+    Announcement, Error, MessageContents, MessageLease, MessageOutcome, Route, RouteTarget, ToldNotice,
+    WEBHOOK_NOTICES, crash_point,
 };
 use serde_json::json;
 use std::collections::HashMap;

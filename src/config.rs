@@ -102,6 +102,10 @@ pub struct Http {
     pub body_limit_bytes: usize,
     /// How long a call may take.
     pub request_timeout_seconds: u64,
+    /// Proxies whose word is taken for who called them: addresses and networks.
+    pub trusted_proxies: Vec<String>,
+    /// The header in which they say it.
+    pub forwarded_header: String,
 }
 
 /// `[board]`

@@ -97,7 +97,10 @@ mod tests {
         {
             let ended = of(Emergency::Ended { by });
             let said: Value = serde_json::from_str(&body(&lease, &ended, "https://dsr.example.com")).expect("JSON");
-            assert_eq!((&said["type"], &said["data"]["by"]), (&json!("redress.break_glass_ended"), &json!(by.as_str())));
+            assert_eq!(
+                (&said["type"], &said["data"]["by"]),
+                (&json!("redress.break_glass_ended"), &json!(by.as_str()))
+            );
             let words = super::words(&ended, "https://dsr.example.com");
             assert!(words.subject.contains("of Ada <b> have ended") && words.text().contains(wanted));
         }

@@ -2,6 +2,7 @@
 
 use super::layers::Settled;
 use super::{ConfigFault, SecretUrl, SmtpKeys, is_plain_and_local};
+use crate::http::forwarded::{Header, Network};
 use crate::oidc::Groups;
 use crate::telemetry;
 use redress_jobs::message::{Mailer, SmtpFault, StartTls};
@@ -65,6 +66,16 @@ pub(super) fn check(settled: &Settled, faults: &mut Vec<ConfigFault>) {
     }
     if check.text("http.listen").parse::<SocketAddr>().is_err() {
         check.fault("http.listen", "must be an IP address and a port, such as 127.0.0.1:8080 or [::]:8080");
+    }
+    for entry in check.texts("http.trusted_proxies") {
+        if entry.parse::<Network>().is_err() {
+            let detail =
+                "must hold addresses and networks, such as 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32; not every address";
+            check.fault("http.trusted_proxies", detail);
+        }
+    }
+    if Header::parse(check.text("http.forwarded_header")).is_none() {
+        check.fault("http.forwarded_header", "must be x-forwarded-for or forwarded");
     }
     if !["auto", "text", "json"].contains(&check.text("log.format")) {
         check.fault("log.format", "must be auto, text or json");

@@ -97,6 +97,22 @@ fn signing_in_is_configured_whole_or_not_at_all() {
 }
 
 #[test]
+fn proxies_are_named_as_addresses_and_networks() {
+    let given = ("REDRESS_HTTP__TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.7");
+    let config = Config::load(None, env(&[given, ("REDRESS_HTTP__FORWARDED_HEADER", "forwarded")])).unwrap();
+    assert_eq!(config.http.trusted_proxies, ["10.0.0.0/8", "192.0.2.7"]);
+    assert!(Config::load(None, env(&[])).unwrap().http.trusted_proxies.is_empty(), "nobody is believed");
+    for (name, value, key) in [
+        ("REDRESS_HTTP__TRUSTED_PROXIES", "10.0.0.0/8,proxy", "http.trusted_proxies"),
+        ("REDRESS_HTTP__TRUSTED_PROXIES", "0.0.0.0/0", "http.trusted_proxies"),
+        ("REDRESS_HTTP__FORWARDED_HEADER", "x-real-ip", "http.forwarded_header"),
+    ] {
+        let said = faults(&[(name, value)]);
+        assert!(said.starts_with(&format!("{key} (")) && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
 fn the_environment_overrides_the_file_and_the_file_the_defaults() {
     let folder = Folder::new("layers");
     let file = folder.file(

@@ -11,6 +11,7 @@ mod body;
 mod clocks;
 mod evidence;
 mod foreseen;
+pub(crate) mod forwarded;
 mod four_eyes;
 mod glass;
 mod idempotency;

@@ -1,6 +1,7 @@
 //! How people come to be known: where they sign in, how long that holds, which cookies their browsers keep, and how often somebody
 //! may try.
 
+use super::forwarded::{Header, Proxies};
 use crate::config::Config;
 use crate::oidc::Provider;
 use axum::http::header::SET_COOKIE;
@@ -31,6 +32,7 @@ struct Inner {
     secure: bool,
     failures: Attempts,
     beginnings: Attempts,
+    proxies: Proxies,
 }
 
 /// Who is at the other end of a connection.
@@ -51,6 +53,10 @@ impl People {
             life: config.board.life(),
             failures: Attempts::new(FAILURES),
             beginnings: Attempts::new(BEGINNINGS),
+            proxies: Proxies {
+                trusted: config.http.trusted_proxies.iter().filter_map(|text| text.parse().ok()).collect(),
+                header: Header::parse(&config.http.forwarded_header).unwrap_or_default(),
+            },
         })))
     }
 
@@ -64,6 +70,11 @@ impl People {
 
     pub(super) fn life(&self) -> Life {
         self.0.life
+    }
+
+    /// Who calls: the other end of the connection, or whom a trusted proxy at that end names.
+    pub(super) fn caller(&self, Peer(peer): Peer, headers: &HeaderMap) -> Peer {
+        Peer(SocketAddr::new(self.0.proxies.caller(peer.ip(), headers), peer.port()))
     }
 
     pub(super) fn failures(&self) -> &Attempts {

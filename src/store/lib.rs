@@ -99,7 +99,9 @@ pub use health::{BudgetSpent, SYSTEMS_MAX, SystemHealth, SystemPace};
 pub use keys::{ApiKey, Caller};
 pub use ledgers::{Ledger, LedgerSlot};
 pub use listing::{DsrColumn, DsrCount, DsrPage, DsrPlace, DsrSort};
-pub use messages::{Announcement, Emergency, EndedBy, MessageContents, MessageLease, MessageOutcome, ToldNotice, WEBHOOK_NOTICES};
+pub use messages::{
+    Announcement, Emergency, EndedBy, MessageContents, MessageLease, MessageOutcome, ToldNotice, WEBHOOK_NOTICES,
+};
 pub use mutant::mutant;
 pub use pauses::{Paused, Scope, UnderWay};
 pub use people::{SessionRow, User, UserChange};

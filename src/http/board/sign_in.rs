@@ -39,8 +39,9 @@ pub(crate) struct From(Option<Peer>);
 impl FromRequestParts<Edge> for From {
     type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Edge) -> Result<Self, Infallible> {
-        Ok(Self(parts.extensions.get::<Peer>().copied()))
+    async fn from_request_parts(parts: &mut Parts, edge: &Edge) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<Peer>().copied();
+        Ok(Self(peer.map(|peer| edge.people.caller(peer, &parts.headers))))
     }
 }
 

@@ -1,7 +1,7 @@
 use super::provider;
-use crate::http::Api;
 use crate::http::tests::people::HERE;
 use crate::http::tests::{Edge, edge, edge_with, people};
+use crate::http::{Api, Peer};
 use crate::link::Invited;
 use jiff::SignedDuration;
 use redress_domain::Role;
@@ -21,6 +21,44 @@ async fn with_provider() -> Edge {
 
 fn query(pairs: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+/// What the form for a key answers to a wrong one, sent through this connection with this header.
+async fn wrong_key(edge: &Edge, peer: &str, header: (&str, &str)) -> u16 {
+    let request = axum::http::Request::post("/sign-in")
+        .header("host", "dsr.example")
+        .header("origin", HERE)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header(header.0, header.1)
+        .extension(Peer(peer.parse().unwrap()));
+    edge.send(request.body(axum::body::Body::from("key=rk_wrong")).unwrap()).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn failures_behind_a_proxy_are_counted_by_who_called_it_and_nobody_can_pass_for_another() {
+    let trusting = people(&[("REDRESS_HTTP__TRUSTED_PROXIES", "10.0.0.0/8")]);
+    let edge = edge_with(|api| Api { people: trusting, ..api }).await;
+    let (proxy, name) = ("10.1.2.3:4711", "x-forwarded-for");
+    for n in 0..10 {
+        assert_eq!(wrong_key(&edge, proxy, (name, &format!("192.0.2.{n}, 198.51.100.9"))).await, 401, "{n}");
+    }
+    assert_eq!(
+        wrong_key(&edge, proxy, (name, "192.0.2.77, 198.51.100.9")).await,
+        429,
+        "what they invent is not looked at"
+    );
+    assert_eq!(
+        wrong_key(&edge, proxy, ("forwarded", "for=198.51.100.9")).await,
+        401,
+        "a header that the proxy does not write"
+    );
+    assert_eq!(wrong_key(&edge, proxy, (name, "198.51.100.10")).await, 401, "others behind the same proxy go on");
+    // Whoever comes straight is who they are, whatever they say.
+    for n in 0..10 {
+        assert_eq!(wrong_key(&edge, "203.0.113.5:1", (name, &format!("192.0.2.{n}"))).await, 401, "{n}");
+    }
+    assert_eq!(wrong_key(&edge, "203.0.113.5:2", (name, "192.0.2.99")).await, 429);
+    assert_eq!(wrong_key(&edge, proxy, (name, "192.0.2.5")).await, 401, "nor is anybody else shut out by it");
 }
 
 async fn kinds(edge: &Edge) -> Vec<String> {
