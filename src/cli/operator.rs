@@ -17,6 +17,11 @@ use std::path::PathBuf;
 
 const ACTOR: &str = "operator";
 
+/// An instant as programs write it.
+fn instant(ms: Option<i64>) -> Option<String> {
+    ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|at| at.to_string())
+}
+
 fn wanted(def: &ControllerDef) -> NewController {
     NewController {
         name: def.name.clone(),
@@ -279,15 +284,17 @@ impl KeyCommand {
                 if output.json {
                     let all: Vec<_> = keys
                         .iter()
-                        .map(|k| json!({ "id": k.id, "role": k.role.as_str(), "revoked": k.revoked_at.is_some() }))
+                        .map(|k| json!({ "id": k.id, "role": k.role.as_str(), "revoked": k.revoked_at.is_some(), "last_used_at": instant(k.last_used_at) }))
                         .collect();
                     println!("{}", json!({ "keys": all }));
                 } else {
                     for key in keys {
                         println!(
-                            "{}  {}{}",
+                            "{}  {}  {}{}",
                             key.id,
                             key.role.as_str(),
+                            instant(key.last_used_at)
+                                .map_or_else(|| "no use recorded".to_owned(), |at| format!("used {at}")),
                             if key.revoked_at.is_some() { "  revoked" } else { "" }
                         );
                     }

@@ -25,6 +25,7 @@ pub(crate) async fn list(caller: Caller, State(edge): State<Edge>) -> Result<Jso
                 "role": key.role.as_str(),
                 "created_at": time(key.created_at),
                 "revoked_at": key.revoked_at.map(time),
+                "last_used_at": key.last_used_at.and_then(time),
             })
         })
         .collect();

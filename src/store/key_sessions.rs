@@ -79,6 +79,9 @@ impl Store {
             key_id: KeyId::parse(&row.text("key_id")?).map_err(|_| inconsistent("id"))?,
             role: Role::parse(&row.text("role")?).ok_or(inconsistent("role"))?,
         };
+        if attended {
+            self.key_is_used(&caller.key_id);
+        }
         Ok(Some((id, caller)))
     }
 

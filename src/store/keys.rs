@@ -14,6 +14,7 @@ use futures::FutureExt as _;
 use redress_domain::{ControllerId, KeyId, Role};
 use ring::digest::{SHA256, digest};
 use serde_json::json;
+use std::sync::PoisonError;
 
 /// Who calls: one key of one controller.
 #[derive(Debug, Clone)]
@@ -37,7 +38,14 @@ pub struct ApiKey {
     pub created_at: i64,
     /// Unix ms.
     pub revoked_at: Option<i64>,
+    /// When somebody last called with it, to the minute (Unix ms).
+    pub last_used_at: Option<i64>,
 }
+
+/// That a key is used is written this often at most (ms).
+const USED_MS: i64 = 60_000;
+/// Keys of which a process remembers that.
+const USED_MAX: usize = 10_000;
 
 /// What is kept of a key that holds.
 pub(crate) struct FoundKey {
@@ -100,7 +108,40 @@ impl Store {
         if found.secret_hash.len() != hash.as_ref().len() || differing != 0 {
             return Ok(None);
         }
+        self.key_is_used(&id);
         Ok(Some(Caller { controller_id: found.controller_id, key_id: id, role: found.role }))
+    }
+
+    /// Records that somebody calls with a key: once a minute, and beside the call, which waits for none of it.
+    pub(crate) fn key_is_used(&self, id: &KeyId) {
+        let now = self.now_ms();
+        {
+            let mut used = self.keys_used.lock().unwrap_or_else(PoisonError::into_inner);
+            if used.get(id).is_some_and(|at| now - at < USED_MS) {
+                return;
+            }
+            if used.len() >= USED_MAX {
+                used.retain(|_, at| now - *at < USED_MS);
+            }
+            used.insert(id.clone(), now);
+        }
+        let (store, id) = (self.clone(), id.clone());
+        tokio::spawn(async move {
+            if let Err(error) = store.record_key_used(&id, now).await {
+                tracing::debug!(%error, "that a key was used could not be recorded; the next use in a minute is");
+            }
+        });
+    }
+
+    async fn record_key_used(&self, id: &KeyId, now: i64) -> Result<(), Error> {
+        let mut tx = self.db.begin("key used").await?;
+        // Another process may have recorded it in the same minute.
+        tx.exec(
+            "-- key_used\nUPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= $3)",
+            args![id.as_str(), now, now - USED_MS],
+        )
+        .await?;
+        self.commit(tx).await
     }
 
     /// The key of this id as it is now, if it holds. Callers at the same time share one read, which begins after the last
@@ -136,7 +177,7 @@ impl Store {
         let rows = self
             .db
             .rows(
-                "-- keys\nSELECT id, role, created_at, revoked_at FROM api_keys WHERE controller_id = $1 ORDER BY id",
+                "-- keys\nSELECT id, role, created_at, revoked_at, last_used_at FROM api_keys WHERE controller_id = $1 ORDER BY id",
                 args![controller_id.as_str()],
             )
             .await?;
@@ -147,6 +188,7 @@ impl Store {
                     role: Role::parse(&row.text("role")?).ok_or(inconsistent("role"))?,
                     created_at: row.int("created_at")?,
                     revoked_at: row.opt_int("revoked_at")?,
+                    last_used_at: row.opt_int("last_used_at")?,
                 })
             })
             .collect()

@@ -312,6 +312,8 @@ pub struct Store {
     figures: Arc<Figures>,
     /// Systems of which a call failed and none was answered since, as far as this process knows.
     troubled: Arc<Mutex<HashSet<redress_domain::SystemId>>>,
+    /// When this process last recorded that a key was used (Unix ms).
+    keys_used: Arc<Mutex<HashMap<redress_domain::KeyId, i64>>>,
 }
 
 /// What callers at the same time share.
@@ -347,6 +349,7 @@ impl Store {
             keep_closed_ms: options.keep_closed.as_millis() as i64,
             figures: Arc::default(),
             troubled: Arc::default(),
+            keys_used: Arc::default(),
         })
     }
 

@@ -166,6 +166,21 @@ async fn keys_are_made_shown_once_listed_and_revoked() {
     assert_eq!(edge.call(&text, "GET", "/v1/requests", None).await.status, 200);
     let list = edge.call(&edge.acme.admin, "GET", "/v1/keys", None).await;
     assert!(list.text().contains(&id) && !list.text().contains("rk_"), "{}", list.text());
+    // When each was last used stands with it, on the page too; it is written beside the call.
+    let mut uses = Vec::new();
+    for _ in 0..200 {
+        let list = edge.call(&edge.acme.admin, "GET", "/v1/keys", None).await.json();
+        let used = list["keys"].as_array().unwrap().iter().filter(|key| key["last_used_at"] == super::NOW);
+        uses = used.map(|key| key["id"].as_str().unwrap().to_owned()).collect();
+        if uses.len() == 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(uses.len() == 2 && uses.contains(&id), "the administrator's and the new one: {uses:?}");
+    let page = edge.page("/controllers/acme", "dsr.example", Some(&edge.acme.admin)).await.text();
+    assert_eq!(page.matches("no use recorded").count(), 2, "{page}");
+    assert!(page.contains("<time datetime=\"2026-11-20T10:00:00Z\">20 Nov 2026, 11:00 CET</time>"), "{page}");
     let path = format!("/v1/keys/{id}");
     assert_eq!(edge.call(&edge.acme.admin, "DELETE", &path, None).await.status, 204);
     assert_eq!(edge.call(&text, "GET", "/v1/requests", None).await.status, 401);

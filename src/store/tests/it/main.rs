@@ -27,6 +27,7 @@ mod evidence;
 mod fairness;
 mod fencing;
 mod foreseeing;
+mod key_use;
 mod lab;
 mod listing;
 mod lookout;
