@@ -199,9 +199,9 @@ pub(super) fn page(viewer: &Viewer, seen: &Seen, done: Option<&str>, fresh: Opti
             p.lead {
                 @if let Some(volume) = &seen.volume {
                     (count(volume.open)) " open, " (count(volume.received)) " received and " (count(volume.closed)) " ended in the last 30 days. "
-                    @match seen.days.median() {
-                        Some(days) => { "Half of the answers took " (days) " days or less." }
-                        None => { "Nothing was answered in the last 30 days." }
+                    @match (seen.days.median(), seen.days.percentile(95)) {
+                        (Some(half), Some(most)) => { "Half of the answers took " (half) " days or less, 95 of 100 took " (most) " or less." }
+                        _ => { "Nothing was answered in the last 30 days." }
                     }
                 }
             }
@@ -355,11 +355,15 @@ fn keys(viewer: &Viewer, seen: &Seen, keys: &[ApiKey]) -> Markup {
                 div.scroll tabindex="0" role="region" aria-label="API keys" {
                     table.data {
                         caption.hidden { "API keys of this controller" }
-                        thead { tr { th scope="col" { "Key" } th scope="col" { "Role" } th scope="col" { "Made" } th scope="col" { "End it" } } }
+                        thead { tr { th scope="col" { "Key" } th scope="col" { "Role" } th scope="col" { "Made" } th scope="col" { "Last used" } th scope="col" { "End it" } } }
                         tbody { @for key in &held { tr {
                             th.id scope="row" { (key.id) }
                             td { (plain(key.role.as_str())) }
                             td.date { (day(local_date(key.created_at, &seen.zone))) }
+                            td.date { @match key.last_used_at {
+                                Some(at) => (super::parts::at(at, &seen.zone)),
+                                None => span.quiet { "no use recorded" },
+                            } }
                             td { details.action {
                                 summary { "Revoke" }
                                 (form_with(viewer, &format!("/v1/keys/{}{named}", key.id), &at, "revoked", Some("delete"), &html! {
@@ -382,7 +386,7 @@ fn keys(viewer: &Viewer, seen: &Seen, keys: &[ApiKey]) -> Markup {
                     button type="submit" { "Make the key" }
                 }
             }
-            p.quiet { "When a key was last used is not recorded; what it did stands in the audit log under its id." }
+            p.quiet { "The last use is to the minute; what a key did stands in the audit log under its id." }
         }
     }
 }

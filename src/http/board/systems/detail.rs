@@ -160,6 +160,7 @@ fn work(shown: &Shown) -> Markup {
                     }
                 }
             }
+            p.quiet { "What a step takes is a mean: the time in which at least one call was under way there, shared among the steps that it answered. Steps are sent in batches, so no step has a time of its own, and there is no median of them." }
             p.quiet { "How long requests wait for it by the month stands in the " a href="/reports" { "SLA report" } "." }
         }
     }
@@ -223,7 +224,11 @@ fn abilities(shown: &Shown) -> Markup {
                     @for note in &listed.notes { dt { "Know" } dd { (note) } }
                 }
                 @if system.completes_within_days > 0 { dt { "Finishes by itself within" } dd { (system.completes_within_days) " days" } }
-                @if let Some(last) = system.credentials_expire_on() { dt { "Credentials good until" } dd { (day(last)) } }
+                dt { "Credentials good until" }
+                dd { @match system.credentials_expire_on() {
+                    Some(last) => (day(last)),
+                    None => span.quiet { "nobody has said; with " code { "credentials_expire_on" } " in its definition you are warned from 30 days before" },
+                } }
                 dt { "Definition" } dd { "version " (system.version) }
             }
         }

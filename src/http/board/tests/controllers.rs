@@ -44,6 +44,22 @@ async fn a_controller_is_shown_with_its_volumes_and_instructions() {
 }
 
 #[tokio::test]
+async fn how_long_answers_took_is_told_by_what_half_and_most_of_them_took() {
+    let edge = edge().await;
+    edge.connect(&edge.acme, "crm", &[RequestType::Access], &[]).await;
+    for n in 0..20 {
+        let id = submit(&edge, &edge.acme.user, "access").await;
+        let days = if n < 18 { 2 } else { 9 };
+        edge.sql(&format!("UPDATE dsrs SET stage = 'completed', status = 'completed', closed_at = instruction_received_at + {days} * 86400000 WHERE id = '{id}'")).await;
+    }
+    edge.clock.advance(jiff::SignedDuration::from_hours(240));
+    let page = edge.page("/controllers/acme", HOST, Some(&edge.acme.user)).await.text();
+    assert!(page.contains("Half of the answers took 2.0 days or less, 95 of 100 took 9 or less."), "{page}");
+    let system = edge.page("/systems/acme/crm", HOST, Some(&edge.acme.user)).await.text();
+    assert!(system.contains("What a step takes is a mean") && system.contains("nobody has said"), "{system}");
+}
+
+#[tokio::test]
 async fn another_controller_is_not_there() {
     let edge = edge().await;
     for name in ["other", "nobody", "%3Cb%3E", "acme%00"] {
