@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How long a link may wait for its use.
 const LASTS: Duration = Duration::from_mins(15);
 /// Who vouches for whoever comes by a link.
-const ISSUER: &str = "local";
+pub(crate) const ISSUER: &str = "local";
 
 /// For whom a link is.
 #[derive(Debug, Clone, Serialize, Deserialize)]

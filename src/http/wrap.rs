@@ -7,8 +7,8 @@ use super::Edge;
 use super::problem::{Problem, Told};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -42,6 +42,11 @@ pub(crate) async fn wrap(State(edge): State<Edge>, request: Request, next: Next)
         let (mut parts, body) = page.into_parts();
         for (name, value) in head.headers.iter().filter(|(name, _)| **name != CONTENT_TYPE) {
             parts.headers.insert(name.clone(), value.clone());
+        }
+        // Whoever sends a form had a session, and may have lost it since. A browser that asked them for a name and password would send
+        // the form once more as somebody else; the page that says how to sign in is what they need.
+        if head.status == StatusCode::UNAUTHORIZED && !matches!(method, "GET" | "HEAD") {
+            parts.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"Redress\""));
         }
         response = Response::from_parts(parts, body);
     }

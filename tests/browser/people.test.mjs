@@ -74,9 +74,9 @@ test("a person who is confined to a controller, and let free again, sees what th
   assert.equal((await eves.goto(`${base}/controllers/harbor-outlet`)).status(), 404);
   await visit(eves, "/controllers/harbor-goods");
 
-  // Whoever comes by a link has no groups: the roles of their link hold again at the next sign-in.
+  // Whoever comes by a link has no groups: the roles of a link hold again.
   await visit(admin, "/settings/people");
-  await done(admin, (await unfold(rowOf(admin, eve), "Roles")).getByRole("button", { name: "Let the groups decide again" }), "Saved");
+  await done(admin, (await unfold(rowOf(admin, eve), "Roles")).getByRole("button", { name: "Let their next link decide" }), "Saved");
   assert.equal((await shown(admin, eve)).given_by_hand, false);
   assert.equal((await call(eves, "/v1/requests?controller=harbor-goods")).status, 401, "they were signed out");
   await close(admin, eves);
@@ -126,6 +126,7 @@ test("a session is ended by its person, and all of somebody's by the administrat
   }
   // From the desk the session of the phone is ended.
   await visit(desk, "/settings/sessions");
+  assert.match(await desk.locator("main").innerText(), /after 1 h without use/, "as it is configured");
   const rows = desk.locator("tr[data-row]");
   assert.equal(await rows.count(), 2);
   await done(desk, rows.filter({ hasNotText: "this one" }).getByRole("button"), "Ended");
@@ -140,6 +141,11 @@ test("a session is ended by its person, and all of somebody's by the administrat
   const action = await unfold(rowOf(admin, dee), "Sign out");
   await done(admin, action.getByRole("button", { name: "Sign out everywhere" }), "Signed out");
   assert.equal((await call(admin, `/v1/sessions?user=${id}`)).json.sessions.length, 0);
+  // What still stands in their window leads to a page that says how to sign in, and not to a question for a password.
+  await rows.getByRole("button").click();
+  await desk.getByRole("heading", { name: "Sign in" }).waitFor();
+  await desk.locator("main").getByRole("link", { name: "Sign in" }).click();
+  await desk.getByLabel("API key").waitFor();
   assert.equal((await call(desk, "/v1/requests?controller=harbor-goods")).status, 401);
   await close(admin, desk, phone);
 });

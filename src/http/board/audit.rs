@@ -272,7 +272,7 @@ fn line(event: &AuditEvent, controllers: &BTreeMap<&str, &str>, names: &Names) -
             }
             td { (who(&event.actor, &names.people)) }
             td.id { @if let Some(id) = &event.dsr_id { a href={ "/requests/" (id) } { (id) } } }
-            td { (kept(&event.kind, &event.data)) }
+            td.facts { (kept(&event.kind, &event.data)) }
             td.number { (count(event.seq)) }
         }
     }

@@ -21,7 +21,7 @@ pub(super) async fn content(edge: &Edge, viewer: &Viewer, after: Option<&UserId>
     Ok(html! {
         section.card {
             h2 { "People" }
-            p { "Whoever signs in gets the roles that their groups at the identity provider stand for, unless you give them others here. Without a role nobody may do anything." }
+            p { "Whoever signs in gets the roles that their groups at the identity provider stand for, or those of their link, unless you give them others here. Without a role nobody may do anything." }
             @if users.is_empty() {
                 p { "Nobody has signed in yet. Whoever does appears here." }
             } @else {
@@ -60,7 +60,7 @@ fn row(viewer: &Viewer, user: &User, names: &Names) -> Markup {
             }
             td {
                 @if user.roles.is_empty() { span.badge.warn { "none" } } @else { (plain(&user.roles.to_string())) }
-                br; span.quiet { @if user.given { "given by hand" } @else { "by groups" } }
+                br; span.quiet { @if user.given { "given by hand" } @else if comes_by_link(user) { "by their link" } @else { "by groups" } }
                 @if let Some(since) = user.disabled_at { br; span.badge.alert { "disabled" } " " (at(since, &TimeZone::UTC)) }
             }
             td { @match &sees {
@@ -93,14 +93,19 @@ fn actions(viewer: &Viewer, user: &User, sees: Option<&[&str]>, own: bool) -> Ma
                 label { "Controllers, by name, separated by commas; empty: every controller"
                     input type="text" name="controllers:list" value=[&scope] autocomplete="off"; }
                 (disabled(user.disabled_at.is_some()))
-                p.quiet { "It holds at their next click, and groups do not change it any more." }
+                p.quiet { "It holds at their next click, and " @if comes_by_link(user) { "a new link does" } @else { "groups do" } " not change it any more." }
                 button.primary type="submit" { "Give these roles" }
             } }))
             @if user.given {
                 (change(&html! {
                     (disabled(user.disabled_at.is_some()))
-                    p.quiet { "They are signed out; from their next sign-in on their groups decide." }
-                    button type="submit" { "Let the groups decide again" }
+                    @if comes_by_link(user) {
+                        p.quiet { "They are signed out; the roles of the next link that they use hold." }
+                        button type="submit" { "Let their next link decide" }
+                    } @else {
+                        p.quiet { "They are signed out; from their next sign-in on their groups decide." }
+                        button type="submit" { "Let the groups decide again" }
+                    }
                 }))
             }
         }
@@ -130,6 +135,11 @@ fn actions(viewer: &Viewer, user: &User, sees: Option<&[&str]>, own: bool) -> Ma
             }
         }
     }
+}
+
+/// Whether somebody is known by a link of the operator's, and has no groups.
+fn comes_by_link(user: &User) -> bool {
+    user.issuer == crate::link::ISSUER
 }
 
 fn disabled(yes: bool) -> Markup {

@@ -2,7 +2,7 @@
 
 use crate::http::Edge;
 use crate::http::auth::{Viewer, Who};
-use crate::http::board::parts::{at, form, form_with, term};
+use crate::http::board::parts::{at, form, form_with, span, term};
 use crate::http::glass::{MINUTES, REASON};
 use crate::http::problem::Problem;
 use jiff::tz::TimeZone;
@@ -17,6 +17,7 @@ const ROWS: i64 = 100;
 pub(super) async fn content(edge: &Edge, viewer: &Viewer) -> Result<Markup, Problem> {
     let Some(session) = viewer.session() else { return Ok(none(viewer)) };
     let rows = edge.store.sessions(Some(&session.user_id), ROWS).await?;
+    let idle = i64::try_from(edge.people.life().idle.as_millis()).unwrap_or(i64::MAX);
     Ok(html! {
         section.card {
             h2 { "Where you are signed in" }
@@ -29,7 +30,7 @@ pub(super) async fn content(edge: &Edge, viewer: &Viewer) -> Result<Markup, Prob
                     tbody { @for row in &rows { (line(viewer, session, row)) } }
                 }
             }
-            p.quiet { "A session ends at once when you end it, after eight hours without use, and at the latest when it says." }
+            p.quiet { "A session ends at once when you end it, after " (span(idle)) " without use, and at the latest when it says." }
         }
         @if viewer.roles.iter().any(|role| role == Role::BreakGlass) { (glass(viewer, session)) }
     })

@@ -264,6 +264,10 @@ async fn browsers_that_are_not_known_are_led_to_the_provider_and_programs_are_no
     let answer = edge.browse(None, "/", None).await;
     assert_eq!(answer.status, 401);
     assert!(answer.header("www-authenticate").starts_with("Basic ") && answer.text().contains("href=\"/sign-in\""));
+    // Nobody is asked so in answer to a form, which would be sent once more as whoever they then say that they are.
+    let answer = edge.browse(None, "/act/v1/systems/crm/pause", Some("csrf=x")).await;
+    assert_eq!(answer.status, 401);
+    assert!(answer.header("www-authenticate").starts_with("Bearer ") && answer.text().contains("href=\"/sign-in\""));
     assert_eq!(edge.browse(None, "/sign-in/oidc", None).await.status, 404);
     assert_eq!(edge.browse(None, "/sign-in/callback?state=x", None).await.status, 404);
 }
