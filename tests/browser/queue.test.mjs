@@ -9,9 +9,8 @@ const ben = { name: "Ben Okafor", roles: ["privacy_lead"] };
 const cara = { name: "Cara Nkemelu", roles: ["privacy_lead"] };
 let browser, key;
 
-before(async () => {
-  browser = await launch();
-  key = provision(name, `
+/// The controller's file; `more` is what one test adds to it.
+const file = (more = "", allow = '"access", "deletion"') => `
 [controller]
 name = "${name}"
 country = "IE"
@@ -25,9 +24,13 @@ four_eyes = true
 name = "ledger"
 family = "files"
 connector = "manual"
-settings = { instructions = ["Look into the ledger of the year.", "Strike out what is about the person."], due_days = 5 }
-allow = ["access", "deletion"]
-`);
+settings = { instructions = ["Look into the ledger of the year.", "Strike out what is about the person."], due_days = 5, fields = ["given_name"] }
+allow = [${allow}]
+${more}`;
+
+before(async () => {
+  browser = await launch();
+  key = provision(name, file());
 });
 after(() => browser.close());
 
@@ -207,4 +210,65 @@ test("a status that the controller's address refused for good is told again, by 
     far.end();
     await page.context().close();
   }
+});
+
+test("a notice that nobody took is sent again, by the same id", async () => {
+  const far = await receiver();
+  const page = await open(browser, { who: ben });
+  const secret = `whsec_${Buffer.alloc(24, 9).toString("base64")}`;
+  try {
+    provision(name, file(`
+[[notify]]
+name = "desk"
+role = "privacy_team"
+channel = "webhook"
+url = "${far.url}"
+secret = { value = "${secret}" }
+kinds = ["awaiting_controller"]
+delivery = "now"
+`));
+    const id = await submit("deletion");
+    await until("the route said that it is gone", async () => far.told.some(({ text }) => text.includes(id)), 40_000);
+    const row = page.locator("tr[data-row]", { hasText: "a message to desk" }).filter({ hasText: name });
+    await until("it lies among what was given up", async () => {
+      await visit(page, "/queue?kind=given_up");
+      return (await row.count()) > 0;
+    });
+    await visit(page, "/settings/notifications");
+    assert.match(await page.locator("tr[data-row]", { hasText: `${name}/desk` }).innerText(), /nobody has heard/);
+
+    far.mended = true;
+    await visit(page, "/queue?kind=given_up");
+    await done(page, row.getByRole("button", { name: "Send again" }), "sent again");
+    await until("somebody has heard", async () => far.told.some(({ taken }) => taken));
+    assert.ok(far.told.some(({ taken, id, text }) => taken && id === far.told[0].id && text === far.told[0].text));
+    await until("nothing of it is left", async () => {
+      await visit(page, "/queue?kind=given_up");
+      return (await row.count()) === 0;
+    });
+  } finally {
+    provision(name, file());
+    far.end();
+    await page.context().close();
+  }
+});
+
+test("what is stuck says what helps, and goes on when it was done and is tried again", async () => {
+  const page = await open(browser, { who: ben });
+  const id = await submit("correction", { systems: undefined, corrections: [{ field: "given_name", value: "Maeve" }] });
+  await until("no system may do this", async () => (await show(id)).status === "needs_attention");
+  await visit(page, "/queue?kind=stuck");
+  assert.match(await rowOf(page, id).innerText(), /No connected system is instructed[^]*Connect a system that may do this/);
+  // As long as nothing has changed, trying again changes nothing, and the page says so.
+  await rowOf(page, id).getByRole("button", { name: "Try again" }).click();
+  await page.getByRole("heading", { name: "Not possible as things stand" }).waitFor();
+  assert.match(await page.locator("main").innerText(), /still no connected system that is instructed/);
+  provision(name, file("", '"access", "deletion", "correction"'));
+  await visit(page, "/queue?kind=stuck");
+  await done(page, rowOf(page, id).getByRole("button", { name: "Try again" }), "It is tried again");
+  await task(id);
+  assert.equal((await show(id)).status, "in_progress");
+  await visit(page, "/queue?kind=stuck");
+  assert.equal(await rowOf(page, id).count(), 0);
+  await page.context().close();
 });
