@@ -101,7 +101,7 @@ impl Store {
     }
 
     /// Records what came of an attempt, if the lease still holds; false if it does not. A route that could not be reached
-    /// keeps all its messages waiting, one that could gets them all.
+    /// keeps all its notices waiting, one that could gets them all; an announcement is tried in its own time.
     ///
     /// # Errors
     /// The database is away; the lease runs out and the message is sent again, by the same id.
@@ -149,7 +149,7 @@ impl Store {
             }
             MessageOutcome::Later { not_before, .. } => {
                 tx.exec(
-                    "-- route_silent\nUPDATE messages SET not_before = $2 WHERE id IN (SELECT id FROM messages WHERE route_id = $1 AND q = 'wait' AND not_before < $2 ORDER BY id {for_update})",
+                    "-- route_silent\nUPDATE messages SET not_before = $2 WHERE id IN (SELECT id FROM messages WHERE route_id = $1 AND q = 'wait' AND not_before < $2 AND announces IS NULL ORDER BY id {for_update})",
                     args![route, *not_before],
                 )
                 .await?;

@@ -22,6 +22,7 @@ on_both!(
     broken_glass_is_told_everywhere_and_mends_by_itself,
     emergency_rights_are_announced_by_messages_that_no_death_loses,
     nobody_gets_emergency_rights_untold,
+    an_announcement_does_not_wait_for_others_that_its_route_did_not_take,
     a_staff_log_that_was_rewritten_is_found,
 );
 
@@ -237,6 +238,20 @@ async fn nobody_gets_emergency_rights_untold(lab: Lab) {
     store.break_glass(&session().await, "the database of the CRM is down", 30).await.expect("taken up");
     assert!(session().await.roles.may(Permit::Reveal));
     assert_eq!(lab.count("messages WHERE announces IS NOT NULL").await, 1);
+}
+
+async fn an_announcement_does_not_wait_for_others_that_its_route_did_not_take(lab: Lab) {
+    let store = &lab.store;
+    store.apply_routes(None, &[operators("desk", NotifyRole::Operator)], false, "operator").await.expect("applied");
+    let (_, text) = signed_in(store, "ada", &[Role::BreakGlass], None).await;
+    let session = async || store.session(&text).await.expect("read").expect("it holds");
+    store.break_glass(&session().await, "the database of the CRM is down", 30).await.expect("taken up");
+    store.mend_glass(&session().await).await.expect("ended");
+    let first = store.claim_message("one", &[], 60_000).await.expect("claimed").expect("that they were taken up");
+    let tomorrow = MessageOutcome::Later { not_before: lab.now() + 86_400_000, reached: 0 };
+    assert!(store.finish_message(&first, &tomorrow).await.expect("recorded"));
+    let second = store.claim_message("one", &[], 60_000).await.expect("claimed").expect("that they ended");
+    assert_ne!(second.id, first.id);
 }
 
 async fn a_staff_log_that_was_rewritten_is_found(lab: Lab) {
