@@ -1,7 +1,12 @@
 //! Telling a controller a status: a signed webhook, tried again on the schedule of Standard Webhooks by a column.
 
+mod endpoint;
+
+pub use endpoint::{TestFault, test};
+
 use crate::engine::{Engine, jitter};
 use crate::webhook::{self, Delivery, Notice, Secret};
+use endpoint::Standing;
 use jiff::Timestamp;
 use redress_store::{Error, Finish, Lease, StepResult, Tellable, crash_point, mutant};
 use serde::Deserialize;
@@ -25,11 +30,21 @@ pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
             return;
         }
     };
+    let endpoints = match endpoint::read(engine, &leases).await {
+        Ok(endpoints) => endpoints,
+        Err(error) => {
+            tracing::warn!(%error, count = leases.len(), "statuses could not be told; their leases run out");
+            return;
+        }
+    };
+    // Each request at each place on its own: one that hangs or is gone does not concern the others.
     let mut by_request: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (lease, read) in leases.into_iter().zip(read) {
-        by_request.entry(lease.dsr_id.clone()).or_default().push((lease, read));
+        by_request.entry((lease.dsr_id.clone(), lease.webhook())).or_default().push((lease, read));
     }
-    let told = by_request.into_values().map(|of_one| in_order(engine, of_one));
+    let told = by_request
+        .into_iter()
+        .map(|((_, webhook), of_one)| in_order(engine, webhook.map(|id| endpoints.get(&id)), of_one));
     let finishes: Vec<Finish> = futures::future::join_all(told).await.into_iter().flatten().collect();
     if finishes.is_empty() {
         return;
@@ -40,7 +55,11 @@ pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
 }
 
 /// Tells what happened to one request as it happened, one after the other. An address that is gone is not asked again.
-async fn in_order(engine: &Engine, mut of_one: Vec<(Lease, Result<Tellable, Error>)>) -> Vec<Finish> {
+async fn in_order(
+    engine: &Engine,
+    at: Option<Option<&Standing>>,
+    mut of_one: Vec<(Lease, Result<Tellable, Error>)>,
+) -> Vec<Finish> {
     // Ids grow with time.
     of_one.sort_by(|a, b| a.0.step_id.cmp(&b.0.step_id));
     let mut finishes = Vec::with_capacity(of_one.len());
@@ -51,16 +70,21 @@ async fn in_order(engine: &Engine, mut of_one: Vec<(Lease, Result<Tellable, Erro
             finishes.push(Finish { lease, result });
             continue;
         }
-        let Some(told) = tell(engine, lease, read).await else { continue };
+        let Some(told) = tell(engine, at, lease, read).await else { continue };
         gone = matches!(&told.result, StepResult::Dismissed { achieved: false, code } if code == "gone");
         finishes.push(told);
     }
     finishes
 }
 
-async fn tell(engine: &Engine, lease: Lease, read: Result<Tellable, Error>) -> Option<Finish> {
+async fn tell(
+    engine: &Engine,
+    at: Option<Option<&Standing>>,
+    lease: Lease,
+    read: Result<Tellable, Error>,
+) -> Option<Finish> {
     let result = match read {
-        Ok(of) => attempt(engine, &lease, of).await,
+        Ok(of) => attempt(engine, at, &lease, of).await,
         Err(error) => Err(error),
     };
     let result = match result {
@@ -74,7 +98,13 @@ async fn tell(engine: &Engine, lease: Lease, read: Result<Tellable, Error>) -> O
     Some(Finish { lease, result })
 }
 
-async fn attempt(engine: &Engine, lease: &Lease, of: Tellable) -> Result<StepResult, Error> {
+/// Makes one attempt: at a standing endpoint (none if it was removed), or at the address that came with the request.
+async fn attempt(
+    engine: &Engine,
+    at: Option<Option<&Standing>>,
+    lease: &Lease,
+    of: Tellable,
+) -> Result<StepResult, Error> {
     if mutant("notice.dropped") {
         return Ok(StepResult::Dismissed { achieved: true, code: "200".into() });
     }
@@ -83,12 +113,24 @@ async fn attempt(engine: &Engine, lease: &Lease, of: Tellable) -> Result<StepRes
         .as_deref()
         .and_then(|text| serde_json::from_str(text).ok())
         .ok_or(Error::Inconsistent { table: "steps", column: "payload" })?;
-    let Some(url) = of.callback_url else {
-        return Ok(StepResult::Dismissed { achieved: false, code: "no_callback".into() });
+    let now = engine.store.clock().now();
+    let (url, secrets) = match at {
+        None => match of.callback_url.clone() {
+            None => return Ok(given_up("no_callback")),
+            Some(url) => (url, std::slice::from_ref(&of.secret)),
+        },
+        Some(None) => return Ok(given_up("endpoint_removed")),
+        Some(Some(standing)) => match standing.refuses(now) {
+            Some(refused) => return Ok(refused),
+            None => (standing.endpoint.url.clone(), standing.endpoint.secrets.as_slice()),
+        },
     };
-    let Ok(url) = engine.http.policy().check_url(url.expose()) else {
-        return Ok(StepResult::Dismissed { achieved: false, code: "address_not_allowed".into() });
-    };
+    let Ok(url) = engine.http.policy().check_url(url.expose()) else { return Ok(given_up("address_not_allowed")) };
+    let secrets: Vec<Secret> = secrets
+        .iter()
+        .map(|text| Secret::parse(text.expose()))
+        .collect::<Result<_, _>>()
+        .map_err(|_| Error::Sealing)?;
     let body = Notice {
         id: lease.dsr_id.to_string(),
         reference: of.reference.as_ref().map(|r| r.expose().clone()),
@@ -99,26 +141,33 @@ async fn attempt(engine: &Engine, lease: &Lease, of: Tellable) -> Result<StepRes
         more: Map::new(),
     }
     .body();
-    let secret = Secret::parse(of.secret.expose()).map_err(|_| Error::Sealing)?;
     // The step's id is the message's: the same at every attempt, so that a receiver can drop what it has seen.
     let id = lease.step_id.as_str().replacen("stp_", "msg_", 1);
-    let now = engine.store.clock().now();
-    let headers = webhook::headers(&id, now, body.as_bytes(), &[secret]);
+    let headers = webhook::headers(&id, now, body.as_bytes(), &secrets);
     crash_point("notify.before_send");
     let delivery = webhook::send(&engine.http, &url, &headers, body).await;
     crash_point("notify.after_send");
-    Ok(match delivery {
+    let result = match &delivery {
         Delivery::Delivered(status) => StepResult::Dismissed { achieved: true, code: status.to_string() },
-        Delivery::Gone => StepResult::Dismissed { achieved: false, code: "gone".into() },
+        Delivery::Gone if at.is_some() => given_up("endpoint_gone"),
+        Delivery::Gone => given_up("gone"),
         Delivery::Retry { status, reason, retry_after } => match webhook::next_delay(lease.failures + 1, jitter()) {
-            None => StepResult::Dismissed { achieved: false, code: "given_up".into() },
+            None => given_up("given_up"),
             Some(wait) => StepResult::Later {
                 not_before: now.as_millisecond() + wait.max(retry_after.unwrap_or_default()).as_millis() as i64,
                 failed: true,
                 attention: false,
-                code: status.map_or_else(|| "unreachable".to_owned(), |s| format!("status_{s}")),
-                detail: reason.into(),
+                code: endpoint::code(*status),
+                detail: (*reason).into(),
             },
         },
-    })
+    };
+    if let (Some(Some(standing)), Some(id)) = (at, lease.webhook()) {
+        standing.answered(engine, &id, &delivery, now).await;
+    }
+    Ok(result)
+}
+
+fn given_up(code: &str) -> StepResult {
+    StepResult::Dismissed { achieved: false, code: code.into() }
 }

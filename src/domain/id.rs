@@ -116,6 +116,10 @@ id! {
     UserId, "usr"
 }
 id! {
+    /// Names one standing webhook endpoint of a controller.
+    WebhookId, "whk"
+}
+id! {
     /// Names one session: one browser of one person who signed in.
     SessionId, "ses"
 }

@@ -31,7 +31,9 @@ pub mod watch;
 pub mod words;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use id::{ControllerId, DsrId, EventId, KeyId, MessageId, NoticeId, RouteId, SessionId, StepId, SystemId, UserId};
+pub use id::{
+    ControllerId, DsrId, EventId, KeyId, MessageId, NoticeId, RouteId, SessionId, StepId, SystemId, UserId, WebhookId,
+};
 pub use identifier::{Identifier, IdentifierType};
 pub use personal::Personal;
 pub use roles::{Permit, Role, Roles};

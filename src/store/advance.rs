@@ -6,6 +6,7 @@ use crate::events::{Events, NewEvent};
 use crate::moves::{LOCK, Locked, read_locked};
 use crate::queued::StepRows;
 use crate::systems::{DAY_MS, SystemOutline};
+use crate::webhooks::Word;
 use crate::{Error, Store, crash_point};
 use redress_domain::plan::FanOut;
 use redress_domain::stage::{Event, Stage};
@@ -194,20 +195,6 @@ impl Store {
         self.advance_locked(tx, locked, events).await
     }
 
-    /// Leaves word for the controller that the request has this status now.
-    async fn insert_notice(
-        &self,
-        tx: &mut Tx,
-        controller_id: &ControllerId,
-        dsr_id: &DsrId,
-        due_at: i64,
-        status: &str,
-    ) -> Result<(), Error> {
-        let mut rows = StepRows::default();
-        rows.notice(self, controller_id, dsr_id, due_at, status)?;
-        self.insert_steps(tx, rows).await
-    }
-
     /// Ends a request: its clock stops, and the day is set on which its personal data are destroyed.
     async fn end(&self, tx: &mut Tx, dsr: &Locked, stage: Stage) -> Result<(), Error> {
         let now = self.now_ms();
@@ -216,8 +203,17 @@ impl Store {
             args![dsr.id.as_str(), stage.as_str(), now, now + self.keep_closed_ms],
         )
         .await?;
-        if dsr.has_callback && matches!(stage, Stage::Withdrawn | Stage::Rejected) {
-            self.insert_notice(tx, &dsr.controller_id, &dsr.id, dsr.due_before, stage.as_str()).await?;
+        if matches!(stage, Stage::Withdrawn | Stage::Rejected) {
+            let word = Word {
+                controller_id: &dsr.controller_id,
+                dsr_id: &dsr.id,
+                due_before: dsr.due_before,
+                has_callback: dsr.has_callback,
+                statuses: vec![stage.as_str().to_owned()],
+            };
+            let mut rows = StepRows::default();
+            self.leave_word(tx, &[word], &mut rows).await?;
+            self.insert_steps(tx, rows).await?;
         }
         Ok(())
     }

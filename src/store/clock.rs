@@ -6,6 +6,7 @@ use crate::events::{Events, NewEvent};
 use crate::migrate::hex;
 use crate::queued::StepRows;
 use crate::sealed::place;
+use crate::webhooks::Word;
 use crate::{Error, Store};
 use jiff::Timestamp;
 use redress_domain::calendar::{CalendarSet, HolidayCalendar};
@@ -327,9 +328,16 @@ impl Store {
             )
             .await?;
             // A need for attention hides the stage, so that the advance sees no new status; who listens is told all the same.
-            if row.int("has_callback")? != 0 && row.text("status")? == "needs_attention" {
+            if row.text("status")? == "needs_attention" {
+                let word = Word {
+                    controller_id,
+                    dsr_id: id,
+                    due_before: columns.due_before,
+                    has_callback: row.int("has_callback")? != 0,
+                    statuses: vec![stage.as_str().to_owned()],
+                };
                 let mut notice = StepRows::default();
-                notice.notice(self, controller_id, id, columns.due_before, stage.as_str())?;
+                self.leave_word(&mut tx, &[word], &mut notice).await?;
                 self.insert_steps(&mut tx, notice).await?;
             }
         }

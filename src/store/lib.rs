@@ -69,6 +69,7 @@ mod views;
 mod volumes;
 mod wake;
 mod watch;
+mod webhooks;
 mod work;
 mod yields;
 
@@ -123,6 +124,7 @@ pub use views::{SavedView, VIEWS_MAX};
 pub use volumes::{AnsweredIn, Volumes};
 pub use wake::{Wake, ping_redis};
 pub use watch::{Lookout, SweepOptions, Swept, WatchPlace};
+pub use webhooks::{Endpoint, EndpointAnswer, NewWebhook, WEBHOOKS_MAX, Webhook};
 pub use work::{Finish, Lease, OpenWork, Result as StepResult, StepRow, WorkKind};
 
 use db::Db;

@@ -72,6 +72,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0010_announcements.sql"),
         postgres: include_str!("migrations/0010_announcements.sql"),
     },
+    Migration {
+        version: 11,
+        name: "webhooks",
+        sqlite: include_str!("migrations/0011_webhooks.sql"),
+        postgres: include_str!("migrations/0011_webhooks.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {

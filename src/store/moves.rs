@@ -4,6 +4,7 @@ use crate::db::{Row, Tx, args, texts};
 use crate::events::{Events, NewEvent};
 use crate::queued::StepRows;
 use crate::sql::{RowSet, row};
+use crate::webhooks::Word;
 use crate::{Error, Store};
 use redress_domain::plan::{self, Action, Policy, Situation};
 use redress_domain::stage::{Event, Stage};
@@ -266,7 +267,7 @@ impl Store {
             .await?;
         let steps = AllSteps::read(&rows)?;
         let now = self.now_ms();
-        let (mut moved, mut new) = (RowSet::default(), StepRows::default());
+        let (mut moved, mut new, mut words) = (RowSet::default(), StepRows::default(), Vec::new());
         let (mut released, mut unheld, mut held) = (Vec::new(), Vec::new(), Vec::new());
         for dsr in &locked {
             let id = dsr.id.as_str();
@@ -285,11 +286,6 @@ impl Store {
             if next.answers {
                 new.answer(self, &dsr.controller_id, &dsr.id, dsr.due_before)?;
             }
-            if dsr.has_callback {
-                for status in &next.told {
-                    new.notice(self, &dsr.controller_id, &dsr.id, dsr.due_before, status)?;
-                }
-            }
             if !next.changes_nothing(dsr) {
                 let waits = next.stage.waits_for_somebody();
                 moved.push(row![
@@ -303,7 +299,15 @@ impl Store {
                     next.closes
                 ]);
             }
+            words.push(Word {
+                controller_id: &dsr.controller_id,
+                dsr_id: &dsr.id,
+                due_before: dsr.due_before,
+                has_callback: dsr.has_callback,
+                statuses: next.told,
+            });
         }
+        self.leave_word(tx, &words, &mut new).await?;
         self.release_steps(tx, released, unheld, now).await?;
         if !held.is_empty() {
             // Nothing is done while somebody is waited for.

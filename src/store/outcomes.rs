@@ -137,7 +137,11 @@ impl Outcomes {
                 self.attention.push(row![id, token, code, detail, alive]);
             }
             Result::Dismissed { achieved, code } => {
-                log(if *achieved { "controller_told" } else { "telling_given_up" }, json!({ "code": code }));
+                let mut data = json!({ "code": code });
+                if let Some(webhook) = lease.webhook() {
+                    data["webhook"] = json!(webhook);
+                }
+                log(if *achieved { "controller_told" } else { "telling_given_up" }, data);
                 self.dismissed.push(row![id, token, if *achieved { "done" } else { "retained" }, code]);
                 if !achieved && code == "gone" {
                     self.gone.push(lease.dsr_id.clone());
@@ -265,7 +269,7 @@ impl Store {
         }
         tx.exec("-- callback_gone\nUPDATE dsrs SET has_callback = 0 WHERE id {in $1}", args![ids.clone()]).await?;
         tx.exec(
-            "-- drop_notices\nUPDATE steps SET state = 'retained', q = NULL, error_code = 'gone' WHERE dsr_id {in $1} AND verb = 'notify' AND q IN ('ready', 'wait')",
+            "-- drop_notices\nUPDATE steps SET state = 'retained', q = NULL, error_code = 'gone' WHERE dsr_id {in $1} AND verb = 'notify' AND webhook_id IS NULL AND q IN ('ready', 'wait')",
             args![ids],
         )
         .await

@@ -2,6 +2,7 @@
 
 use crate::db::{Tx, args};
 use crate::sql::{RowSet, row};
+use crate::webhooks::Word;
 use crate::work::StepRow;
 use crate::{Error, Store};
 use redress_domain::step::StepState;
@@ -13,8 +14,8 @@ use serde_json::{Value, json};
 pub(crate) struct StepRows {
     rows: RowSet,
     wakes: Vec<String>,
-    /// Whom the last notice was about, and the time in its id (Unix ms).
-    noticed: Option<(DsrId, u64)>,
+    /// What the last notice was about, its status, and the time in its id (Unix ms).
+    noticed: Option<(DsrId, String, u64)>,
 }
 
 impl StepRows {
@@ -44,7 +45,8 @@ impl StepRows {
             due_at,
             step.result.as_ref().map(Value::to_string),
             None::<String>,
-            format!("{dsr_id}:{system}")
+            format!("{dsr_id}:{system}"),
+            None::<String>
         ]);
     }
 
@@ -58,30 +60,33 @@ impl StepRows {
     ) -> Result<(), Error> {
         let (ms, bytes) = store.id_parts()?;
         let id = StepId::from_parts(ms, bytes);
-        self.push_of_request(&id, controller_id, dsr_id, "answer", due_at, None, format!("{dsr_id}:answer"));
+        self.push_of_request(&id, controller_id, dsr_id, "answer", due_at, None, format!("{dsr_id}:answer"), None);
         Ok(())
     }
 
-    /// Word for the controller that the request has this status now.
+    /// Word for the controller that the request has this status now: at a standing endpoint, or at the request's own address.
     pub(crate) fn notice(
         &mut self,
         store: &Store,
-        controller_id: &ControllerId,
-        dsr_id: &DsrId,
-        due_at: i64,
+        word: &Word<'_>,
         status: &str,
+        webhook: Option<&str>,
     ) -> Result<(), Error> {
         let (ms, bytes) = store.id_parts()?;
         // What is left about one request at the same moment is told in the order in which it was left: by the ids.
         let ms = match &self.noticed {
-            Some((of, last)) if of == dsr_id => ms.max(last + 1),
+            Some((of, same, last)) if of == word.dsr_id => ms.max(last + u64::from(same != status)),
             _ => ms,
         };
-        self.noticed = Some((dsr_id.clone(), ms));
+        self.noticed = Some((word.dsr_id.clone(), status.to_owned(), ms));
         let id = StepId::from_parts(ms, bytes);
-        let payload = json!({ "status": status, "at": store.now_ms() }).to_string();
-        let idem = id.as_str().to_owned();
-        self.push_of_request(&id, controller_id, dsr_id, "notify", due_at, Some(payload), idem);
+        let mut payload = json!({ "status": status, "at": store.now_ms() });
+        if let Some(webhook) = webhook {
+            payload["webhook"] = json!(webhook);
+        }
+        let (payload, idem) = (payload.to_string(), id.as_str().to_owned());
+        let (controller_id, dsr_id) = (word.controller_id, word.dsr_id);
+        self.push_of_request(&id, controller_id, dsr_id, "notify", word.due_before, Some(payload), idem, webhook);
         Ok(())
     }
 
@@ -95,6 +100,7 @@ impl StepRows {
         due_at: i64,
         payload: Option<String>,
         idem: String,
+        webhook: Option<&str>,
     ) {
         self.wake(verb);
         self.rows.push(row![
@@ -109,7 +115,8 @@ impl StepRows {
             due_at,
             None::<String>,
             payload,
-            idem
+            idem,
+            webhook.map(str::to_owned)
         ]);
     }
 
@@ -135,7 +142,7 @@ impl Store {
             return Ok(());
         }
         tx.exec(
-            "-- insert_steps\nINSERT INTO steps (id, controller_id, dsr_id, system_id, lane, verb, phase, state, q, due_at, not_before, result, payload, idem, created_at) SELECT v.id, v.controller_id, v.dsr_id, v.system_id, v.lane, v.verb, 'act', v.state, v.q, v.due_at, CAST($1 AS BIGINT), v.result, v.payload, v.idem, CAST($1 AS BIGINT) FROM {rows $2 AS v(id text, controller_id text, dsr_id text, system_id text, lane text, verb text, state text, q text, due_at int, result text, payload text, idem text)} WHERE 1 = 1 ON CONFLICT (idem) DO NOTHING",
+            "-- insert_steps\nINSERT INTO steps (id, controller_id, dsr_id, system_id, lane, verb, phase, state, q, due_at, not_before, result, payload, idem, webhook_id, created_at) SELECT v.id, v.controller_id, v.dsr_id, v.system_id, v.lane, v.verb, 'act', v.state, v.q, v.due_at, CAST($1 AS BIGINT), v.result, v.payload, v.idem, v.webhook_id, CAST($1 AS BIGINT) FROM {rows $2 AS v(id text, controller_id text, dsr_id text, system_id text, lane text, verb text, state text, q text, due_at int, result text, payload text, idem text, webhook_id text)} WHERE 1 = 1 ON CONFLICT (idem) DO NOTHING",
             args![self.now_ms(), new.rows],
         )
         .await?;

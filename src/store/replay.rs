@@ -74,15 +74,19 @@ impl Store {
         }
         let count = tx
             .exec(
-                "-- replay_callbacks\nUPDATE steps SET state = 'queued', q = 'ready', not_before = $2, failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, token = token + 1 WHERE dsr_id = $1 AND verb = 'notify' AND q IS NULL AND (state = 'retained' OR attention = 1) AND COALESCE(error_code, '') <> 'no_callback'",
+                "-- replay_callbacks\nUPDATE steps SET state = 'queued', q = 'ready', not_before = $2, failures = 0, deaths = 0, attention = 0, error_code = NULL, error_detail = NULL, token = token + 1 WHERE dsr_id = $1 AND verb = 'notify' AND q IS NULL AND (state = 'retained' OR attention = 1) AND COALESCE(error_code, '') NOT IN ('no_callback', 'endpoint_removed')",
                 args![id.as_str(), self.now_ms()],
             )
             .await?;
         if count == 0 {
             return Err(Error::Conflict("nothing that was to be told of this request was given up".into()));
         }
-        // An address that was gone is believed to be there again.
-        tx.exec("-- callback_back\nUPDATE dsrs SET has_callback = 1 WHERE id = $1", args![id.as_str()]).await?;
+        // An address that was gone is believed to be there again. A request that came without one has none.
+        tx.exec(
+            "-- callback_back\nUPDATE dsrs SET has_callback = 1 WHERE id = $1 AND EXISTS (SELECT 1 FROM steps s WHERE s.dsr_id = $1 AND s.verb = 'notify' AND s.webhook_id IS NULL AND COALESCE(s.error_code, '') <> 'no_callback')",
+            args![id.as_str()],
+        )
+        .await?;
         let event = NewEvent::new(Some(id), "callbacks_replayed", json!({ "statuses": count }));
         self.append_events(&mut tx, controller_id, actor, vec![event]).await?;
         tx.wakes.push("notify".into());

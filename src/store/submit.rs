@@ -16,6 +16,7 @@ use crate::queued::StepRows;
 use crate::sql::{RowSet, row};
 use crate::systems::{DAY_MS, SystemOutline};
 use crate::watch::first_look;
+use crate::webhooks::Word;
 use crate::work::StepRow;
 use crate::{Error, Key, Store, crash_point};
 use futures::FutureExt as _;
@@ -31,8 +32,17 @@ pub(crate) struct Prepared {
     controller_id: ControllerId,
     dsr: [Arg; 27],
     steps: StepRows,
+    told: Told,
     idempotency: Option<Idempotency>,
     events: Vec<NewEvent>,
+}
+
+/// What is to be told of a request that was just accepted.
+struct Told {
+    dsr_id: DsrId,
+    due_before: i64,
+    has_callback: bool,
+    statuses: Vec<String>,
 }
 
 struct Idempotency {
@@ -40,6 +50,18 @@ struct Idempotency {
     body_hash: String,
     dsr_id: String,
     response: Vec<u8>,
+}
+
+impl Prepared {
+    fn word(&self) -> Word<'_> {
+        Word {
+            controller_id: &self.controller_id,
+            dsr_id: &self.told.dsr_id,
+            due_before: self.told.due_before,
+            has_callback: self.told.has_callback,
+            statuses: self.told.statuses.clone(),
+        }
+    }
 }
 
 /// Why a transaction failed, and whether nothing of it can be there.
@@ -133,11 +155,12 @@ impl Store {
         if next.answers {
             steps.answer(self, &new.controller_id, &id, columns.due_before)?;
         }
-        if dsr.has_callback {
-            for status in std::iter::once(Stage::Received.as_str()).chain(next.told.iter().map(String::as_str)) {
-                steps.notice(self, &new.controller_id, &id, columns.due_before, status)?;
-            }
-        }
+        let told = Told {
+            dsr_id: id.clone(),
+            due_before: columns.due_before,
+            has_callback: dsr.has_callback,
+            statuses: std::iter::once(Stage::Received.as_str().to_owned()).chain(next.told.iter().cloned()).collect(),
+        };
 
         let identifier_types: Vec<_> = new.submission.subject.identifiers.iter().map(Identifier::kind).collect();
         let kinds: Vec<&str> = identifier_types.iter().map(|k| k.as_str()).collect();
@@ -214,7 +237,7 @@ impl Store {
         let answer = render(&detail);
         let idempotency = new.idempotency.map(|hashes| keep_answer(hashes, &new.controller_id, &id, &key, &answer));
         let idempotency = idempotency.transpose()?;
-        Ok((id, Prepared { controller_id: new.controller_id, dsr: dsr_row, steps, idempotency, events }, answer))
+        Ok((id, Prepared { controller_id: new.controller_id, dsr: dsr_row, steps, told, idempotency, events }, answer))
     }
 
     /// Writes submissions in one transaction. False for each whose idempotency key was there already: of it there is nothing.
@@ -281,6 +304,8 @@ impl Store {
         if !known.is_empty() {
             return Ok(known);
         }
+        let words: Vec<Word<'_>> = all.iter().map(|prepared| prepared.word()).collect();
+        self.leave_word(&mut tx, &words, &mut steps).await?;
         self.insert_steps(&mut tx, steps).await?;
         self.append_all(&mut tx, "engine", events).await?;
         crash_point("submit.before_commit");

@@ -4,7 +4,8 @@ use crate::db::Row;
 use crate::sealed::place;
 use crate::{Error, Key};
 use redress_domain::step::{CREDENTIALS_REFUSED, DEATHS_MAX, Phase, StepState};
-use redress_domain::{ControllerId, Correction, DsrId, IdentifierType, StepId, Subject, SystemId, Verb};
+use redress_domain::{ControllerId, Correction, DsrId, IdentifierType, StepId, Subject, SystemId, Verb, WebhookId};
+use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -63,6 +64,19 @@ pub struct Lease {
     pub payload: Option<String>,
     /// Since when it is at work, or stood ready right before that (Unix ms): what the pace of its system is measured by.
     pub busy_from: i64,
+}
+
+/// What is to be told, as its row holds it.
+#[derive(Deserialize)]
+struct ToTell {
+    webhook: Option<WebhookId>,
+}
+
+impl Lease {
+    /// The standing endpoint that is to be told; none: the address that came with the request.
+    pub fn webhook(&self) -> Option<WebhookId> {
+        serde_json::from_str::<ToTell>(self.payload.as_deref()?).ok()?.webhook
+    }
 }
 
 /// A lease with what is needed to do the work: personal data in clear.

@@ -2,6 +2,7 @@
 
 mod answering;
 mod deceiving;
+mod endpoints;
 mod foreseeing;
 mod lab;
 mod limited;

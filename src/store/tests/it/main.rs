@@ -52,4 +52,5 @@ mod volumes;
 mod waiting;
 mod watching;
 mod watching_clocks;
+mod webhooks;
 mod yielding;
