@@ -12,6 +12,7 @@ use redress_domain::{Clock, SystemClock};
 use redress_jobs::certificate::Signer;
 use redress_jobs::limits::Limiter;
 use redress_jobs::message::{self, Mailer, Messenger};
+use redress_jobs::notify;
 use redress_jobs::outbound::{self, OutboundPolicy};
 use redress_jobs::reach::{OutOfReach, Reach};
 use redress_jobs::watch::Watch;
@@ -176,6 +177,17 @@ impl App {
                 Arc::new(move |route| {
                     let engine = engine.clone();
                     async move { message::test(&engine, &route).await.map_err(|fault| fault.to_string()) }.boxed()
+                })
+            },
+            test_webhook: {
+                let engine = self.engine.clone();
+                Arc::new(move |controller, webhook, actor| {
+                    let engine = engine.clone();
+                    async move {
+                        let tested = notify::test(&engine, &controller, &webhook, &actor).await;
+                        tested.map_err(|fault| fault.to_string())
+                    }
+                    .boxed()
                 })
             },
             processor: self.config.processor.clone(),

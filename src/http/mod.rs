@@ -36,6 +36,7 @@ mod tests;
 mod users;
 mod view;
 mod views;
+mod webhooks;
 mod wrap;
 
 pub use people::{Peer, People};
@@ -46,7 +47,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
 use futures::future::BoxFuture;
-use redress_domain::{Permit, RouteId};
+use redress_domain::{ControllerId, Permit, RouteId, WebhookId};
 use redress_store::{Store, SystemRow};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -67,6 +68,10 @@ pub type CheckHost = Arc<dyn Fn(&str, u16) -> Result<(), String> + Send + Sync>;
 pub type CheckSystem = Arc<dyn Fn(SystemRow) -> BoxFuture<'static, Result<Value, (String, String)>> + Send + Sync>;
 /// Sends a route a message about an invented request; what became of it in words if it was not taken.
 pub type TestRoute = Arc<dyn Fn(RouteId) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+/// Sends a standing endpoint of a controller a signed test message, in the name of an actor: the status it answered with, or what
+/// became of it in words.
+pub type TestWebhook =
+    Arc<dyn Fn(ControllerId, WebhookId, String) -> BoxFuture<'static, Result<u16, String>> + Send + Sync>;
 /// Names the reasons for which this process is not ready.
 pub type Ready = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
@@ -85,6 +90,8 @@ pub struct Api {
     pub check_system: CheckSystem,
     /// Tries out a route of notices.
     pub test_route: TestRoute,
+    /// Tries out a standing endpoint.
+    pub test_webhook: TestWebhook,
     /// Who processes here, for the record of processing.
     pub processor: Processor,
     /// The key that signs certificates: `key_id`, `algorithm`, `public_key`.
@@ -163,6 +170,13 @@ fn routes() -> Vec<Route> {
         get "/v1/keys" [Keys] => keys::list;
         post "/v1/keys" [Keys] => keys::create;
         delete "/v1/keys/{id}" [Keys] => keys::revoke;
+        get "/v1/webhooks" [See] => webhooks::list;
+        post "/v1/webhooks" [Connect] => webhooks::create;
+        get "/v1/webhooks/{id}" [Connect] => webhooks::show;
+        delete "/v1/webhooks/{id}" [Connect] => webhooks::remove;
+        post "/v1/webhooks/{id}/rotate" [Connect] => webhooks::rotate;
+        post "/v1/webhooks/{id}/test" [Operate] => webhooks::test;
+        post "/v1/webhooks/{id}/enable" [Operate] => webhooks::enable;
         get "/v1/audit" [See] => audit::export;
         get "/v1/staff-audit" [People] => audit::staff;
         get "/v1/stream" [See] => stream::stream;

@@ -14,6 +14,7 @@ mod staff;
 mod stream;
 mod submission;
 mod systems;
+mod webhooks;
 
 use super::{Api, router};
 use axum::Router;
@@ -135,6 +136,7 @@ pub(super) async fn edge_with(change: impl FnOnce(Api) -> Api) -> Edge {
             .boxed()
         }),
         test_route: Arc::new(|_| async { Ok(()) }.boxed()),
+        test_webhook: Arc::new(|_, _, _| async { Err("the endpoint is down (status 503)".to_owned()) }.boxed()),
         processor: crate::config::Processor::default(),
         signing_key: json!({ "key_id": "k1", "algorithm": "Ed25519", "public_key": "AAAA" }),
         batch: 50,
@@ -223,6 +225,20 @@ impl Edge {
             request = request.header(header::AUTHORIZATION, format!("Basic {pair}"));
         }
         self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Sends a form of the board as the browser of whoever signed in with this key does.
+    pub(super) async fn form(&self, key: &str, path: &str, fields: &str) -> Answer {
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("me:{key}"));
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::HOST, "dsr.example")
+            .header(header::ORIGIN, "https://dsr.example")
+            .header(header::AUTHORIZATION, format!("Basic {pair}"))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let body = format!("csrf={}&{fields}", super::auth::token_of(key));
+        self.send(request.body(Body::from(body)).unwrap()).await
     }
 
     /// Changes rows by the side door.

@@ -52,6 +52,9 @@ pub(crate) async fn act(State(edge): State<Edge>, request: Request) -> Result<Re
         if target.ends_with("/reveal") {
             return super::request::revealed(&edge, &viewer, &answer).await;
         }
+        if target.starts_with("/v1/webhooks") && answer["secret"].is_string() {
+            return Ok(super::settings::secret_made(&edge, &viewer, &answer));
+        }
         return Ok(see(&next, &word));
     }
     Ok(explain(Some(&viewer), &edge, status, &answer, Some(&next)))
@@ -116,6 +119,7 @@ pub(super) fn done(word: &str) -> Option<&'static str> {
         "removed" => "Removed.",
         "revoked" => "Revoked. It holds no longer.",
         "ended" => "Ended.",
+        "enabled" => "Enabled. What was given up there is sent again.",
         "broken" => "You hold emergency rights. Everybody is told.",
         "signed_out" => "Signed out everywhere.",
         "tested" => "The test was taken.",

@@ -255,7 +255,7 @@ pub(crate) async fn make_key(
 }
 
 /// How a call says whose it is: a key speaks for its own controller, people name the one they mean.
-fn named(viewer: &Viewer, controller: &str) -> String {
+pub(super) fn named(viewer: &Viewer, controller: &str) -> String {
     if matches!(viewer.who, Who::Key(_)) {
         return String::new();
     }

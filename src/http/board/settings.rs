@@ -5,6 +5,7 @@ mod notices;
 mod people;
 mod roles;
 mod sessions;
+mod webhooks;
 
 use super::shell::{Page, Section};
 use super::{act, glass};
@@ -13,9 +14,12 @@ use crate::http::auth::Viewer;
 use crate::http::path::{NamePath, Query};
 use crate::http::problem::Problem;
 use axum::extract::{RawQuery, State};
+use axum::http::HeaderValue;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
 use redress_domain::{Permit, UserId};
+use serde_json::Value;
 
 /// A part of the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,13 +96,14 @@ async fn show(
     let mut query = Query::new(query.as_deref());
     let done = query.text("done");
     let after = query.read("after", "the id of a person", |text| UserId::parse(text).ok());
+    let controller = if tab == Tab::Webhooks { query.text("controller") } else { None };
     query.finish()?;
     let content = match tab {
         Tab::People => people::content(&edge, &viewer, after.as_ref()).await?,
         Tab::Roles => roles::content(),
         Tab::Sessions => sessions::content(&edge, &viewer).await?,
         Tab::Notices => notices::routes(&edge, &viewer).await?,
-        Tab::Webhooks => notices::webhooks(&edge, &viewer).await?,
+        Tab::Webhooks => webhooks::content(&edge, &viewer, controller.as_deref()).await?,
         Tab::Install => install::content(&edge).await?,
     };
     let (_, _, title) = Tab::ALL.into_iter().find(|(known, ..)| *known == tab).unwrap_or(Tab::ALL[1]);
@@ -111,6 +116,20 @@ async fn show(
     let done = done.as_deref().and_then(act::done);
     let now = edge.store.now_ms();
     Ok(Page { viewer: &viewer, section: Section::Settings, title: "Settings", done, now, body }.into_response())
+}
+
+/// A webhook's secret that was just made: it stands on this one page and nowhere else.
+pub(super) fn secret_made(edge: &Edge, viewer: &Viewer, answer: &Value) -> Response {
+    let body = html! {
+        header.page { h1 { "Settings: Webhooks" } }
+        (tabs(viewer, Tab::Webhooks))
+        (webhooks::made(answer))
+    };
+    let now = edge.store.now_ms();
+    let mut response =
+        Page { viewer, section: Section::Settings, title: "Settings", done: None, now, body }.into_response();
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn tabs(viewer: &Viewer, current: Tab) -> Markup {

@@ -1,4 +1,4 @@
-//! Whom notices go to, and where controllers are told of their requests: what came of it last, never an address.
+//! Whom notices go to: what came of it last, never an address.
 
 use super::administers;
 use crate::http::Edge;
@@ -10,11 +10,8 @@ use crate::http::users::names;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use redress_domain::RouteId;
-use redress_store::{Route, ToldController, ToldRoute};
+use redress_store::{Route, ToldRoute};
 use std::collections::BTreeMap;
-
-/// Controllers on the page.
-const ROWS: i64 = 200;
 
 pub(super) async fn routes(edge: &Edge, viewer: &Viewer) -> Result<Markup, Problem> {
     let names = names(edge).await?;
@@ -92,46 +89,6 @@ fn last_message(told: Option<&ToldRoute>) -> Markup {
                 None if told.failures > 0 => { span.badge.alert { "not heard yet" } " " (told.failures) " tries failed" }
                 None => span.badge { "on its way" },
             }
-        }
-    }
-}
-
-pub(super) async fn webhooks(edge: &Edge, viewer: &Viewer) -> Result<Markup, Problem> {
-    let told = edge.store.told_controllers(viewer.scope.as_deref(), ROWS).await?;
-    if told.is_empty() {
-        let what = html! { p { "Make a controller first: " code { "redress controller create NAME" } "." } };
-        return Ok(empty("No controllers yet", &what));
-    }
-    Ok(html! {
-        section.card {
-            h2 { "Where controllers are told" }
-            p { "A controller is told of each change of a request at the address that it gave with that request (" code { "callback_url" } "), signed with its own secret. Addresses are sealed and shown to nobody." }
-            div.scroll tabindex="0" role="region" aria-label="Last webhook of each controller" {
-                table.data {
-                    caption { "The last status each controller was told" }
-                    thead { tr { th scope="col" { "Controller" } th scope="col" { "Last webhook" } th scope="col" { "Since" } } }
-                    tbody { @for one in &told { (webhook_line(one)) } }
-                }
-            }
-            @if told.len() as i64 == ROWS { p.quiet { "The first " (ROWS) " controllers by name." } }
-        }
-    })
-}
-
-fn webhook_line(one: &ToldController) -> Markup {
-    html! {
-        tr data-row {
-            th scope="row" { (one.name) }
-            td { @match one.state.as_deref() {
-                None => span.quiet { "nothing told yet" },
-                Some("done") => span.badge.ok { "taken" },
-                Some("retained") => { span.badge.alert { "given up" } " it can be sent again from the " a href="/queue" { "work queue" } }
-                Some(state) => {
-                    @if one.failures > 0 { span.badge.alert { (plain(state)) } " " (one.failures) " tries failed" } @else { span.badge { (plain(state)) } }
-                    @if let Some(code) = &one.code { " " span.id { (code) } }
-                }
-            } }
-            td.date { @if let Some(since) = one.created_at { (at(since, &TimeZone::UTC)) } }
         }
     }
 }
