@@ -274,6 +274,7 @@ async fn send_one(store: &Store, ctl: &ControllerId, person: usize, p: &Person) 
         deadlines,
         clock,
         policy: p.policy,
+        instructions: 1,
         plan: fan_out(p.kind, &[IdentifierType::Email], &[], &facts, None),
         systems: store.outlines(ctl).await?,
         idempotency: p.key.as_ref().map(|key| (key.clone(), format!("body-{person}"))),

@@ -7,6 +7,7 @@ mod connector;
 mod deadline;
 mod demo;
 mod fleet;
+mod instructed;
 mod operator;
 mod report;
 mod routes;

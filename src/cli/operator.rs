@@ -1,5 +1,6 @@
 //! Commands of the operator: they work on the installation's own database.
 
+use super::instructed::Instructed;
 use super::{Json, routes};
 use crate::app::{App, know_manifests, open_store};
 use crate::config::{Config, Environment};
@@ -373,6 +374,7 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
     let wanted = wanted(&file.controller);
     let would = if dry_run { "would be " } else { "" };
     let existing = store.controller_by_name(&wanted.name).await?;
+    let mut instructed = Instructed::before(store, existing.as_ref(), &wanted.policy).await?;
     let mut changed = false;
     let controller = if let Some(existing) = existing {
         let same = existing.country == wanted.country
@@ -406,6 +408,7 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
         let upsert = connected::upsert(system, false).map_err(|faults| {
             anyhow!(faults.iter().map(|f| format!("{}: {}", f.path, f.detail)).collect::<Vec<_>>().join("; "))
         })?;
+        instructed.system(&upsert);
         let old = match &controller {
             Some(controller) => store.system_by_name(&controller.id, &system.name).await?,
             None => None,
@@ -457,6 +460,7 @@ pub(super) async fn apply(store: &Store, file: &ControllerFile, dry_run: bool) -
             );
         }
     }
+    instructed.tell(&wanted.name, would);
     let owner = (wanted.name.as_str(), controller.as_ref().map(|controller| &controller.id));
     changed |= routes::apply(store, Some(owner), &file.notify, dry_run).await?;
     if !changed {

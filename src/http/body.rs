@@ -63,6 +63,11 @@ impl<'v> Members<'v> {
         members.map(|given| Self { pointer: pointer.to_owned(), given, asked: Vec::new() })
     }
 
+    /// A member as it was given.
+    pub(crate) fn value(&mut self, name: &'static str) -> Option<&'v Value> {
+        self.take(name)
+    }
+
     fn take(&mut self, name: &'static str) -> Option<&'v Value> {
         self.asked.push(name);
         self.given.get(name)

@@ -15,6 +15,7 @@ pub(crate) mod forwarded;
 mod four_eyes;
 mod glass;
 mod idempotency;
+mod instructions;
 mod json;
 mod keys;
 mod metrics;
@@ -170,6 +171,10 @@ fn routes() -> Vec<Route> {
         get "/v1/keys" [Keys] => keys::list;
         post "/v1/keys" [Keys] => keys::create;
         delete "/v1/keys/{id}" [Keys] => keys::revoke;
+        get "/v1/instructions" [See] => instructions::show;
+        put "/v1/instructions" [Decide] => instructions::put;
+        get "/v1/instructions/versions" [See] => instructions::versions;
+        delete "/v1/instructions/proposal" [Decide] => instructions::withdraw;
         get "/v1/webhooks" [See] => webhooks::list;
         post "/v1/webhooks" [Connect] => webhooks::create;
         get "/v1/webhooks/{id}" [Connect] => webhooks::show;

@@ -122,6 +122,7 @@ async fn complete(
         deadlines: dates,
         clock: FrozenClock { facts, books, regulations: governing },
         policy: policy(&controller.policy, submission.kind),
+        instructions: controller.instructions,
         plan,
         systems,
         idempotency,

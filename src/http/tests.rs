@@ -5,6 +5,7 @@ mod answers;
 mod clocks;
 mod evidence;
 mod foreseen;
+mod instructions;
 mod matrix;
 mod openapi;
 pub(super) mod people;
@@ -234,7 +235,7 @@ impl Edge {
             .method(Method::POST)
             .uri(path)
             .header(header::HOST, "dsr.example")
-            .header(header::ORIGIN, "https://dsr.example")
+            .header(header::ORIGIN, "http://dsr.example")
             .header(header::AUTHORIZATION, format!("Basic {pair}"))
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         let body = format!("csrf={}&{fields}", super::auth::token_of(key));

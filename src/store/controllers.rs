@@ -53,6 +53,8 @@ pub struct Controller {
     pub weight: u32,
     /// Nothing new is begun for it.
     pub paused: bool,
+    /// The version of its standing instructions that is in force ([`crate::Instructions`]).
+    pub instructions: i64,
     /// Its place in time (Unix ms).
     pub created_at: i64,
 }
@@ -91,6 +93,7 @@ pub(crate) fn read(row: &Row) -> Result<Controller, Error> {
         terms: row.opt_text("terms")?,
         weight: u32::try_from(row.int("weight")?.max(1)).unwrap_or(u32::MAX),
         paused: row.int("paused")? != 0,
+        instructions: row.int("instructions")?,
         created_at: row.int("created_at")?,
     })
 }
@@ -117,8 +120,9 @@ impl Store {
         )
         .await
         .map_err(|e| if e.is_duplicate() { Error::Conflict(format!("a controller named {} exists already", new.name)) } else { e })?;
-        let event =
-            NewEvent::new(None, "controller_created", json!({ "country": new.country, "timezone": new.timezone }));
+        let mut data = json!({ "country": new.country, "timezone": new.timezone });
+        self.record_instructions(&mut tx, &id, actor, &mut data).await?;
+        let event = NewEvent::new(None, "controller_created", data);
         self.append_events(&mut tx, &id, actor, vec![event]).await?;
         self.commit(tx).await?;
         self.controller(&id).await
@@ -150,7 +154,9 @@ impl Store {
             ],
         )
         .await?;
-        self.append_events(&mut tx, id, actor, vec![NewEvent::new(None, "controller_updated", json!({}))]).await?;
+        let mut data = json!({});
+        self.record_instructions(&mut tx, id, actor, &mut data).await?;
+        self.append_events(&mut tx, id, actor, vec![NewEvent::new(None, "controller_updated", data)]).await?;
         self.commit(tx).await?;
         Ok(true)
     }

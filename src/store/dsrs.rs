@@ -31,6 +31,8 @@ pub struct NewDsr {
     pub clock: FrozenClock,
     /// What its controller wants.
     pub policy: Policy,
+    /// The version of the standing instructions that it was planned by.
+    pub instructions: i64,
     /// Its frozen plan.
     pub plan: FanOut,
     /// The controller's systems, of which the plan was made.

@@ -28,6 +28,7 @@ mod forecast;
 mod gather;
 mod glass;
 mod health;
+mod instructions;
 mod intend;
 mod key_sessions;
 mod keys;
@@ -97,6 +98,7 @@ pub use filter::DsrFilter;
 pub use forecast::{OpenQueue, Passed};
 pub use glass::Glass;
 pub use health::{BudgetSpent, SYSTEMS_MAX, SystemHealth, SystemPace};
+pub use instructions::{Instructed, Instructions, InstructionsVersion, Proposal};
 pub use keys::{ApiKey, Caller};
 pub use ledgers::{Ledger, LedgerSlot};
 pub use listing::{DsrColumn, DsrCount, DsrPage, DsrPlace, DsrSort};
@@ -401,6 +403,11 @@ impl Store {
     /// Closes every connection, after what is running.
     pub async fn close(&self) {
         self.db.close().await;
+    }
+
+    /// For how long after its end the personal data of a request are kept, in milliseconds.
+    pub const fn keeps_closed_ms(&self) -> i64 {
+        self.keep_closed_ms
     }
 
     /// Ten random bytes and the present moment: what a new id is made of.

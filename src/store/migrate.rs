@@ -78,6 +78,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0011_webhooks.sql"),
         postgres: include_str!("migrations/0011_webhooks.sql"),
     },
+    Migration {
+        version: 12,
+        name: "instructions",
+        sqlite: include_str!("migrations/0012_instructions.sql"),
+        postgres: include_str!("migrations/0012_instructions.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {

@@ -168,7 +168,7 @@ impl Store {
             Some(&id),
             "received",
             json!({
-                "type": new.submission.kind, "regulation": new.regulation, "identifiers": kinds, "systems": planned.len(), "due_before": columns.due_before,
+                "type": new.submission.kind, "regulation": new.regulation, "identifiers": kinds, "systems": planned.len(), "due_before": columns.due_before, "instructions": new.instructions,
             }),
         );
         let mut events = vec![received.by(&new.actor)];

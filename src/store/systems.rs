@@ -295,12 +295,9 @@ impl Store {
         }
         self.requeue_system(&mut tx, &id).await?;
         let kind = if old.is_some() { "system_changed" } else { "system_connected" };
-        let event = NewEvent::new(
-            None,
-            kind,
-            json!({ "system": id, "name": new.name, "connector": new.connector, "allow": new.allow }),
-        );
-        self.append_events(&mut tx, controller_id, actor, vec![event]).await?;
+        let mut data = json!({ "system": id, "name": new.name, "connector": new.connector, "allow": new.allow });
+        self.record_instructions(&mut tx, controller_id, actor, &mut data).await?;
+        self.append_events(&mut tx, controller_id, actor, vec![NewEvent::new(None, kind, data)]).await?;
         tx.wakes.push(id.as_str().to_owned());
         self.commit(tx).await?;
         Ok(true)
@@ -447,13 +444,10 @@ impl Store {
             args![controller_id.as_str(), system.id.as_str(), self.now_ms()],
         )
         .await?;
-        self.append_events(
-            &mut tx,
-            controller_id,
-            actor,
-            vec![NewEvent::new(None, "system_disconnected", json!({ "system": system.id }))],
-        )
-        .await?;
+        let mut data = json!({ "system": system.id });
+        self.record_instructions(&mut tx, controller_id, actor, &mut data).await?;
+        let event = NewEvent::new(None, "system_disconnected", data);
+        self.append_events(&mut tx, controller_id, actor, vec![event]).await?;
         tx.wakes.push(system.id.as_str().to_owned());
         self.commit(tx).await
     }

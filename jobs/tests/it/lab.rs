@@ -203,6 +203,7 @@ impl Lab {
             deadlines,
             clock,
             policy: Policy::default(),
+            instructions: 1,
             plan: fan_out(kind, &[IdentifierType::Email], &[], &facts, None),
             systems: self.store().outlines(&self.ctl).await.expect("read"),
             idempotency: None,

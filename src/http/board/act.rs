@@ -119,6 +119,7 @@ pub(super) fn done(word: &str) -> Option<&'static str> {
         "removed" => "Removed.",
         "revoked" => "Revoked. It holds no longer.",
         "ended" => "Ended.",
+        "instructed" => "Said. It holds now, or when a second person says the same.",
         "enabled" => "Enabled. What was given up there is sent again.",
         "broken" => "You hold emergency rights. Everybody is told.",
         "signed_out" => "Signed out everywhere.",

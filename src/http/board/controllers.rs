@@ -1,7 +1,9 @@
 //! `GET /controllers` and `GET /controllers/{name}`: for whom we work, how much, whether in time, by which instructions and with which keys.
 
+mod instructions;
+
 use super::errors::explain;
-use super::parts::{controller_path, count, day, form_with, moment, plain, system_path, term};
+use super::parts::{controller_path, count, day, form_with, moment, plain, term};
 use super::shell::{Page, Section};
 use super::{act, paused_names};
 use crate::http::Edge;
@@ -17,7 +19,7 @@ use maud::{Markup, html};
 use redress_domain::report::{Share, Tally, day_start, local_date};
 use redress_domain::terms::Terms;
 use redress_domain::{Permit, RequestType, Role, deadline};
-use redress_store::{AnsweredIn, ApiKey, Controller, SystemRow, Volumes};
+use redress_store::{AnsweredIn, ApiKey, Controller, InstructionsVersion, Proposal, SystemRow, Volumes};
 use std::collections::BTreeMap;
 
 const DAY_MS: i64 = 86_400_000;
@@ -141,6 +143,10 @@ pub(super) struct Seen {
     systems: Vec<SystemRow>,
     keys: Option<Vec<ApiKey>>,
     paused: Vec<String>,
+    instructions: InstructionsVersion,
+    proposed: Option<Proposal>,
+    /// The latest versions, with the one before each.
+    versions: Vec<InstructionsVersion>,
 }
 
 impl Seen {
@@ -159,7 +165,11 @@ impl Seen {
         months.reverse();
         let keys = if viewer.may(Permit::Keys) { Some(edge.store.keys(&id).await?) } else { None };
         let paused = edge.store.paused(Some(&id)).await?;
+        let (instructions, proposed) = edge.store.instructions(&id).await?;
         Ok(Self {
+            instructions,
+            proposed,
+            versions: edge.store.instructions_versions(&id, None, instructions::VERSIONS + 1).await?,
             months,
             volume,
             days: edge.store.days_to_answer(&id, recent).await?,
@@ -222,7 +232,7 @@ pub(super) fn page(viewer: &Viewer, seen: &Seen, done: Option<&str>, fresh: Opti
             a href={ "/reports?" (query) } { "Reports" }
         }
         div.cols { (on_time(seen)) (facts(seen)) }
-        (instructions(seen))
+        (instructions::card(viewer, seen))
         @if let Some(keys) = &seen.keys { (self::keys(viewer, seen, keys)) }
     };
     let page = Page { viewer, section: Section::Controllers, title: name, done, now: seen.now, body };
@@ -311,32 +321,6 @@ fn facts(seen: &Seen) -> Markup {
                     }
                     None => { dt { "Contract" } dd { "none of its own: the installation's rule holds" } }
                 }
-            }
-        }
-    }
-}
-
-/// Standing instructions: which rights may be carried out in which system.
-fn instructions(seen: &Seen) -> Markup {
-    html! {
-        section.card {
-            h2 { "Standing instructions" }
-            @if seen.systems.is_empty() {
-                p.quiet { "No system is connected: " code { "redress apply " (seen.controller.name) ".toml" } " connects those that hold its data." }
-            } @else {
-                div.scroll tabindex="0" role="region" aria-label="Standing instructions" {
-                    table.data {
-                        caption.hidden { "Which rights may be carried out in which system" }
-                        thead { tr { th scope="col" { "System" } th scope="col" { "Kind" } @for kind in RequestType::ALL { th scope="col" { (kind.as_str()) } } th scope="col" { "State" } } }
-                        tbody { @for system in &seen.systems { tr data-row {
-                            th scope="row" { a href=(system_path(&seen.controller.name, &system.name)) { bdi { (system.name) } } }
-                            td { (plain(&system.family)) }
-                            @for kind in RequestType::ALL { td { @if system.allow.contains(kind) { "yes" } @else { span.quiet { "no" } } } }
-                            td { @if system.paused { span.status.alert { "paused" } } @else if let Some((code, _)) = &system.problem { span.status.alert { (plain(code)) } } @else { "works" } }
-                        } } }
-                    }
-                }
-                p.quiet { "What is not allowed here is left out of every request's plan, and the certificate says so." }
             }
         }
     }

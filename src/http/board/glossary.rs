@@ -79,6 +79,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Data that have to be kept for a legal claim or duty are not deleted until the hold is released.",
         "GDPR Art. 17(3)(b), (e)",
     ),
+    entry(
+        "instruction",
+        "What a controller has documented that we do by ourselves: which rights in which of its systems, and what a person decides first.",
+        "GDPR Art. 28(3)(a)",
+    ),
     entry("needs_attention", "The engine cannot go on by itself; a person has to decide or mend something.", ""),
     entry(
         "on_time",

@@ -68,6 +68,12 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
     ("system_breaker_closed", "{system}: it works again."),
     ("system_credentials_refused", "{system}: it refuses our credentials; its steps wait until they are changed."),
     ("notify_routes_changed", "Whom notices go to was changed: {routes}."),
+    (
+        "instructions_changed",
+        "The standing instructions were changed: version {instructions}[, as {proposed_by} had proposed].",
+    ),
+    ("instructions_proposed", "Other standing instructions were proposed; a second person has to say the same."),
+    ("instructions_proposal_withdrawn", "The instructions that were proposed were taken back."),
     ("webhook_created", "A webhook endpoint was made at {host}[, for {events}]."),
     ("webhook_removed", "A webhook endpoint was removed: {webhook}."),
     ("webhook_secret_rotated", "A webhook endpoint got a new secret: {webhook}; the old one signs for a day."),

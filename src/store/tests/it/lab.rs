@@ -229,6 +229,7 @@ impl Lab {
             deadlines,
             clock,
             policy: wish.policy,
+            instructions: self.store.controller(controller).await.expect("there").instructions,
             plan: self.plan(controller, wish.kind).await,
             systems: self.store.outlines(controller).await.expect("read"),
             idempotency: wish.key.clone(),

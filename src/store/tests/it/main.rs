@@ -28,6 +28,7 @@ mod fairness;
 mod fencing;
 mod foreseeing;
 mod key_use;
+mod instructing;
 mod lab;
 mod listing;
 mod lookout;
