@@ -227,7 +227,7 @@ impl Form {
                         Some((name, "list")) => {
                             let items = text.split([',', '\n']).map(str::trim).filter(|item| !item.is_empty());
                             let mut items: Vec<Value> = items.map(|item| json!(item)).collect();
-                            if let Some(Value::Array(before)) = members.get(name) {
+                            if let Some(Value::Array(before)) = found(&members, name) {
                                 items = before.iter().cloned().chain(items).collect();
                             }
                             (name.to_owned(), Value::Array(items))
@@ -249,6 +249,13 @@ const FILES_OF_FORMS: &str = "attached";
 const DEPTH_MAX: usize = 4;
 /// The longest name of a file, in bytes.
 const FILE_NAME_MAX: usize = 120;
+
+/// What stands where a name says, if anything does.
+fn found<'m>(members: &'m Map<String, Value>, name: &str) -> Option<&'m Value> {
+    let mut parts = name.split('.');
+    let first = members.get(parts.next()?)?;
+    parts.try_fold(first, |value, part| value.get(part))
+}
 
 /// Puts a value where its name says: `a`, `a.b`, `a.0.b`.
 fn put(members: &mut Map<String, Value>, name: &str, value: Value) -> Result<(), Problem> {
@@ -311,11 +318,12 @@ mod tests {
             ("r.2.records:number", "2"),
             ("r.2.reason", "law"),
             ("e", " "),
+            ("l.x:list", "a"),
+            ("l.x:list", "b,c"),
         ];
         let form = Form(fields.iter().map(|(n, v)| ((*n).to_owned(), Field::Text((*v).to_owned()))).collect());
         let body = form.body().unwrap().unwrap();
-        let wanted =
-            json!({ "found": 3, "a": { "b": "x" }, "r": [{ "records": 2, "reason": "law" }, { "reason": "tax" }] });
+        let wanted = json!({ "found": 3, "a": { "b": "x" }, "l": { "x": ["a", "b", "c"] }, "r": [{ "records": 2, "reason": "law" }, { "reason": "tax" }] });
         assert_eq!(body, wanted);
         for name in ["a..b", ".", "a.b.c.d.e"] {
             let form = Form(vec![(name.to_owned(), Field::Text("x".into()))]);

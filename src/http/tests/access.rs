@@ -101,13 +101,21 @@ async fn a_role_may_do_what_it_is_for_and_nothing_else() {
     for (method, path) in guarded() {
         // Views are everybody's own.
         let own = path.starts_with("/v1/views");
-        let administers = (!own && matches!(method, "put" | "delete"))
+        // Whoever decides about requests instructs.
+        let instructs = path.starts_with("/v1/instructions");
+        let administers = (!own && !instructs && matches!(method, "put" | "delete"))
+            // Everybody sees which endpoints there are, without their paths.
+            || (path.starts_with("/v1/webhooks") && (method, path) != ("get", "/v1/webhooks"))
             || path.starts_with("/v1/keys")
             // No key says who may do what, nor sees what was done about it.
             || path == "/v1/staff-audit"
             || (path.contains("/systems/") && method == "post");
         // A task shows whose records it is about.
-        let acts = administers || method == "post" || path.ends_with("/package") || path.ends_with("/task");
+        let acts = administers
+            || method == "post"
+            || (instructs && method != "get")
+            || path.ends_with("/package")
+            || path.ends_with("/task");
         let target = path.replace("{name}", "nothing").replace("{id}", &id).replace("{system}", "crm");
         for (role, key, may) in [("auditor", &edge.acme.auditor, !acts), ("user", &edge.acme.user, !administers)] {
             let answer = edge.call(key, &method.to_uppercase(), &target, body_for(method, path).as_ref()).await;

@@ -139,7 +139,7 @@ fn make(viewer: &Viewer, controllers: &[Controller], chosen: Option<&str>) -> Ma
                 summary { "Make an endpoint for " bdi { (one.name) } }
                 (form(viewer, &format!("/v1/webhooks{}", named(viewer, &one.name)), HERE, "saved", &html! {
                     label for="url" { "Address" }
-                    input id="url" name="url" type="url" required maxlength="2048" placeholder="https://hooks.example.com/dsr" autocomplete="off";
+                    input id="url" name="url" type="url" required maxlength="2048" placeholder="https://dsr.example.org/hook" autocomplete="off";
                     label for="description" { "What it is for" }
                     input id="description" name="description" maxlength="200";
                     fieldset {
