@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { accessible, api, base, call, done, fits, launch, linkFor, open, phone, unfold, visit } from "./support.mjs";
 
-const lea = { name: "Lea Brandt", roles: ["privacy_lead"] };
+const lea = { name: "Lea Brandt", roles: ["admin", "privacy_lead"] };
 let browser, other, pageOf;
 
 before(async () => {
@@ -48,31 +48,34 @@ test("a form on another origin changes nothing, even if it knows the token", asy
     if (request.method() === "POST") sent.push((await request.allHeaders()).cookie ?? "");
   });
   page.removeAllListeners("console");
-  for (const host of ["127.0.0.1", "localhost"]) {
-    for (const [path, fields, encoding] of [
-      [`/act/v1/requests/${id}/withdraw`, {}],
-      [`/act/v1/requests/${id}/withdraw`, { csrf }],
-      [`/act/v1/requests/${id}/pause`, { csrf, kind: "identity" }, "multipart/form-data"],
-      [`/act/v1/requests/${id}/reveal`, { csrf, reason: "complaint" }],
-      [`/v1/requests/${id}/withdraw`, { csrf }, "text/plain"],
-      [`/queue/${id}/newsletter`, { csrf }],
-      ["/controllers/harbor-goods/keys", { csrf, role: "controller_admin" }],
-      ["/sign-out", { csrf }],
-      ["/sign-in", { key: "rk_somebody_elses" }],
-    ]) {
-      await page.goto(pageOf(form(path, fields, encoding), host));
-      const answered = page.waitForResponse((response) => response.request().method() === "POST");
-      await page.getByRole("button", { name: "Win a prize" }).click();
-      const answer = await answered;
-      assert.ok([401, 403, 415].includes(answer.status()), `${host} ${path}: ${answer.status()}`);
-      await page.waitForLoadState();
-    }
+  const keys = async () => (await api("/v1/keys")).json().keys.length;
+  const held = await keys();
+  const attacks = [
+    [`/act/v1/requests/${id}/withdraw`, {}],
+    [`/act/v1/requests/${id}/withdraw`, { csrf }],
+    [`/act/v1/requests/${id}/pause`, { csrf, kind: "identity" }, "multipart/form-data"],
+    [`/act/v1/requests/${id}/reveal`, { csrf, reason: "complaint" }],
+    [`/v1/requests/${id}/withdraw`, { csrf }, "text/plain"],
+    [`/queue/${id}/newsletter`, { csrf }],
+    ["/controllers/harbor-goods/keys", { csrf, role: "controller_admin" }],
+    ["/sign-out", { csrf }],
+    ["/sign-in", { key: "rk_somebody_elses" }],
+  ];
+  // Another port is the same site to a browser, which sends the cookie along; another name is another site.
+  for (const [host, path, fields, encoding] of [...attacks.map((attack) => ["127.0.0.1", ...attack]), ["localhost", ...attacks[1]], ["localhost", ...attacks[7]]]) {
+    await page.goto(pageOf(form(path, fields, encoding), host));
+    const answered = page.waitForResponse((response) => response.request().method() === "POST");
+    await page.getByRole("button", { name: "Win a prize" }).click();
+    const answer = await answered;
+    assert.ok([401, 403, 415].includes(answer.status()), `${host} ${path}: ${answer.status()}`);
+    await page.waitForLoadState();
   }
   assert.ok(sent.some((cookie) => cookie.includes("redress_session=")), "the browser sent the cookie along");
   const now = (await api(`/v1/requests/${id}`)).json();
   assert.deepEqual([now.closed_at, now.status === "awaiting_controller"], [null, false]);
   const events = (await api(`/v1/requests/${id}/events`)).json().events.map((event) => event.kind);
   assert.ok(!events.some((kind) => /reveal|withdraw|pause|task_seen/.test(kind)), events.join());
+  assert.equal(await keys(), held, "and no key was made");
   // They are still signed in, and their own form still works.
   await visit(page, `/requests/${id}`);
   await done(page, (await unfold(page.locator("main"), "Withdraw")).getByRole("button", { name: "Withdraw" }), "Withdrawn");

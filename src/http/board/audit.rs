@@ -237,8 +237,8 @@ fn events(page: &EventPage, seen: &[Controller], names: &Names, asked: &Asked) -
                     table.data {
                         caption { "Events, the newest first" }
                         thead { tr {
-                            th scope="col" { "When" } th scope="col" { "Controller" } th scope="col" { "What" } th scope="col" { "Who" }
-                            th scope="col" { "Request" } th scope="col" { "As it is kept" } th scope="col" { "No." }
+                            th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "Where" } th scope="col" { "Who" }
+                            th scope="col" { "As it is kept" } th scope="col" { "No." }
                         } }
                         tbody { @for event in &page.events { (line(event, &by_id, names)) } }
                     }
@@ -264,14 +264,16 @@ fn line(event: &AuditEvent, controllers: &BTreeMap<&str, &str>, names: &Names) -
     html! {
         tr data-row {
             td.date { (when(&event.at)) }
-            td { bdi { (controllers.get(event.controller_id.as_str()).copied().unwrap_or("?")) } }
             th scope="row" {
                 bdi { (sentence(event, &|id| names.systems.get(id).cloned())) }
                 @if SEEN_KINDS.contains(&event.kind.as_str()) { " " span.badge.warn { "personal data" } }
                 @if event.data["break_glass"] == true { " " span.badge.alert { (term("break_glass", "emergency")) } }
             }
+            td {
+                bdi { (controllers.get(event.controller_id.as_str()).copied().unwrap_or("?")) }
+                @if let Some(id) = &event.dsr_id { br; a.id href={ "/requests/" (id) } { (id) } }
+            }
             td { (who(&event.actor, &names.people)) }
-            td.id { @if let Some(id) = &event.dsr_id { a href={ "/requests/" (id) } { (id) } } }
             td.facts { (kept(&event.kind, &event.data)) }
             td.number { (count(event.seq)) }
         }

@@ -1,7 +1,10 @@
 //! What happened, in words: one sentence for each kind of event, with what its data say. A kind that is not here would be shown by
 //! its code; a test demands that there is none.
 
-use super::parts::plain;
+use super::parts::{day, moment, plain};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use redress_store::{AuditEvent, StaffEvent};
 use serde_json::Value;
 
@@ -27,9 +30,9 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
     ("withdrawn", "Withdrawn by the controller."),
     ("expired", "Ended because the controller never answered."),
     ("retried", "Tried again[: {steps} steps]."),
-    ("paused", "The clock was paused: {kind} is awaited[ since {from}][ ({reason})]."),
-    ("resumed", "The clock goes on[: {kind} came][; due {due_on}][ ({reason})]."),
-    ("extended", "Extended[ until {until}]; due {due_on}[ ({reason})]."),
+    ("paused", "The clock was paused: {kind} is awaited[ since {from}][ (reason {reason})]."),
+    ("resumed", "The clock goes on[: {kind} came][; due {due_on}][ (reason {reason})]."),
+    ("extended", "Extended[ until {until}]; due {due_on}[ (reason {reason})]."),
     ("extension_void", "An extension was tried and does not count[: {why}]."),
     ("deadlines_recomputed", "The dates were computed again by newer rules[; due {due_on}]."),
     ("deadline_missed", "The due date was missed[; it was {due_on}]."),
@@ -161,7 +164,9 @@ fn members(text: &str, data: &Value, named: &dyn Fn(&str) -> Option<String>) -> 
 fn written(value: &Value, named: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     Some(match value {
         Value::Null => return None,
-        Value::String(text) => named(text).unwrap_or_else(|| if is_code(text) { plain(text) } else { text.clone() }),
+        Value::String(text) => named(text).or_else(|| dated(text)).unwrap_or_else(|| {
+            if is_code(text) { plain(text) } else { text.clone() }
+        }),
         Value::Array(items) if items.is_empty() => return None,
         Value::Array(items) => items.iter().filter_map(|item| written(item, named)).collect::<Vec<_>>().join(", "),
         Value::Object(change) if change.contains_key("before") && change.contains_key("after") => {
@@ -170,6 +175,15 @@ fn written(value: &Value, named: &dyn Fn(&str) -> Option<String>) -> Option<Stri
         }
         other => other.to_string(),
     })
+}
+
+/// A day or an instant as people write it, if the text is one.
+fn dated(text: &str) -> Option<String> {
+    if let ([_, _, _, _, b'-', _, _, b'-', _, _], Ok(date)) = (text.as_bytes(), text.parse::<Date>()) {
+        return Some(day(date));
+    }
+    let at = text.parse::<Timestamp>().ok().filter(|_| text.ends_with('Z'))?;
+    Some(moment(at.as_millisecond(), &TimeZone::UTC))
 }
 
 fn is_code(text: &str) -> bool {
@@ -340,7 +354,11 @@ mod tests {
         );
         assert_eq!(
             said("extended", json!({ "until": null, "due_on": { "before": "2026-12-20", "after": "2027-02-20" } })),
-            "Extended; due 2026-12-20 → 2027-02-20."
+            "Extended; due 20 Dec 2026 → 20 Feb 2027."
+        );
+        assert_eq!(
+            said("paused", json!({ "kind": "identity", "from": "2026-11-22T15:20:45.227027592Z", "reason": "given" })),
+            "The clock was paused: identity is awaited since 22 Nov 2026, 15:20 UTC (reason given)."
         );
         assert_eq!(said("rejected", json!({ "reason": "manifestly_unfounded" })), "Rejected: manifestly unfounded.");
         assert_eq!(said("something_new", json!({})), "Something new.");
