@@ -164,9 +164,9 @@ fn members(text: &str, data: &Value, named: &dyn Fn(&str) -> Option<String>) -> 
 fn written(value: &Value, named: &dyn Fn(&str) -> Option<String>) -> Option<String> {
     Some(match value {
         Value::Null => return None,
-        Value::String(text) => named(text).or_else(|| dated(text)).unwrap_or_else(|| {
-            if is_code(text) { plain(text) } else { text.clone() }
-        }),
+        Value::String(text) => named(text)
+            .or_else(|| dated(text))
+            .unwrap_or_else(|| if is_code(text) { plain(text) } else { text.clone() }),
         Value::Array(items) if items.is_empty() => return None,
         Value::Array(items) => items.iter().filter_map(|item| written(item, named)).collect::<Vec<_>>().join(", "),
         Value::Object(change) if change.contains_key("before") && change.contains_key("after") => {
