@@ -21,6 +21,17 @@ struct Payload {
     at: i64,
 }
 
+/// Where a status is told.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    /// At the address that came with the request.
+    Callback,
+    /// At a standing endpoint.
+    Endpoint(&'a Standing),
+    /// At one that was removed.
+    Removed,
+}
+
 /// Tells these statuses, several at a time.
 pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
     let read = match engine.store.tellable(&leases).await {
@@ -42,9 +53,13 @@ pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
     for (lease, read) in leases.into_iter().zip(read) {
         by_request.entry((lease.dsr_id.clone(), lease.webhook())).or_default().push((lease, read));
     }
-    let told = by_request
-        .into_iter()
-        .map(|((_, webhook), of_one)| in_order(engine, webhook.map(|id| endpoints.get(&id)), of_one));
+    let told = by_request.into_iter().map(|((_, webhook), of_one)| {
+        let at = match webhook {
+            None => At::Callback,
+            Some(id) => endpoints.get(&id).map_or(At::Removed, At::Endpoint),
+        };
+        in_order(engine, at, of_one)
+    });
     let finishes: Vec<Finish> = futures::future::join_all(told).await.into_iter().flatten().collect();
     if finishes.is_empty() {
         return;
@@ -55,11 +70,7 @@ pub async fn run(engine: &Arc<Engine>, leases: Vec<Lease>) {
 }
 
 /// Tells what happened to one request as it happened, one after the other. An address that is gone is not asked again.
-async fn in_order(
-    engine: &Engine,
-    at: Option<Option<&Standing>>,
-    mut of_one: Vec<(Lease, Result<Tellable, Error>)>,
-) -> Vec<Finish> {
+async fn in_order(engine: &Engine, at: At<'_>, mut of_one: Vec<(Lease, Result<Tellable, Error>)>) -> Vec<Finish> {
     // Ids grow with time.
     of_one.sort_by(|a, b| a.0.step_id.cmp(&b.0.step_id));
     let mut finishes = Vec::with_capacity(of_one.len());
@@ -77,12 +88,7 @@ async fn in_order(
     finishes
 }
 
-async fn tell(
-    engine: &Engine,
-    at: Option<Option<&Standing>>,
-    lease: Lease,
-    read: Result<Tellable, Error>,
-) -> Option<Finish> {
+async fn tell(engine: &Engine, at: At<'_>, lease: Lease, read: Result<Tellable, Error>) -> Option<Finish> {
     let result = match read {
         Ok(of) => attempt(engine, at, &lease, of).await,
         Err(error) => Err(error),
@@ -98,13 +104,8 @@ async fn tell(
     Some(Finish { lease, result })
 }
 
-/// Makes one attempt: at a standing endpoint (none if it was removed), or at the address that came with the request.
-async fn attempt(
-    engine: &Engine,
-    at: Option<Option<&Standing>>,
-    lease: &Lease,
-    of: Tellable,
-) -> Result<StepResult, Error> {
+/// Makes one attempt.
+async fn attempt(engine: &Engine, at: At<'_>, lease: &Lease, of: Tellable) -> Result<StepResult, Error> {
     if mutant("notice.dropped") {
         return Ok(StepResult::Dismissed { achieved: true, code: "200".into() });
     }
@@ -115,12 +116,12 @@ async fn attempt(
         .ok_or(Error::Inconsistent { table: "steps", column: "payload" })?;
     let now = engine.store.clock().now();
     let (url, secrets) = match at {
-        None => match of.callback_url.clone() {
+        At::Callback => match of.callback_url.clone() {
             None => return Ok(given_up("no_callback")),
             Some(url) => (url, std::slice::from_ref(&of.secret)),
         },
-        Some(None) => return Ok(given_up("endpoint_removed")),
-        Some(Some(standing)) => match standing.refuses(now) {
+        At::Removed => return Ok(given_up("endpoint_removed")),
+        At::Endpoint(standing) => match standing.refuses(now) {
             Some(refused) => return Ok(refused),
             None => (standing.endpoint.url.clone(), standing.endpoint.secrets.as_slice()),
         },
@@ -149,7 +150,7 @@ async fn attempt(
     crash_point("notify.after_send");
     let result = match &delivery {
         Delivery::Delivered(status) => StepResult::Dismissed { achieved: true, code: status.to_string() },
-        Delivery::Gone if at.is_some() => given_up("endpoint_gone"),
+        Delivery::Gone if !matches!(at, At::Callback) => given_up("endpoint_gone"),
         Delivery::Gone => given_up("gone"),
         Delivery::Retry { status, reason, retry_after } => match webhook::next_delay(lease.failures + 1, jitter()) {
             None => given_up("given_up"),
@@ -162,7 +163,7 @@ async fn attempt(
             },
         },
     };
-    if let (Some(Some(standing)), Some(id)) = (at, lease.webhook()) {
+    if let (At::Endpoint(standing), Some(id)) = (at, lease.webhook()) {
         standing.answered(engine, &id, &delivery, now).await;
     }
     Ok(result)
