@@ -148,7 +148,7 @@ async fn an_old_secret_signs_for_a_day(lab: Lab) {
         let found = lab.store.endpoints(std::slice::from_ref(&hook)).await.expect("read");
         found[&hook].secrets.iter().map(|secret| secret.expose().clone()).collect()
     };
-    assert_eq!(secrets().await, [first.clone()]);
+    assert_eq!(secrets().await, std::slice::from_ref(&first));
     let (_, second) = lab.store.rotate_webhook(&ctl, &hook, "key_x").await.expect("rotated");
     let second = second.expose().clone();
     assert_eq!(secrets().await, [second.clone(), first.clone()]);
