@@ -88,7 +88,7 @@ impl Standing {
         match engine.store.record_endpoint(&self.endpoint.controller_id, id, &answer).await {
             Ok(false) => {}
             Ok(true) => {
-                tracing::error!(webhook.id = %id, controller.id = %self.endpoint.controller_id, "the webhook endpoint {id} is disabled: it took nothing for days, or is gone; its controller has to mend it")
+                tracing::error!(webhook.id = %id, controller.id = %self.endpoint.controller_id, "the webhook endpoint {id} is disabled: it took nothing for days, or is gone; its controller has to mend it");
             }
             Err(error) => tracing::warn!(%error, webhook.id = %id, "what {id} answered could not be recorded"),
         }
