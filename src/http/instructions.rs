@@ -139,12 +139,11 @@ fn within(name: &str, number: Option<i64>, range: RangeInclusive<i64>, faults: &
 fn read_types(texts: &[String], pointer: &str, faults: &mut Vec<Fault>) -> Vec<RequestType> {
     let mut all = Vec::new();
     for (n, text) in texts.iter().enumerate() {
-        match RequestType::parse(text) {
-            Some(kind) => all.push(kind),
-            None => {
-                let known = RequestType::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-                faults.push(Fault::new(format!("{pointer}/{n}"), format!("must be one of {known}")));
-            }
+        if let Some(kind) = RequestType::parse(text) {
+            all.push(kind);
+        } else {
+            let known = RequestType::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+            faults.push(Fault::new(format!("{pointer}/{n}"), format!("must be one of {known}")));
         }
     }
     all

@@ -127,7 +127,8 @@ fn new_webhook(edge: &Edge, body: &Value) -> Result<NewWebhook, Vec<Fault>> {
     let mut host = None;
     match &url {
         None => {
-            later.push(Fault::new("/url", "must be the address of the endpoint, such as https://hooks.example.com/dsr"))
+            later
+                .push(Fault::new("/url", "must be the address of the endpoint, such as https://hooks.example.com/dsr"));
         }
         Some(url) => match (edge.check_callback)(url) {
             Err(reason) => later.push(Fault::new("/url", reason)),
