@@ -100,6 +100,10 @@ id! {
     EventId, "evt"
 }
 id! {
+    /// Names one legal hold.
+    HoldId, "hld"
+}
+id! {
     /// Names one notice: that something of a request has to be looked at.
     NoticeId, "ntc"
 }

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`words`] (the field's terms), [`identifier`] and [`subject`] (who), [`submission`] (what the
 //! controller sent), [`regulation`] and [`deadline`] (by when), [`stage`] and [`step`] (where a request and its parts
-//! stand), [`plan`] (what to do next), [`fair`] (whose turn it is), [`limits`] (how often a system may be asked), [`forecast`] (when it will be
+//! stand), [`plan`] (what to do next), [`hold`] (what may not be done), [`fair`] (whose turn it is), [`limits`] (how often a system may be asked), [`forecast`] (when it will be
 //! done), [`report`] (what it comes to), [`roles`] (who may do what).
 
 pub mod breaker;
@@ -11,6 +11,7 @@ pub mod clock;
 pub mod deadline;
 pub mod fair;
 pub mod forecast;
+pub mod hold;
 pub mod id;
 pub mod identifier;
 pub mod limits;
@@ -32,7 +33,7 @@ pub mod words;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use id::{
-    ControllerId, DsrId, EventId, KeyId, MessageId, NoticeId, RouteId, SessionId, StepId, SystemId, UserId, WebhookId,
+    ControllerId, DsrId, EventId, HoldId, KeyId, MessageId, NoticeId, RouteId, SessionId, StepId, SystemId, UserId, WebhookId,
 };
 pub use identifier::{Identifier, IdentifierType};
 pub use personal::Personal;

@@ -162,7 +162,9 @@ pub fn next(situation: &Situation<'_>) -> Action {
         }
         // A step that needs attention in its second read has acted; one that acts again has not.
         Stage::Verifying
-            if s.steps.iter().any(|(state, _)| matches!(state, StepState::Queued | StepState::Waiting)) =>
+            if s.steps
+                .iter()
+                .any(|(state, _)| matches!(state, StepState::Queued | StepState::Waiting | StepState::Blocked)) =>
         {
             Action::Record(if s.widened { Event::PlanWidened } else { Event::ResidueFound })
         }
@@ -177,6 +179,15 @@ pub fn next(situation: &Situation<'_>) -> Action {
             Action::Wait
         }
     }
+}
+
+/// Whether nothing can be done for a request but what a legal hold stops: a blocked step is one that a hold stops. As long as
+/// anything else is open the request is not on hold; a hold must not freeze everything.
+pub fn is_on_hold(stage: Stage, steps: &[(StepState, Verb)]) -> bool {
+    let mut stopped = steps.iter().filter(|(state, _)| *state == StepState::Blocked);
+    stage.is_working()
+        && stopped.next().is_some()
+        && steps.iter().all(|(state, verb)| *state == StepState::Blocked || state.is_settled(*verb))
 }
 
 #[cfg(test)]
@@ -256,6 +267,29 @@ mod tests {
         assert_eq!(next(&s), Action::Answer);
         s.answered = true;
         assert_eq!(next(&s), Action::Record(Event::PartiallyCompleted));
+    }
+
+    #[test]
+    fn a_request_is_on_hold_when_everything_else_is_done_and_then_never_completes() {
+        let held = (StepState::Blocked, Verb::Erase);
+        for state in StepState::ALL {
+            let steps = [held, (*state, Verb::Erase)];
+            for stage in [Stage::InProgress, Stage::Verifying] {
+                let waits = *state == StepState::Blocked || state.is_settled(Verb::Erase);
+                assert_eq!(is_on_hold(stage, &steps), waits, "{state} in {stage}");
+                let next = next(&situation(stage, &steps));
+                let ends = [Event::DeliveryBegan, Event::ReviewBegan].map(Action::Record).contains(&next);
+                assert!(!ends, "{state} in {stage}");
+            }
+        }
+        assert!(!is_on_hold(Stage::AwaitingApproval, &[held]), "it can still be approved");
+        assert!(!is_on_hold(Stage::InProgress, &[(StepState::Verified, Verb::Erase)]));
+    }
+
+    #[test]
+    fn what_a_hold_stopped_and_a_person_keeps_ends_partially_completed() {
+        let steps = [(StepState::Verified, Verb::Erase), (StepState::Retained, Verb::Erase)];
+        assert_eq!(next(&situation(Stage::InProgress, &steps)), Action::Record(Event::DeliveryBegan));
     }
 
     #[test]
