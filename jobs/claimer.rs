@@ -518,8 +518,10 @@ async fn sweep(engine: Arc<Engine>, options: WorkerOptions, stop: CancellationTo
             // Slower things: purges, and what nobody should ever find.
             let purged = store.purge_due(100).await;
             let glass = store.sweep_glass().await.map(drop);
+            // A legal hold whose setter died is in force all the same.
+            let holds = store.carry_holds().await.map(drop);
             pulse.beat(Part::Sweep);
-            outcome = match (outcome, purged.and(glass), store.reconcile().await) {
+            outcome = match (outcome, purged.and(glass).and(holds), store.reconcile().await) {
                 (Err(error), ..) | (_, Err(error), _) | (_, _, Err(error)) => Err(error),
                 (Ok(expired), Ok(()), Ok(forgotten)) => Ok(expired + forgotten),
             };

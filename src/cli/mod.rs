@@ -7,6 +7,7 @@ mod connector;
 mod deadline;
 mod demo;
 mod fleet;
+mod hold;
 mod instructed;
 mod operator;
 mod report;
@@ -106,6 +107,9 @@ enum Command {
     Extend(clocks::Extend),
     /// Record that receipt was acknowledged to the person.
     Acknowledge(clocks::Acknowledge),
+    /// Legal holds: what may not be erased or changed until somebody releases it.
+    #[command(subcommand)]
+    Hold(hold::HoldCommand),
     /// Compute the dates of a request and say why.
     Deadline(Box<deadline::Deadline>),
     /// Compute the dates of open requests again, by the rules of today; every change is logged.
@@ -196,6 +200,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Systems(systems) => systems.run(settings()?).await,
         Command::Extend(extend) => extend.run(&environment).await,
         Command::Acknowledge(acknowledge) => acknowledge.run(&environment).await,
+        Command::Hold(command) => command.run(&environment).await,
         Command::Deadline(deadline) => deadline.run(quiet),
         Command::Recompute(recompute) => recompute.run(settings()?).await,
         Command::Package(fetch) => fetch.run(&environment, "package").await,

@@ -17,7 +17,7 @@ use crate::words::spelled;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use pace::{Basis, Pace};
-use queue::{Job, StepFacts, Turn, turns};
+use queue::{Job, Queued, StepFacts, Turn, turns};
 use serde::{Deserialize, Serialize};
 
 /// Making the answer and telling it takes a moment (ms).
@@ -83,6 +83,8 @@ pub struct Entry {
     pub key: (i64, Box<str>),
     /// A person must look at it.
     pub attention: bool,
+    /// A legal hold stops it.
+    pub on_hold: bool,
     /// The system was asked at this moment (Unix ms) and does it by itself.
     pub asked_at: Option<i64>,
     /// What is left to do.
@@ -111,6 +113,8 @@ spelled! {
         Review = "review",
         /// A person must look at a step, or at the answer.
         Attention = "attention",
+        /// A legal hold must be released.
+        Hold = "legal_hold",
         /// No system is instructed.
         NoSystem = "no_system",
         /// A system must be connected again.
@@ -235,7 +239,8 @@ impl Entry {
     ) -> Option<Self> {
         let job = step.job(completes_within_days, begins_at, aside, now)?;
         let attention = step.attention && step.queued.is_none();
-        Some(Self { lane, request, key, attention, asked_at: step.asked_at, job })
+        let on_hold = step.queued == Some(Queued::Hold);
+        Some(Self { lane, request, key, attention, on_hold, asked_at: step.asked_at, job })
     }
 }
 
@@ -267,7 +272,8 @@ impl Backlog {
         let ends_at = steps_end.max(begins_at).max(now).saturating_add(ANSWER_MS);
         let stuck = || own.iter().any(|(i, _)| self.entries[*i].attention).then_some(Blocker::Attention);
         let system = || own.iter().find_map(|(i, _)| lane_of(*i).blocker(now));
-        let blocked = request.waits_for().or_else(stuck).or_else(system);
+        let held = || own.iter().any(|(i, _)| self.entries[*i].on_hold).then_some(Blocker::Hold);
+        let blocked = request.waits_for().or_else(stuck).or_else(held).or_else(system);
         // A guess about a system that ends long before the last one does no harm.
         let counts = |turn: &Turn| turn.ends_at - now >= (steps_end - now) / 2;
         let assumed = own.iter().any(|(i, turn)| lane_of(*i).pace.basis == Basis::Assumed && counts(turn));

@@ -33,7 +33,8 @@ pub mod words;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use id::{
-    ControllerId, DsrId, EventId, HoldId, KeyId, MessageId, NoticeId, RouteId, SessionId, StepId, SystemId, UserId, WebhookId,
+    ControllerId, DsrId, EventId, HoldId, KeyId, MessageId, NoticeId, RouteId, SessionId, StepId, SystemId, UserId,
+    WebhookId,
 };
 pub use identifier::{Identifier, IdentifierType};
 pub use personal::Personal;

@@ -43,7 +43,7 @@ pub enum Permit {
     Submit,
     /// Withdraw, pause, resume, acknowledge.
     Act,
-    /// Approve, reject, extend.
+    /// Approve, reject, extend; set and release legal holds.
     Decide,
     /// Try again what needed attention.
     Retry,
@@ -139,7 +139,7 @@ impl Permit {
             Permit::Fetch => "fetch the answer to an access request",
             Permit::Submit => "submit requests",
             Permit::Act => "withdraw, pause, resume and acknowledge requests",
-            Permit::Decide => "approve, reject and extend requests",
+            Permit::Decide => "approve, reject and extend requests, and set and release legal holds",
             Permit::Retry => "try again what needed attention",
             Permit::Task => "see and report tasks",
             Permit::Operate => "pause, resume and check systems",

@@ -93,6 +93,14 @@ impl Viewer {
         !matches!(self.who, Who::Key(_)) && self.roles.is_pseudonymised()
     }
 
+    /// Whether they may know of legal holds of which nobody outside the processor may learn: people who are not a controller's own.
+    /// Every API key is a controller's own.
+    pub(crate) fn sees_gagged(&self) -> bool {
+        matches!(self.who, Who::Person(_))
+            && self.roles.iter().any(|role| !role.is_of_one_controller())
+            && !self.roles.iter().any(Role::is_of_one_controller)
+    }
+
     /// The controllers they see, by name.
     pub(crate) async fn controllers(&self, edge: &Edge) -> Result<Vec<Controller>, Problem> {
         if let Some([one]) = self.scope.as_deref() {
@@ -220,6 +228,8 @@ pub(crate) struct Caller {
     pub(crate) sees_everybody: bool,
     /// They have taken up emergency rights.
     pub(crate) under_glass: bool,
+    /// They may know of legal holds of which nobody outside may learn.
+    pub(crate) sees_gagged: bool,
 }
 
 impl Caller {
@@ -255,7 +265,15 @@ impl FromRequestParts<Edge> for Caller {
         let pseudonymised = viewer.is_pseudonymised();
         let sees_everybody = viewer.scope.is_none();
         let under_glass = viewer.roles.glass_is_broken();
-        Ok(Self { controller_id, actor: viewer.actor().to_owned(), pseudonymised, sees_everybody, under_glass })
+        let sees_gagged = viewer.sees_gagged();
+        Ok(Self {
+            controller_id,
+            actor: viewer.actor().to_owned(),
+            pseudonymised,
+            sees_everybody,
+            under_glass,
+            sees_gagged,
+        })
     }
 }
 

@@ -11,6 +11,7 @@ mod controllers;
 mod errors;
 mod glass;
 mod glossary;
+mod holds;
 mod parts;
 mod queue;
 mod reports;

@@ -127,7 +127,8 @@ impl<'v> Members<'v> {
         Some(all)
     }
 
-    fn pairs(
+    /// A list of objects with two texts each.
+    pub(crate) fn pairs(
         &mut self,
         name: &'static str,
         [first, second]: [&'static str; 2],

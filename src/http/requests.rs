@@ -118,6 +118,7 @@ pub(crate) async fn shown(edge: &Edge, caller: &Caller, id: &DsrId) -> Result<Js
     let lens = lens(edge, controller_id).await?;
     let mut view = lens.detail(&detail);
     view["forecast"] = json!(foreseen(edge, &detail.row, &lens).await?);
+    view["holds"] = super::holds::of_request(edge, controller_id, id, caller.sees_gagged).await?;
     super::clocks::with_notes(&mut view, &edge.store.clock_notes(controller_id, id).await?);
     Ok(Json(caller.veiled(view)))
 }
@@ -223,7 +224,12 @@ pub(crate) async fn no_members(edge: &Edge, headers: &HeaderMap, body: Body) -> 
     }
 }
 
-async fn decide(edge: &Edge, caller: &Caller, id: &DsrId, decision: Decision) -> Result<Json<Value>, Problem> {
+pub(crate) async fn decide(
+    edge: &Edge,
+    caller: &Caller,
+    id: &DsrId,
+    decision: Decision,
+) -> Result<Json<Value>, Problem> {
     match edge.store.decide(&caller.controller_id, id, decision, &caller.actor).await {
         Ok(()) => shown(edge, caller, id).await,
         Err(Error::Conflict(detail)) => {

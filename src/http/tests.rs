@@ -5,6 +5,7 @@ mod answers;
 mod clocks;
 mod evidence;
 mod foreseen;
+mod holds;
 mod instructions;
 mod matrix;
 mod openapi;

@@ -74,6 +74,7 @@ impl Lens {
         view["steps"] = detail.steps.iter().map(step).collect();
         // Reasons in words are shown on the request's own page only.
         view["clock_notes"] = json!([]);
+        view["holds"] = json!([]);
         view
     }
 }

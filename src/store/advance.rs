@@ -1,5 +1,6 @@
 //! A request is advanced when its time has come, when something of it is finished, and when a person decides about it.
 
+use crate::clock::ClockNote;
 use crate::db::{Tx, args};
 use crate::dsrs::out_of_scope_json;
 use crate::events::{Events, NewEvent};
@@ -22,6 +23,13 @@ pub enum Decision {
     Withdraw,
     /// The controller refuses it, for this reason code.
     Reject(String),
+    /// The data that a legal hold keeps from being changed stay, and the request ends without changing them.
+    Keep {
+        /// Why, in words; sealed with the request.
+        reason: String,
+        /// Whoever decides may know of holds of which nobody outside may learn.
+        with_gagged: bool,
+    },
     /// What needed attention is mended: try again. The plan replaces an empty one.
     Retry(FanOut),
 }
@@ -123,11 +131,30 @@ impl Store {
                 log(event.as_str(), data);
                 // What runs right now may still finish and is recorded; what has not begun never will.
                 tx.exec(
-                    "-- cancel_steps\nUPDATE steps SET q = CASE WHEN q = 'run' THEN q ELSE NULL END, token = token + CASE WHEN q = 'run' THEN 0 ELSE 1 END, attention = 0 WHERE id IN (SELECT id FROM steps WHERE dsr_id = $1 AND verb <> 'notify' AND (q IN ('ready', 'wait', 'held') OR q IS NULL OR attention = 1) ORDER BY id {for_update})",
+                    "-- cancel_steps\nUPDATE steps SET q = CASE WHEN q = 'run' THEN q ELSE NULL END, token = token + CASE WHEN q = 'run' THEN 0 ELSE 1 END, attention = 0 WHERE id IN (SELECT id FROM steps WHERE dsr_id = $1 AND verb <> 'notify' AND (q IN ('ready', 'wait', 'held', 'hold') OR q IS NULL OR attention = 1) ORDER BY id {for_update})",
                     args![id.as_str()],
                 )
                 .await?;
                 self.end(&mut tx, &dsr, stage).await?;
+            }
+            Decision::Keep { .. } if !dsr.stage.is_working() => return refuse("kept as it is"),
+            Decision::Keep { reason, with_gagged } => {
+                let kept = self.keep_held(&mut tx, id, with_gagged).await?;
+                if kept.is_empty() {
+                    return Err(Error::Conflict(format!(
+                        "no step of a request that is {} waits for the release of a legal hold",
+                        dsr.status
+                    )));
+                }
+                let kept: Vec<_> =
+                    kept.iter().map(|kept| json!({ "system": kept.system, "reason": kept.reason })).collect();
+                log("held_data_kept", json!({ "steps": kept }));
+                let notes = tx
+                    .row("-- notes_of\nSELECT wrapped_key, clock_notes FROM dsrs WHERE id = $1", args![id.as_str()])
+                    .await?
+                    .ok_or(Error::NotFound)?;
+                let note = ClockNote { at: now, action: "kept".into(), reason };
+                self.add_note(&mut tx, controller_id, id, &notes, note).await?;
             }
             Decision::Retry(_) if dsr.stage.is_final() => return refuse("retried"),
             Decision::Retry(fan_out) => {
@@ -148,6 +175,7 @@ impl Store {
                 let planless = steps.map_or(Ok(0), |r| r.int("n"))? == 0;
                 if planless {
                     self.replan(&mut tx, &dsr, &fan_out, &systems).await?;
+                    self.stop_held(&mut tx, std::slice::from_ref(id)).await?;
                 } else if reset == 0 {
                     return Err(Error::Conflict(format!(
                         "nothing of a request that is {} waits for a retry",

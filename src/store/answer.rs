@@ -177,7 +177,7 @@ impl Store {
         let step_rows = self
             .db
             .rows(
-                "-- answerable_steps\nSELECT st.dsr_id, st.id, st.state, st.q, st.phase, st.attention, st.system_id, st.verb, st.found, st.changed, st.result, st.proof, st.attempts, st.not_before, st.acted_at, st.verified_at, st.error_code, st.error_detail, st.yields, sy.name AS system_name, sy.family AS system_family, sy.connector AS system_connector FROM steps st JOIN systems sy ON sy.id = st.system_id AND sy.controller_id = st.controller_id WHERE st.dsr_id {in $1} ORDER BY sy.name, st.id",
+                "-- answerable_steps\nSELECT st.dsr_id, st.id, st.state, st.q, st.phase, st.attention, st.held, CAST(1 AS BIGINT) AS dsr_held, st.system_id, st.verb, st.found, st.changed, st.result, st.proof, st.attempts, st.not_before, st.acted_at, st.verified_at, st.error_code, st.error_detail, st.yields, sy.name AS system_name, sy.family AS system_family, sy.connector AS system_connector FROM steps st JOIN systems sy ON sy.id = st.system_id AND sy.controller_id = st.controller_id WHERE st.dsr_id {in $1} ORDER BY sy.name, st.id",
                 args![ids],
             )
             .await?;

@@ -235,7 +235,7 @@ impl Store {
         let steps = self
             .db
             .rows(
-                "-- steps_of\nSELECT st.*, sy.name AS system_name, sy.family AS system_family, sy.connector AS system_connector, sy.breaker_until, sy.problem_code, sy.paused + (SELECT c.paused FROM controllers c WHERE c.id = st.controller_id) + (SELECT COUNT(*) FROM meta WHERE name = 'paused') AS held_back FROM steps st JOIN systems sy ON sy.id = st.system_id WHERE st.controller_id = $1 AND st.dsr_id = $2 ORDER BY sy.name",
+                "-- steps_of\nSELECT st.*, sy.name AS system_name, sy.family AS system_family, sy.connector AS system_connector, sy.breaker_until, sy.problem_code, (SELECT d.held FROM dsrs d WHERE d.id = st.dsr_id) AS dsr_held, sy.paused + (SELECT c.paused FROM controllers c WHERE c.id = st.controller_id) + (SELECT COUNT(*) FROM meta WHERE name = 'paused') AS held_back FROM steps st JOIN systems sy ON sy.id = st.system_id WHERE st.controller_id = $1 AND st.dsr_id = $2 ORDER BY sy.name",
                 args![controller_id.as_str(), id.as_str()],
             )
             .await?

@@ -114,7 +114,7 @@ impl Store {
         controller_id: &ControllerId,
         actor: &str,
         events: Vec<NewEvent>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<ControllerId>, Error> {
         let mut all = Events::default();
         for event in events {
             all.push(controller_id, event);
@@ -123,25 +123,35 @@ impl Store {
     }
 
     /// Appends to the logs of several controllers. Take it last in a transaction: it locks their rows until the commit, in
-    /// the order of their ids.
-    pub(crate) async fn append_all(&self, tx: &mut Tx, actor: &str, events: Events) -> Result<(), Error> {
+    /// the order of their ids. Returns those of them for whom a legal hold is in force: whoever sets one holds the same lock, so
+    /// that what is answered here stays so until the commit.
+    pub(crate) async fn append_all(
+        &self,
+        tx: &mut Tx,
+        actor: &str,
+        events: Events,
+    ) -> Result<Vec<ControllerId>, Error> {
+        let mut holding = Vec::new();
         if events.0.is_empty() {
-            return Ok(());
+            return Ok(holding);
         }
         let heads = tx
             .rows(
-                "-- audit_heads\nSELECT id, event_seq, event_hash FROM controllers WHERE id {in $1} ORDER BY id {for_update}",
+                "-- audit_heads\nSELECT id, event_seq, event_hash, holds FROM controllers WHERE id {in $1} ORDER BY id {for_update}",
                 args![texts(events.0.keys().map(ControllerId::as_str))],
             )
             .await?;
         let mut by_id = HashMap::with_capacity(heads.len());
         for head in &heads {
-            by_id.insert(head.text("id")?, (head.int("event_seq")?, head.text("event_hash")?));
+            by_id.insert(head.text("id")?, (head.int("event_seq")?, head.text("event_hash")?, head.int("holds")?));
         }
         let at = Timestamp::from_millisecond(self.now_ms()).map_or_else(|_| String::new(), |t| t.to_string());
         let (mut rows, mut moved) = (RowSet::default(), RowSet::default());
         for (controller_id, events) in events.0 {
-            let (mut seq, mut prev_hash) = by_id.remove(controller_id.as_str()).ok_or(Error::NotFound)?;
+            let (mut seq, mut prev_hash, holds) = by_id.remove(controller_id.as_str()).ok_or(Error::NotFound)?;
+            if holds > 0 {
+                holding.push(controller_id.clone());
+            }
             for event in events {
                 seq += 1;
                 let (ms, random) = self.id_parts()?;
@@ -177,8 +187,8 @@ impl Store {
             "-- audit_heads_moved\nUPDATE controllers SET event_seq = v.seq, event_hash = v.hash FROM {rows $1 AS v(id text, seq int, hash text)} WHERE controllers.id = v.id",
             args![moved],
         )
-        .await
-        .map(drop)
+        .await?;
+        Ok(holding)
     }
 
     /// Records one event in a transaction of its own.

@@ -5,19 +5,21 @@ use crate::db::{Row, Tx, args, texts};
 use crate::dsrs::key_place;
 use crate::events::Events;
 use crate::moves::Locked;
-use crate::outcomes::Outcomes;
+use crate::outcomes::{Held, Outcomes};
 use crate::paces::Paces;
 use crate::sql::{RowSet, row};
 use crate::work::{Finish, INCONSISTENT, Lease, OpenWork, Result, WorkKind, receipt_place};
 use crate::yields::Yielded;
 use crate::{Error, Key, Store, crash_point};
 use redress_domain::stage::Stage;
+use redress_domain::step::Phase;
 use redress_domain::{ControllerId, DsrId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 impl Store {
-    /// Opens what is sealed for these leases, which are of one batch. A lease whose request was purged meanwhile is left out,
+    /// Opens what is sealed for these leases, which are of one batch. What a legal hold stops since it was claimed is given back.
+    /// A lease whose request was purged meanwhile is left out,
     /// and so is one whose row is damaged: its neighbours go on, and it is quarantined when its lease ran out three times.
     ///
     /// # Errors
@@ -29,7 +31,7 @@ impl Store {
         let rows = self
             .db
             .rows(
-                "-- open_work\nSELECT s.id, s.receipt, s.seen, d.yields, d.wrapped_key, d.sealed FROM steps s JOIN dsrs d ON d.id = s.dsr_id AND d.controller_id = s.controller_id WHERE s.id {in $1}",
+                "-- open_work\nSELECT s.id, s.receipt, s.seen, s.held, d.yields, d.wrapped_key, d.sealed FROM steps s JOIN dsrs d ON d.id = s.dsr_id AND d.controller_id = s.controller_id WHERE s.id {in $1}",
                 args![texts(leases.iter().map(|l| l.step_id.as_str()))],
             )
             .await?;
@@ -37,6 +39,12 @@ impl Store {
         for row in rows {
             by_id.insert(row.text("id")?, row);
         }
+        let (mut leases, mut stopped) = (leases, Vec::new());
+        for lease in std::mem::take(&mut leases) {
+            let held = by_id.get(lease.step_id.as_str()).map_or(Ok(0), |row| row.int("held"))? != 0;
+            if held && lease.phase == Phase::Act { stopped.push(lease) } else { leases.push(lease) }
+        }
+        self.give_back_held(&stopped).await?;
         let yielded = self.yielded_for(&leases, &by_id).await?;
         let mut all = Vec::with_capacity(leases.len());
         for lease in leases {
@@ -91,7 +99,7 @@ impl Store {
         crash_point("queue.before_finish");
         let mut tx = self.db.begin("finish").await?;
         let mut dsrs = self.lock_dsrs(&mut tx, batch.iter().map(|f| f.lease.dsr_id.clone()).collect()).await?;
-        let held = self.lock_held(&mut tx, &batch).await?;
+        let leased = self.lock_held(&mut tx, &batch).await?;
         let known: HashMap<&str, &Locked> = dsrs.iter().map(|dsr| (dsr.id.as_str(), dsr)).collect();
 
         let mut outcomes = Outcomes::at(self.now_ms());
@@ -101,18 +109,20 @@ impl Store {
         for finish in &batch {
             let lease = &finish.lease;
             let fence = (lease.step_id.as_str(), lease.token);
-            if !held.contains(&(fence.0.to_owned(), fence.1)) || !seen.insert(fence) {
+            let stopped = leased.get(&(fence.0.to_owned(), fence.1)).copied();
+            let Some(stopped) = stopped.filter(|_| seen.insert(fence)) else {
                 dropped += 1;
                 tracing::warn!(step.id = %lease.step_id, "the outcome of {} came after its lease was lost and is dropped", lease.step_id);
                 continue;
-            }
+            };
             let dsr = known.get(lease.dsr_id.as_str());
             let wrapped = dsr.and_then(|dsr| dsr.wrapped_key.as_deref()).filter(|_| needs_key(finish));
             let key = keys.get(&lease.controller_id).zip(wrapped);
             let key = key.map(|(key, wrapped)| key.unwrap(&key_place(&lease.controller_id, &lease.dsr_id), wrapped));
             // What waits for its controller is not over: what is due later is parked by the advance below, and let go by it.
             let working = dsr.is_some_and(|dsr| !dsr.stage.is_final());
-            outcomes.add(finish, working, key.transpose()?.as_ref(), &mut events)?;
+            let held = Held { stopped, told: dsr.is_some_and(|dsr| dsr.on_hold) };
+            outcomes.add(finish, working, held, key.transpose()?.as_ref(), &mut events)?;
             paces.add(finish);
             // What was told, or not, moves no request.
             if lease.kind != WorkKind::Notify {
@@ -144,19 +154,24 @@ impl Store {
         Ok(keys)
     }
 
-    /// Locks the rows of these leases in the order of their ids; returns those that are still held.
-    async fn lock_held(&self, tx: &mut Tx, batch: &[Finish]) -> std::result::Result<HashSet<(String, i64)>, Error> {
+    /// Locks the rows of these leases in the order of their ids; returns those that are still held, and whether a legal hold stops
+    /// them.
+    async fn lock_held(
+        &self,
+        tx: &mut Tx,
+        batch: &[Finish],
+    ) -> std::result::Result<HashMap<(String, i64), bool>, Error> {
         let mut fences = RowSet::default();
         for finish in batch {
             fences.push(row![finish.lease.step_id.as_str(), finish.lease.token]);
         }
         let rows = tx
             .rows(
-                "-- lock_held\nSELECT s.id, s.token FROM {rows $1 AS v(id text, token int)} JOIN steps s ON s.id = v.id WHERE s.token = v.token AND s.q = 'run' ORDER BY s.id {for_update}",
+                "-- lock_held\nSELECT s.id, s.token, s.held FROM {rows $1 AS v(id text, token int)} JOIN steps s ON s.id = v.id WHERE s.token = v.token AND s.q = 'run' ORDER BY s.id {for_update}",
                 args![fences],
             )
             .await?;
-        rows.iter().map(|row| Ok((row.text("id")?, row.int("token")?))).collect()
+        rows.iter().map(|row| Ok(((row.text("id")?, row.int("token")?), row.int("held")? != 0))).collect()
     }
 
     /// Locks these requests in the order of their ids, before anything else of theirs is touched.

@@ -45,7 +45,8 @@ pub struct OpenQueue {
 }
 
 const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "dsrs", column };
-const STEP_COLUMNS: &str = "st.id, st.dsr_id, st.lane, st.verb, st.phase, st.state, st.q, st.due_at, st.not_before, st.leased_at, st.attention, CASE WHEN st.state = 'external' OR (st.state = 'waiting' AND st.residues = 0) THEN st.acted_at END AS asked_at";
+/// What a hold stops of which nobody outside may learn is foreseen as if it only waited.
+const STEP_COLUMNS: &str = "st.id, st.dsr_id, st.lane, st.verb, st.phase, st.state, CASE WHEN st.q = 'hold' AND (SELECT h.held FROM dsrs h WHERE h.id = st.dsr_id) = 2 THEN 'held' ELSE st.q END AS q, st.due_at, st.not_before, st.leased_at, st.attention, CASE WHEN st.state = 'external' OR (st.state = 'waiting' AND st.residues = 0) THEN st.acted_at END AS asked_at";
 const REQUEST_COLUMNS: &str = "id, stage, policy, approved_at, reviewed_at, cooling_off_until, due_before, clock_state, forecast, forecast_ends_at, forecast_act_by";
 
 /// What a pass saw and did.

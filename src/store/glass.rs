@@ -158,7 +158,7 @@ impl Store {
         for id in &all {
             events.push(id, NewEvent::new(None, kind, told.clone()));
         }
-        self.append_all(tx, actor, events).await
+        self.append_all(tx, actor, events).await.map(drop)
     }
 
     /// Whoever has emergency rights now.

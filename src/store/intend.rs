@@ -17,8 +17,8 @@ impl Store {
         if self.intend_all(&[(lease, key, receipt)]).await?[0] { Ok(()) } else { Err(Error::LeaseLost) }
     }
 
-    /// Records what steps are about to change, in one statement; tells of each, in their order, whether its lease held and
-    /// its request is still being worked on. Whoever gets `false` does nothing. Of several for one step the last one counts.
+    /// Records what steps are about to change, in one statement; tells of each, in their order, whether its lease held, its
+    /// request is still being worked on and no legal hold stops it. Whoever gets `false` does nothing. Of several for one step the last one counts.
     ///
     /// # Errors
     /// The database is away: do nothing.
@@ -33,7 +33,7 @@ impl Store {
             rows.push(row![lease.step_id.as_str(), lease.token, sealed]);
         }
         // Requests before steps, as everywhere. Without their locks a withdrawal could be committed, and answered, between the
-        // look at the stage and the commit of the intent.
+        // look at the stage and the commit of the intent; and a legal hold could come into force.
         let mut requests: Vec<DsrId> = items.iter().map(|(lease, ..)| lease.dsr_id.clone()).collect();
         requests.sort();
         requests.dedup();
@@ -42,7 +42,7 @@ impl Store {
         // Locked in the order in which leases are renewed: two tasks of one worker must not each hold what the other waits for.
         let written = tx
             .rows(
-                "-- intend\nUPDATE steps SET receipt = held.sealed FROM (SELECT s.id AS step, v.sealed FROM steps s JOIN {rows $1 AS v(step text, token int, sealed bytes)} ON s.id = v.step AND s.token = v.token WHERE s.q = 'run' AND EXISTS (SELECT 1 FROM dsrs d WHERE d.id = s.dsr_id AND d.stage IN ('in_progress', 'verifying')) ORDER BY s.id {for_update}) AS held WHERE steps.id = held.step RETURNING steps.id",
+                "-- intend\nUPDATE steps SET receipt = held.sealed FROM (SELECT s.id AS step, v.sealed FROM steps s JOIN {rows $1 AS v(step text, token int, sealed bytes)} ON s.id = v.step AND s.token = v.token WHERE s.q = 'run' AND s.held = 0 AND EXISTS (SELECT 1 FROM dsrs d WHERE d.id = s.dsr_id AND d.stage IN ('in_progress', 'verifying')) ORDER BY s.id {for_update}) AS held WHERE steps.id = held.step RETURNING steps.id",
                 args![rows],
             )
             .await?;

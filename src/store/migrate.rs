@@ -84,6 +84,18 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0012_instructions.sql"),
         postgres: include_str!("migrations/0012_instructions.sql"),
     },
+    Migration {
+        version: 13,
+        name: "holds",
+        sqlite: include_str!("migrations/0013_holds.sql"),
+        postgres: include_str!("migrations/0013_holds.sql"),
+    },
+    Migration {
+        version: 14,
+        name: "holds_stop",
+        sqlite: include_str!("migrations/0014_holds_stop.sqlite.sql"),
+        postgres: include_str!("migrations/0014_holds_stop.postgres.sql"),
+    },
 ];
 
 fn checksum(text: &str) -> String {

@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "dsrs", column };
 
 /// What is read of a request to decide about it.
-pub(crate) const LOCK: &str = "SELECT id, controller_id, stage, status, attention, policy, approved_at, cooling_off_until, wake_at, reviewed_at, answered_at, due_before, has_callback, yields, wrapped_key FROM dsrs";
+pub(crate) const LOCK: &str = "SELECT id, controller_id, stage, status, attention, policy, approved_at, cooling_off_until, wake_at, reviewed_at, answered_at, due_before, has_callback, yields, held, wrapped_key FROM dsrs";
 
 /// A request as the plan sees it, locked.
 pub(crate) struct Locked {
@@ -35,6 +35,8 @@ pub(crate) struct Locked {
     pub(crate) has_callback: bool,
     /// How many times identifiers were found for it.
     pub(crate) yields: i64,
+    /// A legal hold reaches it of which everybody may learn.
+    pub(crate) on_hold: bool,
     /// Steps of it that had acted act again in this transaction.
     pub(crate) widened: bool,
     /// None once it was purged.
@@ -59,6 +61,7 @@ pub(crate) fn read_locked(row: &Row) -> Result<Locked, Error> {
         due_before: row.int("due_before")?,
         has_callback: row.int("has_callback")? != 0,
         yields: row.int("yields")?,
+        on_hold: row.int("held")? == 1,
         widened: false,
         wrapped_key: row.opt_bytes("wrapped_key")?,
     })
@@ -139,7 +142,12 @@ pub(crate) fn decide(dsr: &Locked, steps: &[StepFacts], answer_stuck: bool, now:
         }
     }
     let attention = if stage.is_final() { None } else { attention_of(steps, answer_stuck) };
-    let status = if attention.is_some() { "needs_attention" } else { stage.as_str() };
+    // Of a hold of which nobody outside may learn no status tells.
+    let status = match attention {
+        Some(_) => "needs_attention",
+        None if dsr.on_hold && plan::is_on_hold(stage, &pairs) => "on_hold",
+        None => stage.as_str(),
+    };
     let mut told: Vec<String> = happened.iter().map(|(_, stage)| stage.as_str().to_owned()).collect();
     if status != dsr.status && told.last().is_none_or(|last| last != status) {
         told.push(status.to_owned());
@@ -224,6 +232,9 @@ impl AllSteps {
             let state =
                 StepState::parse(&row.text("state")?).ok_or(Error::Inconsistent { table: "steps", column: "state" })?;
             let verb = Verb::parse(&verb).ok_or(Error::Inconsistent { table: "steps", column: "verb" })?;
+            // Whatever it waited for, now it waits for the release of a hold; unless it is at work, or asks for a person.
+            let stopped = row.int("held")? != 0 && q.as_deref() != Some("run") && !attention && !state.has_acted();
+            let state = if stopped { StepState::Blocked } else { state };
             let facts = StepFacts { state, verb, attention, code: row.text("code")?, system: row.text("system")? };
             all.facts.entry(dsr_id).or_default().push(facts);
         }
@@ -261,7 +272,7 @@ impl Store {
         self.widen(tx, &mut locked, events).await?;
         let rows = tx
             .rows(
-                "-- steps_of_all\nSELECT st.dsr_id, st.state, st.verb, st.q, st.attention, COALESCE(st.error_code, '') AS code, COALESCE(sy.name, '') AS system FROM steps st LEFT JOIN systems sy ON sy.id = st.system_id WHERE st.dsr_id {in $1} AND (st.system_id IS NOT NULL OR st.verb = 'answer') ORDER BY st.id",
+                "-- steps_of_all\nSELECT st.dsr_id, st.state, st.verb, st.q, st.held, st.attention, COALESCE(st.error_code, '') AS code, COALESCE(sy.name, '') AS system FROM steps st LEFT JOIN systems sy ON sy.id = st.system_id WHERE st.dsr_id {in $1} AND (st.system_id IS NOT NULL OR st.verb = 'answer') ORDER BY st.id",
                 args![texts(locked.iter().map(|dsr| dsr.id.as_str()))],
             )
             .await?;

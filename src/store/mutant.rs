@@ -41,7 +41,7 @@ pub(crate) fn bent(sql: &str) -> std::borrow::Cow<'_, str> {
 /// Mistake, beginning of the statement's name, what it says, what it says instead. `{own}` is the process's own clock.
 #[cfg(feature = "mutants")]
 const BENDS: &[(&str, &str, &str, &str)] = &[
-    ("finish.fence_not_checked", "lock_held", "SELECT s.id, s.token", "SELECT s.id, v.token"),
+    ("finish.fence_not_checked", "lock_held", "SELECT s.id, s.token,", "SELECT s.id, v.token,"),
     ("finish.fence_not_checked", "lock_held", " WHERE s.token = v.token AND s.q = 'run'", ""),
     ("finish.fence_not_checked", "finish_", " AND steps.token = v.token AND steps.q = 'run'", ""),
     ("intend.forgotten", "intend", "SET receipt = held.sealed", "SET receipt = steps.receipt"),

@@ -8,7 +8,8 @@ use crate::sql::{RowSet, row};
 use crate::watch::SILENCE_MIN_MS;
 use crate::work::{Finish, Result, WorkKind, receipt_place};
 use crate::{Error, Key, Store, crash_point};
-use redress_domain::step::{Phase, RESIDUE_TRIES, StepState};
+use redress_domain::hold::LEGAL_HOLD;
+use redress_domain::step::{INTERRUPTED, Phase, RESIDUE_TRIES, StepState};
 use redress_domain::{DsrId, Verb};
 use serde_json::json;
 
@@ -27,6 +28,15 @@ pub(crate) struct Outcomes {
     /// Requests whose controller's address is gone for good.
     gone: Vec<DsrId>,
     wakes: Vec<String>,
+}
+
+/// What a legal hold has to do with a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    /// One stops it, since it was claimed.
+    pub(crate) stopped: bool,
+    /// Its controller may know.
+    pub(crate) told: bool,
 }
 
 impl Outcomes {
@@ -53,6 +63,7 @@ impl Outcomes {
         &mut self,
         finish: &Finish,
         working: bool,
+        held: Held,
         key: Option<&Key>,
         events: &mut Events,
     ) -> std::result::Result<(), Error> {
@@ -64,7 +75,29 @@ impl Outcomes {
         let seal = |receipt: &str| key.map(|k| k.seal(&receipt_place(lease), receipt.as_bytes())).transpose();
         let (verb, system) = (lease.kind.as_str(), &lease.system_id);
         let mut log = |kind, data| events.push(&lease.controller_id, NewEvent::new(Some(&lease.dsr_id), kind, data));
+        let changed = match &finish.result {
+            Result::Acted { changed, .. } => *changed > 0,
+            Result::External { .. } => true,
+            _ => false,
+        };
+        if held.stopped && held.told && changed && lease.phase == Phase::Act {
+            log("hold_came_too_late", json!({ "step": lease.step_id, "system": system, "verb": verb }));
+        }
         match &finish.result {
+            // It was stopped before its first effect, by a hold: nothing failed.
+            Result::Later { not_before, code, .. } if held.stopped && code == INTERRUPTED => {
+                let detail = "a legal hold came before anything was changed";
+                self.later.push(row![
+                    id,
+                    token,
+                    alive.then_some("wait"),
+                    *not_before,
+                    false,
+                    false,
+                    LEGAL_HOLD,
+                    detail
+                ]);
+            }
             Result::Acted { state, found, changed, retained, result, receipt, verify_at } => {
                 let receipt = receipt.as_deref().map(seal).transpose()?.flatten();
                 let verify_at = verify_at.filter(|_| alive);

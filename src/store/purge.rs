@@ -1,4 +1,5 @@
 //! A purge destroys a request's key and what it sealed, when the time after the request's end is over; the proof stays.
+//! What a legal hold reaches is kept until the hold is released.
 
 use crate::db::args;
 use crate::events::NewEvent;
@@ -19,7 +20,7 @@ impl Store {
         let rows = self
             .db
             .rows(
-                "-- purge_peek\nSELECT id, controller_id FROM dsrs WHERE purge_at <= $1 AND purged_at IS NULL ORDER BY purge_at LIMIT $2",
+                "-- purge_peek\nSELECT id, controller_id FROM dsrs WHERE purge_at <= $1 AND purged_at IS NULL AND held = 0 ORDER BY purge_at LIMIT $2",
                 args![now, limit],
             )
             .await?;
@@ -31,7 +32,7 @@ impl Store {
             let mut tx = self.db.begin("purge").await?;
             let purged = tx
                 .exec(
-                    "-- purge\nUPDATE dsrs SET wrapped_key = NULL, sealed = NULL, clock_notes = NULL, reference_hash = NULL, purged_at = $2 WHERE id = $1 AND purged_at IS NULL",
+                    "-- purge\nUPDATE dsrs SET wrapped_key = NULL, sealed = NULL, clock_notes = NULL, reference_hash = NULL, subject_marks = NULL, purged_at = $2 WHERE id = $1 AND purged_at IS NULL AND held = 0",
                     args![id.as_str(), now],
                 )
                 .await?;

@@ -11,6 +11,7 @@ use crate::dsrs::{
 use crate::events::{Events, NewEvent};
 use crate::finding::reference_mark;
 use crate::gather::for_all;
+use crate::held::{Arrival, marks_text, subject_marks};
 use crate::moves::{Locked, StepFacts, decide};
 use crate::queued::StepRows;
 use crate::sql::{RowSet, row};
@@ -25,12 +26,15 @@ use redress_domain::stage::Stage;
 use redress_domain::step::{Phase, StepState};
 use redress_domain::{ControllerId, DsrId, Identifier, StepId};
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// A submission whose rows are made and not yet written.
 pub(crate) struct Prepared {
     controller_id: ControllerId,
-    dsr: [Arg; 27],
+    dsr_id: DsrId,
+    /// The hashes of its identifiers, by which a legal hold finds it.
+    marks: BTreeSet<String>,
+    dsr: [Arg; 28],
     steps: StepRows,
     told: Told,
     idempotency: Option<Idempotency>,
@@ -139,6 +143,7 @@ impl Store {
         let sealed = seal_personal(&key, &new.controller_id, &id, &new.submission)?;
         let reference = new.submission.reference.as_ref();
         let reference_hash = reference.map(|text| reference_mark(&controller_key, &new.controller_id, text.expose()));
+        let marks = subject_marks(&controller_key, &new.controller_id, &new.submission.subject.identifiers);
         let columns = ClockColumns::of(&new.deadlines);
         let deadlines = json!(new.deadlines);
         let deadlines_text = deadlines.to_string();
@@ -207,7 +212,8 @@ impl Store {
             watch_at,
             waits.then_some(now),
             next.attention.is_some().then_some(now),
-            reference_hash
+            reference_hash,
+            marks_text(&marks)
         ];
         let detail = DsrDetail {
             row: DsrRow {
@@ -237,7 +243,8 @@ impl Store {
         let answer = render(&detail);
         let idempotency = new.idempotency.map(|hashes| keep_answer(hashes, &new.controller_id, &id, &key, &answer));
         let idempotency = idempotency.transpose()?;
-        Ok((id, Prepared { controller_id: new.controller_id, dsr: dsr_row, steps, told, idempotency, events }, answer))
+        let (controller_id, dsr_id) = (new.controller_id, id.clone());
+        Ok((id, Prepared { controller_id, dsr_id, marks, dsr: dsr_row, steps, told, idempotency, events }, answer))
     }
 
     /// Writes submissions in one transaction. False for each whose idempotency key was there already: of it there is nothing.
@@ -296,7 +303,7 @@ impl Store {
         }
         let mut tx = self.db.begin("submit").await?;
         tx.exec(
-            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, attention, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, cooling_off_until, wake_at, has_callback, wrapped_key, sealed, clock, clock_state, statutory_due_before, watch_at, waiting_since, attention_since, reference_hash, version) SELECT v.id, v.controller_id, v.kind, v.regulation, v.jurisdiction, v.stage, v.status, v.attention, v.instruction_received_at, v.data_subject_received_at, v.deadlines, v.due_before, v.policy, v.out_of_scope, v.identifier_types, v.cooling_off_until, v.wake_at, v.has_callback, v.wrapped_key, v.sealed, v.clock, v.clock_state, v.statutory_due_before, v.watch_at, v.waiting_since, v.attention_since, v.reference_hash, 1 FROM {rows $1 AS v(id text, controller_id text, kind text, regulation text, jurisdiction text, stage text, status text, attention text, instruction_received_at int, data_subject_received_at int, deadlines text, due_before int, policy text, out_of_scope text, identifier_types text, cooling_off_until int, wake_at int, has_callback int, wrapped_key bytes, sealed bytes, clock text, clock_state text, statutory_due_before int, watch_at int, waiting_since int, attention_since int, reference_hash text)}",
+            "-- submit\nINSERT INTO dsrs (id, controller_id, kind, regulation, jurisdiction, stage, status, attention, instruction_received_at, data_subject_received_at, deadlines, due_before, policy, out_of_scope, identifier_types, cooling_off_until, wake_at, has_callback, wrapped_key, sealed, clock, clock_state, statutory_due_before, watch_at, waiting_since, attention_since, reference_hash, subject_marks, version) SELECT v.id, v.controller_id, v.kind, v.regulation, v.jurisdiction, v.stage, v.status, v.attention, v.instruction_received_at, v.data_subject_received_at, v.deadlines, v.due_before, v.policy, v.out_of_scope, v.identifier_types, v.cooling_off_until, v.wake_at, v.has_callback, v.wrapped_key, v.sealed, v.clock, v.clock_state, v.statutory_due_before, v.watch_at, v.waiting_since, v.attention_since, v.reference_hash, v.subject_marks, 1 FROM {rows $1 AS v(id text, controller_id text, kind text, regulation text, jurisdiction text, stage text, status text, attention text, instruction_received_at int, data_subject_received_at int, deadlines text, due_before int, policy text, out_of_scope text, identifier_types text, cooling_off_until int, wake_at int, has_callback int, wrapped_key bytes, sealed bytes, clock text, clock_state text, statutory_due_before int, watch_at int, waiting_since int, attention_since int, reference_hash text, subject_marks text)}",
             args![dsrs],
         )
         .await?;
@@ -307,7 +314,17 @@ impl Store {
         let words: Vec<Word<'_>> = all.iter().map(|prepared| prepared.word()).collect();
         self.leave_word(&mut tx, &words, &mut steps).await?;
         self.insert_steps(&mut tx, steps).await?;
-        self.append_all(&mut tx, "engine", events).await?;
+        let holding = self.append_all(&mut tx, "engine", events).await?;
+        if !holding.is_empty() {
+            let of_holding = all.iter().filter(|p| holding.contains(&p.controller_id));
+            let arrivals: Vec<Arrival<'_>> = of_holding
+                .map(|p| Arrival { controller_id: &p.controller_id, dsr_id: &p.dsr_id, marks: &p.marks })
+                .collect();
+            let held = self.hold_arrivals(&mut tx, &arrivals).await?;
+            let mut events = Events::default();
+            self.advance_all(&mut tx, held, &mut events).await?;
+            self.append_all(&mut tx, "engine", events).await?;
+        }
         crash_point("submit.before_commit");
         self.commit(tx).await.map_err(Failed::AtCommit)?;
         self.figures.submitted.add(all.len() as i64);
@@ -400,6 +417,7 @@ fn first_move(
         due_before,
         has_callback: new.submission.callback_url.is_some(),
         yields: 0,
+        on_hold: false,
         widened: false,
         wrapped_key: None,
     };

@@ -3,6 +3,7 @@
 use crate::db::Row;
 use crate::sealed::place;
 use crate::{Error, Key};
+use redress_domain::hold::LEGAL_HOLD;
 use redress_domain::step::{CREDENTIALS_REFUSED, DEATHS_MAX, Phase, StepState};
 use redress_domain::{ControllerId, Correction, DsrId, IdentifierType, StepId, Subject, SystemId, Verb, WebhookId};
 use serde::Deserialize;
@@ -257,10 +258,21 @@ pub(crate) fn read_step(row: &Row) -> std::result::Result<StepRow, Error> {
     };
     let withheld = if q.as_deref() == Some("ready") { withheld(row)? } else { None };
     let status = if withheld.is_some() && status == StepState::Queued { StepState::Waiting } else { status };
+    // Of a hold of which nobody outside may learn no step tells: it waits.
+    let stopped =
+        row.int("held")? != 0 && row.int("attention")? == 0 && !state.has_acted() && q.as_deref() != Some("run");
+    let told = row.int("dsr_held")? == 1;
+    let status = match stopped {
+        false => status,
+        true if told => StepState::Blocked,
+        true => StepState::Waiting,
+    };
+    let withheld = if stopped { told.then_some((None, LEGAL_HOLD, HELD)) } else { withheld };
     let error = row
         .opt_text("error_code")?
         .map(|c| Ok::<_, Error>((c, row.opt_text("error_detail")?.unwrap_or_default())))
-        .transpose()?;
+        .transpose()?
+        .filter(|(code, _)| code != LEGAL_HOLD);
     Ok(StepRow {
         id: StepId::parse(&row.text("id")?).map_err(|_| INCONSISTENT("id"))?,
         system_id: SystemId::parse(&row.text("system_id")?).map_err(|_| INCONSISTENT("system_id"))?,
@@ -285,6 +297,8 @@ pub(crate) fn read_step(row: &Row) -> std::result::Result<StepRow, Error> {
         yields: row.text("yields")?.split_whitespace().filter_map(IdentifierType::parse).collect(),
     })
 }
+
+const HELD: &str = "a legal hold stops it: it goes on by itself when the hold is released, and deadlines go on; a person may decide instead that the data are kept";
 
 /// Why a step that could run is not begun, and until when, if that is known.
 type Withheld = (Option<i64>, &'static str, &'static str);

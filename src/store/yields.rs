@@ -6,12 +6,13 @@
 
 use crate::db::{Row, Tx, args, texts};
 use crate::events::{Events, NewEvent};
+use crate::held::{Arrival, marks_text, subject_marks};
 use crate::moves::Locked;
 use crate::sealed::place;
 use crate::sql::{RowSet, row};
 use crate::work::{INCONSISTENT, Lease, OpenWork};
-use crate::{Error, Key, Store};
-use redress_domain::{Identifier, IdentifierType, Subject};
+use crate::{Error, Key, Store, crash_point};
+use redress_domain::{ControllerId, DsrId, Identifier, IdentifierType, Subject};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -37,6 +38,18 @@ fn open(key: &Key, place: &[u8], sealed: &[u8], region: Option<&str>) -> Result<
             Identifier::parse(kind, value, region).map_err(|_| INCONSISTENT("yielded"))
         })
         .collect()
+}
+
+/// What a step of a request found, opened.
+pub(crate) fn open_yielded(
+    key: &Key,
+    controller_id: &ControllerId,
+    dsr_id: &DsrId,
+    step_id: &str,
+    sealed: &[u8],
+    region: Option<&str>,
+) -> Result<Vec<Identifier>, Error> {
+    open(key, &yielded_place(controller_id.as_str(), dsr_id.as_str(), step_id), sealed, region)
 }
 
 impl Yielded {
@@ -155,14 +168,25 @@ impl Store {
             args![lease.step_id.as_str(), lease.token, sealed, kinds.join(" "), rounds + 1],
         )
         .await?;
-        tx.exec("-- yield_dsr\nUPDATE dsrs SET yields = $2 WHERE id = $1", args![lease.dsr_id.as_str(), rounds + 1])
-            .await?;
+        let controller_key = self.controller_key(&lease.controller_id).await?;
+        let marks = subject_marks(&controller_key, &lease.controller_id, new);
+        tx.exec(
+            "-- yield_dsr\nUPDATE dsrs SET yields = $2, subject_marks = subject_marks || $3 WHERE id = $1",
+            args![lease.dsr_id.as_str(), rounds + 1, format!(" {}", marks_text(&marks))],
+        )
+        .await?;
         let event = NewEvent::new(
             Some(&lease.dsr_id),
             "identifiers_found",
             json!({ "step": lease.step_id, "system": lease.system_id, "types": kinds }),
         );
-        self.append_events(&mut tx, &lease.controller_id, "engine", vec![event]).await?;
+        let holding = self.append_events(&mut tx, &lease.controller_id, "engine", vec![event]).await?;
+        if !holding.is_empty() {
+            // Whom a hold is about may show only now. The request's other steps stop here; whoever finishes this one advances it.
+            let arrival = Arrival { controller_id: &lease.controller_id, dsr_id: &lease.dsr_id, marks: &marks };
+            self.hold_arrivals(&mut tx, &[arrival]).await?;
+        }
+        crash_point("yield.before_commit");
         self.commit(tx).await?;
         Ok(true)
     }

@@ -7,6 +7,7 @@ mod cli;
 mod eight;
 mod faults;
 mod fleet;
+mod holds;
 mod journeys;
 mod notices;
 mod redis;

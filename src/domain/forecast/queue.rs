@@ -26,6 +26,8 @@ spelled! {
         Run = "run",
         /// It is parked while its controller is awaited.
         Held = "held",
+        /// A legal hold stops it.
+        Hold = "hold",
     }
 }
 
@@ -79,7 +81,7 @@ impl StepFacts {
             Some(Queued::Run) => (self.leased_at.unwrap_or(now).min(now), false),
             Some(Queued::Ready) => (now, false),
             Some(Queued::Wait) => (self.not_before.max(now), false),
-            Some(Queued::Held) => (self.not_before.max(begins_at).max(now), true),
+            Some(Queued::Held | Queued::Hold) => (self.not_before.max(begins_at).max(now), true),
             None => (begins_at.max(now), aside || self.attention),
         };
         let job = Job { release, running, aside, gap_ms: 0, more: 0 };

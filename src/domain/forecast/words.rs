@@ -61,6 +61,10 @@ impl Telling<'_> {
                 Some(lane) => format!("{}: its step needs a person.", lane.name),
                 None => "Its answer could not be made and needs a person.".into(),
             },
+            Blocker::Hold => match own().find(|entry| entry.on_hold).map(lane_of) {
+                Some(lane) => format!("{}: a legal hold stops its step until it is released, or somebody decides to keep the data.", lane.name),
+                None => "A legal hold stops it.".into(),
+            },
             Blocker::Disconnected => format!("{} is no longer connected.", name(blocked())),
             Blocker::Paused => match blocked().and_then(|lane| lane.paused).flatten() {
                 Some(since) => format!("{} is paused since {}.", name(blocked()), self.when(since)),

@@ -74,6 +74,7 @@ pub(crate) async fn controllers(
     let ids: Vec<_> = all.iter().map(|controller| controller.id.clone()).collect();
     let volumes = edge.store.volumes(Some(&ids), now - RECENT_DAYS * DAY_MS, &months).await?;
     let volumes: BTreeMap<_, _> = volumes.into_iter().map(|volume| (volume.controller_id.clone(), volume)).collect();
+    let holds = edge.store.holds_in_force(Some(&ids), viewer.sees_gagged()).await?;
     let body = html! {
         header.page {
             h1 { "Controllers" }
@@ -92,7 +93,7 @@ pub(crate) async fn controllers(
         } @else {
             section.card {
                 h2 { "All controllers" }
-                div.scroll tabindex="0" role="region" aria-label="Controllers" { (table(&all, &volumes)) }
+                div.scroll tabindex="0" role="region" aria-label="Controllers" { (table(&all, &volumes, &holds)) }
                 @if more && let Some(last) = all.last() {
                     @let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("after", &last.name).finish();
                     nav.pager aria-label="Pages" { a href={ "/controllers?" (query) } { "Next page" } }
@@ -104,14 +105,18 @@ pub(crate) async fn controllers(
     Ok(Page { viewer: &viewer, section: Section::Controllers, title: "Controllers", done, now, body }.into_response())
 }
 
-fn table(all: &[Controller], volumes: &BTreeMap<redress_domain::ControllerId, Volumes>) -> Markup {
+fn table(
+    all: &[Controller],
+    volumes: &BTreeMap<redress_domain::ControllerId, Volumes>,
+    holds: &BTreeMap<redress_domain::ControllerId, i64>,
+) -> Markup {
     html! {
         table.data {
             caption.hidden { "Controllers with their volumes" }
             thead { tr {
                 th scope="col" { "Controller" } th scope="col" { "Answered in time this month" }
                 th.number scope="col" { "Open" } th.number scope="col" { "Received, 30 days" } th.number scope="col" { "Ended, 30 days" }
-                th.number scope="col" { "Systems" } th scope="col" { "Where" } th scope="col" { "State" }
+                th.number scope="col" { "Systems" } th.number scope="col" { (term("legal_hold", "Holds")) } th scope="col" { "Where" } th scope="col" { "State" }
             } }
             tbody { @for controller in all {
                 @let volume = volumes.get(&controller.id);
@@ -123,6 +128,7 @@ fn table(all: &[Controller], volumes: &BTreeMap<redress_domain::ControllerId, Vo
                     td.number { (number(|volume| volume.received)) }
                     td.number { (number(|volume| volume.closed)) }
                     td.number { (number(|volume| volume.systems)) }
+                    td.number { @match holds.get(&controller.id) { Some(n) => { a href="/queue?kind=holds" { (count(*n)) } } None => { "0" } } }
                     td { @if let Some(country) = &controller.country { (country) ", " } (controller.timezone) }
                     td { @if controller.paused { span.status.alert { "paused" } } @else { "works" } }
                 }

@@ -84,6 +84,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         "What a controller has documented that we do by ourselves: which rights in which of its systems, and what a person decides first.",
         "GDPR Art. 28(3)(a)",
     ),
+    entry(
+        "legal_hold",
+        "Somebody said that data have to be kept as they are for a legal claim or duty. What deletes or changes them waits until the hold is released; the law's dates go on.",
+        "GDPR Art. 17(3)(e), 18(2)",
+    ),
     entry("needs_attention", "The engine cannot go on by itself; a person has to decide or mend something.", ""),
     entry(
         "on_time",

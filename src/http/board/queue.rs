@@ -19,7 +19,7 @@ use entry::{Entry, What};
 use lines::line;
 use maud::{Markup, html};
 use redress_domain::ControllerId;
-use redress_store::Controller;
+use redress_store::{Controller, HoldRow};
 use std::collections::BTreeMap;
 
 /// Whose names and time zones the lines need.
@@ -32,10 +32,12 @@ enum Kind {
     Tasks,
     Approvals,
     GivenUp,
+    /// Legal holds that are not released: a list of its own, with its own actions.
+    Holds,
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Stuck, Kind::Tasks, Kind::Approvals, Kind::GivenUp];
+    const ALL: [Kind; 5] = [Kind::Stuck, Kind::Tasks, Kind::Approvals, Kind::GivenUp, Kind::Holds];
 
     const fn word(self) -> &'static str {
         match self {
@@ -43,6 +45,7 @@ impl Kind {
             Kind::Tasks => "tasks",
             Kind::Approvals => "approvals",
             Kind::GivenUp => "given_up",
+            Kind::Holds => "holds",
         }
     }
 
@@ -52,6 +55,7 @@ impl Kind {
             Kind::Tasks => "Tasks",
             Kind::Approvals => "Approvals",
             Kind::GivenUp => "Given up",
+            Kind::Holds => "Legal holds",
         }
     }
 
@@ -78,12 +82,41 @@ pub(crate) async fn queue(
     let names: Names = viewer.controllers(&edge).await?.into_iter().map(|c| (c.id.clone(), c)).collect();
     let all = entry::all(&edge, viewer.scope.as_deref()).await?;
     let now = edge.store.now_ms();
-    let body = page(&viewer, &names, &all, kind, now);
+    let holds = Holds::read(&edge, &viewer, kind == Some(Kind::Holds)).await?;
+    let body = page(&viewer, &names, (&all, &holds), kind, now);
     let done = done.as_deref().and_then(act::done);
     Ok(Page { viewer: &viewer, section: Section::Queue, title: "Work queue", done, now, body }.into_response())
 }
 
-fn page(viewer: &Viewer, names: &Names, all: &[Entry], kind: Option<Kind>, now: i64) -> Markup {
+/// Holds listed at most; those that were set last.
+const HOLDS_MAX: i64 = 200;
+
+/// What the page shows of legal holds.
+struct Holds {
+    /// In force, of those whom the viewer sees.
+    count: i64,
+    /// The day of their review is over.
+    due: usize,
+    /// Them, if they are what is looked at.
+    rows: Vec<HoldRow>,
+}
+
+impl Holds {
+    async fn read(edge: &Edge, viewer: &Viewer, chosen: bool) -> Result<Self, Problem> {
+        let (store, scope, gagged) = (&edge.store, viewer.scope.as_deref(), viewer.sees_gagged());
+        let due = store.holds_to_review(scope, gagged, HOLDS_MAX).await?;
+        let count = store.holds_in_force(scope, gagged).await?.values().sum();
+        let mut rows = Vec::new();
+        if chosen {
+            let others = store.holds(scope, Some(true), gagged, None, HOLDS_MAX).await?;
+            rows = due.clone();
+            rows.extend(others.into_iter().filter(|hold| due.iter().all(|due| due.id != hold.id)));
+        }
+        Ok(Self { count, due: due.len(), rows })
+    }
+}
+
+fn page(viewer: &Viewer, names: &Names, (all, holds): (&[Entry], &Holds), kind: Option<Kind>, now: i64) -> Markup {
     let of = |kind: Kind| all.iter().filter(move |entry| Kind::of(&entry.what) == kind);
     let shown: Vec<&Entry> = all.iter().filter(|entry| kind.is_none_or(|kind| Kind::of(&entry.what) == kind)).collect();
     html! {
@@ -91,15 +124,28 @@ fn page(viewer: &Viewer, names: &Names, all: &[Entry], kind: Option<Kind>, now: 
             h1 { "Work queue" }
             p.lead { "What needs a person, in the order in which it becomes late." }
         }
-        @if all.is_empty() {
+        @if holds.due > 0 && kind != Some(Kind::Holds) {
+            p.notice.alert { a href="/queue?kind=holds" { (count(holds.due as i64)) @if holds.due == 1 { " legal hold has" } @else { " legal holds have" } " to be looked at" }
+                ": the day of the review is over." }
+        }
+        @if kind == Some(Kind::Holds) {
+            nav.tabs aria-label="Kinds of work" {
+                (tab(None, "All", all.len(), kind))
+                @for each in Kind::ALL { @let n = of(each).count(); @if n > 0 { (tab(Some(each), each.shown(), n, kind)) } }
+                (tab(Some(Kind::Holds), Kind::Holds.shown(), holds.count as usize, kind))
+            }
+            (super::holds::list(viewer, names, &holds.rows, now))
+        } @else if all.is_empty() {
             (empty("Nothing waits for a person", &html! {
                 p { "The engine works by itself. What it cannot do alone comes here: a system that refuses, a task in a place no program reaches, an approval, a message nobody took." }
-                p { a href="/" { "See what is due today" } " or " a href="/systems" { "how the systems do" } "." }
+                p { a href="/" { "See what is due today" } " or " a href="/systems" { "how the systems do" } ", or "
+                    a href="/queue?kind=holds" { "the legal holds" } "." }
             }))
         } @else {
             nav.tabs aria-label="Kinds of work" {
                 (tab(None, "All", all.len(), kind))
                 @for each in Kind::ALL { @let n = of(each).count(); @if n > 0 || kind == Some(each) { (tab(Some(each), each.shown(), n, kind)) } }
+                (tab(Some(Kind::Holds), Kind::Holds.shown(), holds.count as usize, kind))
             }
             @if shown.is_empty() {
                 (empty("Nothing of this kind waits", &html! { p { a href="/queue" { "Show everything that waits" } } }))

@@ -25,8 +25,10 @@ use axum::response::{IntoResponse as _, Response};
 use jiff::civil::Date;
 use maud::{Markup, html};
 use redress_domain::forecast::Foreseen;
+use redress_domain::hold::HoldFacts;
+use redress_domain::step::StepState;
 use redress_domain::{DsrId, Permit, Personal};
-use redress_store::{AuditEvent, ClockNote, DsrDetail, PackageInfo};
+use redress_store::{AuditEvent, ClockNote, DsrDetail, PackageInfo, RequestHold};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -55,6 +57,8 @@ struct Shown<'a> {
     certificate: bool,
     /// Why this viewer's eyes are not the second pair that an approval needs.
     eyes: Option<&'static str>,
+    /// Legal holds that reach it, as far as this viewer may know.
+    holds: Vec<RequestHold>,
 }
 
 /// `GET /requests/{id}`
@@ -111,6 +115,7 @@ impl<'a> Shown<'a> {
             None
         };
         Ok(Self {
+            holds: store.holds_on(&controller_id, id, viewer.sees_gagged()).await?,
             eyes,
             viewer,
             now,
@@ -161,6 +166,7 @@ fn render(shown: &Shown<'_>, revealed: Option<&Value>) -> Markup {
             (forecast(shown))
         }
         (steps::card(shown))
+        (holds_card(shown))
         (actions::actions(shown, helps))
         div.cols {
             @if revealed.is_none() { (person::card(shown)) }
@@ -169,6 +175,22 @@ fn render(shown: &Shown<'_>, revealed: Option<&Value>) -> Markup {
         }
         (timeline::card(shown))
     }
+}
+
+/// The holds on it, and the systems in which they stop something. Of a gagged one its steps tell nothing by themselves.
+fn holds_card(shown: &Shown<'_>) -> Markup {
+    let row = &shown.detail.row;
+    let stops = |step: &&redress_store::StepRow| {
+        !step.status.has_acted()
+            && step.status != StepState::Leased
+            && shown
+                .holds
+                .iter()
+                .any(|on| HoldFacts { systems: on.hold.systems.as_deref() }.stops(&step.system, step.verb))
+    };
+    let stopped: Vec<&str> = shown.detail.steps.iter().filter(stops).map(|step| step.system.as_str()).collect();
+    let (of, zone) = ((&row.id, shown.controller.as_str()), shown.lens.zone());
+    super::holds::card(shown.viewer, of, &shown.holds, &stopped, row.closed_at.is_some(), zone)
 }
 
 fn head(shown: &Shown<'_>) -> Markup {

@@ -53,6 +53,13 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
     ("callbacks_replayed", "The controller is told again[: {statuses} statuses]."),
     ("message_replayed", "A notice that was given up is sent again[ ({route})]."),
     ("telling_given_up", "Telling the controller was given up[ at {webhook}][ ({code})]."),
+    ("hold_set", "A legal hold was set[ until a review on {review_on}]: {scope}[, by {identifiers}][, in {systems}]."),
+    ("hold_reviewed", "A legal hold was looked at and is still needed."),
+    ("hold_released", "A legal hold was released; what it stopped goes on."),
+    ("hold_began", "A legal hold reaches it: nothing is erased or changed until the release."),
+    ("hold_ended", "A legal hold on it was released."),
+    ("hold_came_too_late", "{system}: {verb} had begun before a legal hold came, and acted."),
+    ("held_data_kept", "Somebody decided to keep what a legal hold stops."),
     ("purged", "The personal data were destroyed; the proof stays."),
     ("controller_created", "The controller was created[, in {country}]."),
     ("controller_updated", "The controller's settings were changed."),
@@ -99,6 +106,12 @@ pub(super) const STAFF_SENTENCES: &[(&str, &str)] = &[
     ("route_tested", "The notification route {route}[ of {owner}] was tried out."),
     ("break_glass", "Took up the emergency rights for {minutes} minutes[: {reason}]."),
     ("break_glass_ended", "The emergency rights of {user} ended[, by {by}]."),
+    (
+        "hold_set",
+        "A gagged legal hold was set for {controller}[ until a review on {review_on}]: {scope}[, by {identifiers}][, in {systems}].",
+    ),
+    ("hold_reviewed", "A gagged legal hold of {controller} was looked at and is still needed."),
+    ("hold_released", "A gagged legal hold of {controller} was released."),
     ("break_glass_announced", "The message about emergency rights is settled[; told: {told}][; not told: {not_told}]."),
 ];
 
@@ -285,6 +298,9 @@ mod tests {
                     });
                     kinds.extend(first.map(str::to_owned));
                 }
+            }
+            for after in text.split("log_hold(").skip(1) {
+                kinds.extend(after.split('"').nth(1).filter(|word| word.starts_with("hold_")).map(str::to_owned));
             }
             for after in text.split("tell_glass(").chain(text.split("let event = (")).skip(1) {
                 kinds.extend(after.split('"').nth(1).filter(|word| word.starts_with("break_glass")).map(str::to_owned));

@@ -240,6 +240,7 @@ async fn a_view_by_emergency_rights_says_so_in_its_event() {
         pseudonymised: false,
         sees_everybody: false,
         under_glass,
+        sees_gagged: false,
     };
     assert_eq!(caller(false).seen(json!({ "a": 1 })), json!({ "a": 1 }));
     assert_eq!(caller(true).seen(json!({ "a": 1 })), json!({ "a": 1, "break_glass": true }));

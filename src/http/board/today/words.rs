@@ -87,6 +87,7 @@ fn help_of(controller: &str, row: &TodayRow) -> Help {
         (_, Some(Blocker::Paused)) => ("Resume the system", at_system),
         (_, Some(Blocker::Failing)) => ("Find out why the system does not answer", at_system),
         (_, Some(Blocker::Disconnected)) => ("Connect the system again", "/systems".to_owned()),
+        (_, Some(Blocker::Hold)) => ("Release the hold, or keep the data", at_request),
         (_, Some(Blocker::NoSystem)) => ("Connect a system for this right, then retry", at_request),
         ("awaiting_approval", _) | (_, Some(Blocker::Approval)) => ("Approve or reject it", at_request),
         ("review", _) | (_, Some(Blocker::Review)) => ("Look at the result and approve it", at_request),

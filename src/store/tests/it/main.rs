@@ -27,6 +27,7 @@ mod evidence;
 mod fairness;
 mod fencing;
 mod foreseeing;
+mod holding;
 mod instructing;
 mod key_use;
 mod lab;
