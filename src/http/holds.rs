@@ -259,7 +259,7 @@ fn needed(members: &mut Members<'_>, name: &'static str, what: &str, faults: &mu
     if text.is_none() && faults.len() == before {
         faults.push(Fault::new(format!("/{name}"), format!("is missing; say {what}")));
     }
-    words(text?, name, faults)
+    words(&text?, name, faults)
 }
 
 fn review_on(
@@ -299,7 +299,7 @@ fn read(
 ) -> Option<NewHold> {
     let mut members = Members::open(body, "", faults)?;
     let basis = needed(&mut members, "basis", "which law or order asks for the hold", faults);
-    let matter = members.text("matter", faults).and_then(|text| words(text, "matter", faults));
+    let matter = members.text("matter", faults).and_then(|text| words(&text, "matter", faults));
     let scope = scope(&mut members, controller, faults);
     let named = members.texts("systems", faults);
     for (n, name) in named.iter().flatten().enumerate().filter(|(_, name)| !systems.contains(name)) {
@@ -405,7 +405,7 @@ fn scope(members: &mut Members<'_>, controller: &Controller, faults: &mut Vec<Fa
 }
 
 /// What a person wrote, if it can be kept.
-fn words(text: String, name: &str, faults: &mut Vec<Fault>) -> Option<String> {
+fn words(text: &str, name: &str, faults: &mut Vec<Fault>) -> Option<String> {
     let detail = match text.trim() {
         "" => "is empty; say why".to_owned(),
         long if long.len() > WORDS_MAX => format!("is too long: at most {WORDS_MAX} bytes"),

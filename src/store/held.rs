@@ -21,6 +21,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const INCONSISTENT: fn(&'static str) -> Error = |column| Error::Inconsistent { table: "holds", column };
 
+/// A hold that reaches a request: whether nobody outside may learn of it, and the systems to which it is restricted.
+type Reaching = (bool, Option<Vec<String>>);
+
 /// The hash by which an identifier is found, whichever way it is spelled. Only this controller's key makes it.
 pub(crate) fn subject_mark(controller_key: &Key, controller_id: &ControllerId, identifier: &Identifier) -> String {
     let place = place(&[controller_id.as_str(), "subject", identifier.kind().as_str()]);
@@ -111,7 +114,7 @@ impl Store {
                 args![ids.clone()],
             )
             .await?;
-        let mut of_dsr: HashMap<String, Vec<(bool, Option<Vec<String>>)>> = HashMap::new();
+        let mut of_dsr: HashMap<String, Vec<Reaching>> = HashMap::new();
         for row in &holds {
             let systems = row.opt_text("systems")?.map(|text| serde_json::from_str(&text)).transpose();
             let systems: Option<Vec<String>> = systems.map_err(|_| INCONSISTENT("systems"))?;
@@ -127,9 +130,7 @@ impl Store {
         for row in &steps {
             let verb = Verb::parse(&row.text("verb")?).ok_or(Error::Inconsistent { table: "steps", column: "verb" })?;
             let (system, dsr_id) = (row.text("name")?, row.text("dsr_id")?);
-            let stops = |(_, systems): &(bool, Option<Vec<String>>)| {
-                HoldFacts { systems: systems.as_deref() }.stops(&system, verb)
-            };
+            let stops = |(_, systems): &Reaching| HoldFacts { systems: systems.as_deref() }.stops(&system, verb);
             let held = of_dsr.get(&dsr_id).is_some_and(|holds| holds.iter().any(stops));
             if held != (row.int("held")? != 0) {
                 changed.push(row![row.text("id")?, held]);

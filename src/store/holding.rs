@@ -55,18 +55,16 @@ impl Store {
             } else {
                 self.to_reach(&mut tx, &hold, &after).await?
             };
-            match last {
-                Some(last) => after = last,
-                None => {
-                    tx.exec(
-                        "-- carried\nUPDATE holds SET pending = 0, in_force_at = CASE WHEN released_at IS NULL THEN CAST($2 AS BIGINT) ELSE in_force_at END WHERE id = $1",
-                        args![id.as_str(), self.now_ms()],
-                    )
-                    .await?;
-                    crash_point("hold.before_carried");
-                    return self.commit(tx).await;
-                }
-            }
+            let Some(last) = last else {
+                tx.exec(
+                    "-- carried\nUPDATE holds SET pending = 0, in_force_at = CASE WHEN released_at IS NULL THEN CAST($2 AS BIGINT) ELSE in_force_at END WHERE id = $1",
+                    args![id.as_str(), self.now_ms()],
+                )
+                .await?;
+                crash_point("hold.before_carried");
+                return self.commit(tx).await;
+            };
+            after = last;
             self.carry_some(&mut tx, &hold, reached).await?;
             crash_point("hold.before_commit");
             self.commit(tx).await?;
@@ -143,6 +141,7 @@ impl Store {
             }
             ("controller", _) => String::new(),
             ("subject", _) => {
+                use std::fmt::Write as _;
                 let rows = tx
                     .rows("-- marks_of_hold\nSELECT mark FROM hold_marks WHERE hold_id = $1", args![hold.id.as_str()])
                     .await?;
@@ -150,7 +149,7 @@ impl Store {
                 let mut any = "d.subject_marks IS NULL".to_owned();
                 for mark in &marks {
                     arguments.push(format!("%{mark}%").into());
-                    any.push_str(&format!(" OR d.subject_marks LIKE ${}", arguments.len()));
+                    let _infallible = write!(any, " OR d.subject_marks LIKE ${}", arguments.len());
                 }
                 format!(" AND ({any})")
             }

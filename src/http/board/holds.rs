@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use redress_domain::hold::HoldScope;
 use redress_domain::{DsrId, Permit};
 use redress_store::{HoldRow, RequestHold};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::queue::Names;
 
@@ -168,17 +168,14 @@ fn is_due(hold: &HoldRow, now: i64) -> bool {
 /// A form for each controller, since a form is one call of the interface: a person's identifier, or the whole controller.
 fn set(viewer: &Viewer, names: &Names) -> Markup {
     const FORMS_MAX: usize = 20;
-    let mut by_name: BTreeMap<&str, ()> = BTreeMap::new();
-    for controller in names.values() {
-        by_name.insert(controller.name.as_str(), ());
-    }
+    let by_name: BTreeSet<&str> = names.values().map(|controller| controller.name.as_str()).collect();
     html! {
         section.card {
             h2 { "Set a hold" }
             @if by_name.len() > FORMS_MAX {
                 p.quiet { "There are too many controllers to show a form for each: open a request of the controller, or use " code { "redress hold set" } "." }
             } @else {
-                @for controller in by_name.keys() {
+                @for controller in &by_name {
                     details.action {
                         summary { "For " (controller) }
                         (form(viewer, &address("/v1/holds", &[("controller", controller)]), "/queue?kind=holds", "held", &html! {

@@ -101,7 +101,7 @@ async fn a_hold_stops_the_person_however_spelled_and_nobody_else(lab: Lab) {
     assert_eq!(detail.steps[0].error.as_ref().map(|(code, _)| code.as_str()), Some("legal_hold"));
     let on: Vec<HoldId> =
         lab.store.holds_on(&ctl, &held, false).await.expect("read").into_iter().map(|on| on.hold.id).collect();
-    assert_eq!(on, [hold.clone()]);
+    assert_eq!(on, std::slice::from_ref(&hold));
     let reach = lab.store.hold_reach(&hold).await.expect("read");
     assert_eq!((reach.requests, reach.stopped, reach.under_way, reach.acted_after), (1, 1, 0, 0));
     for word in ["jane", "court", "Canarysmith"] {
