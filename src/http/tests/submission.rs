@@ -53,6 +53,7 @@ async fn a_request_is_accepted_with_the_members_of_the_contract() {
             "deadlines",
             "extension",
             "forecast",
+            "holds",
             "id",
             "instruction_received_at",
             "jurisdiction",
