@@ -117,7 +117,7 @@ pub const ALL: &[Broken] = &[
                 "'act', v.state, v.q, v.due_at",
                 "'act', CASE twice.x WHEN '' THEN v.state ELSE 'done' END, CASE twice.x WHEN '' THEN v.q END, v.due_at",
             ),
-            ("insert_steps", "v.payload, v.idem, CAST", "v.payload, v.idem || twice.x, CAST"),
+            ("insert_steps", "v.payload, v.idem, v.webhook_id", "v.payload, v.idem || twice.x, v.webhook_id"),
             (
                 "insert_steps",
                 "WHERE 1 = 1",

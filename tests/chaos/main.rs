@@ -8,6 +8,8 @@ mod calm;
 mod cells;
 mod checker;
 mod faults;
+#[path = "../it/faults/holding.rs"]
+mod holding;
 mod load;
 #[allow(dead_code, unused_imports, reason = "shared with tests/it, where the rest of it is used")]
 #[path = "../it/faults/matrix.rs"]

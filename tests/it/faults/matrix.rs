@@ -36,6 +36,8 @@ pub(super) enum Mix {
     Woken,
     /// The mixed ones end, and the time after which their personal data are destroyed is over.
     Purged,
+    /// Two deletions that wait, and a legal hold on the first of them.
+    Held,
 }
 
 /// One death: the point, the requests, the systems.
@@ -119,6 +121,12 @@ pub(super) const ENGINE: &[Cell] = &[
     ("message.after_send:2", Mix::Watched, FILES),
     ("purge.before_commit", Mix::Purged, FILES),
     ("purge.before_commit:3", Mix::Purged, FILES),
+    ("hold.before_set", Mix::Held, FILES),
+    ("hold.after_set", Mix::Held, FILES),
+    ("hold.before_commit", Mix::Held, FILES),
+    ("hold.between", Mix::Held, FILES),
+    ("hold.before_carried", Mix::Held, FILES),
+    ("hold.after_release", Mix::Held, FILES),
 ];
 
 /// Deaths in the connectors.
@@ -302,10 +310,10 @@ async fn installed(nth: usize, servers: Option<&Servers>) -> (TestApp, Rows) {
 
 pub(super) async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell, manner: Manner) {
     let (at, mix, kinds) = cell;
-    let told = !matches!(mix, Mix::Batched | Mix::Watched | Mix::Woken);
+    let waits = matches!(mix, Mix::Batched | Mix::Watched | Mix::Woken | Mix::Held);
     let case = |right, local| {
         let case = Case::new(right, local);
-        if told { case } else { case.untold() }
+        if waits { case.untold() } else { case }
     };
     let cases = match mix {
         Mix::Mixed | Mix::Batched | Mix::Watched | Mix::Woken | Mix::Purged => vec![
@@ -314,16 +322,13 @@ pub(super) async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell, manner
             case(Right::Correction, "carol"),
             case(Right::Deletion, "dora"),
         ],
+        Mix::Held => vec![case(Right::Deletion, "ann"), case(Right::Deletion, "dora")],
         Mix::Deletion => vec![case(Right::Deletion, "ann")],
         Mix::Correction => vec![case(Right::Correction, "carol")],
         Mix::Large => vec![case(Right::Access, "bob").large(), case(Right::Deletion, "ann")],
     };
     let hold = |toml: &str| {
-        if matches!(mix, Mix::Batched | Mix::Watched | Mix::Woken) {
-            toml.replace("\nallow =", "\npaused = true\nallow =")
-        } else {
-            toml.to_owned()
-        }
+        if waits { toml.replace("\nallow =", "\npaused = true\nallow =") } else { toml.to_owned() }
     };
     let scene = Scene::set_with(app, rows, kinds, cases, hold).await;
     // A signal may hit more than one death explains: a process that is stopped loses all its leases.
@@ -339,6 +344,7 @@ pub(super) async fn die_and_recover(app: TestApp, rows: Rows, cell: Cell, manner
         Mix::Purged => return purge_dies(&scene, at, manner).await,
         Mix::Watched => return super::watched::dies(&scene, at, manner).await,
         Mix::Woken => return woken_dies(&scene, at, manner).await,
+        Mix::Held => return super::holding::dies(&scene, at, manner).await,
         _ => {}
     }
     app.set_env("REDRESS_CRASH_AT", at);

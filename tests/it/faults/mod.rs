@@ -15,6 +15,7 @@
 //!
 //! `scripts/chaos` (tests/chaos) stages further deaths and faults with the same points, scene and judge.
 
+mod holding;
 mod matrix;
 mod outages;
 mod poison;

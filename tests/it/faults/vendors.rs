@@ -14,6 +14,7 @@ pub(super) const POINTS: &[(&str, &str)] = &[
     ("manifest.after_effect", "brevo"),
     ("salesforce.before_effect", "salesforce"),
     ("salesforce.after_effect", "salesforce"),
+    ("yield.before_commit", "salesforce"),
     ("mailservice.before_effect", "gmail"),
     ("mailservice.after_effect", "gmail"),
     ("warehouse.before_effect", "snowflake"),
