@@ -50,7 +50,7 @@ const LOCKED: &str = "s.token = v.token AND s.q = 'run'";
 pub const ALL: &[Broken] = &[
     texts(
         "a second read is recorded without the fence",
-        248,
+        710,
         &[
             ("lock_held", "SELECT s.id, s.token", "SELECT s.id, v.token"),
             ("lock_held", LOCKED, "(s.token = v.token AND s.q = 'run' OR s.phase = 'verify')"),
