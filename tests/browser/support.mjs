@@ -83,7 +83,10 @@ export const open = async (browser, { viewport = desktop, colorScheme = "light",
   });
   page.on("pageerror", (error) => page.faults.push(String(error)));
   page.on("requestfailed", (request) => {
-    if (!request.url().includes("/v1/stream")) page.faults.push(`${request.url()} ${request.failure()?.errorText}`);
+    const why = request.failure()?.errorText;
+    // A browser that leaves a page gives up the stream, and the icon that it was still fetching for its tab.
+    const left = request.url().includes("/v1/stream") || (request.url().endsWith("/icon.svg") && why === "net::ERR_ABORTED");
+    if (!left) page.faults.push(`${request.url()} ${why}`);
   });
   page.on("request", (request) => {
     if (!request.url().startsWith(base)) page.faults.push(`asks elsewhere: ${request.url()}`);
@@ -204,7 +207,7 @@ export const pages = async () => {
   const open = (await api("/v1/requests?open=true")).json().requests;
   const request = open.find((request) => request.status === "in_progress") ?? open[0];
   const all = {
-    today: "/", requests: "/requests", request: `/requests/${request.id}`, queue: "/queue", systems: "/systems",
+    today: "/", requests: "/requests", request: `/requests/${request.id}`, queue: "/queue", holds: "/queue?kind=holds", systems: "/systems",
     system: "/systems/harbor-goods/newsletter", controllers: "/controllers", controller: "/controllers/harbor-goods",
     reports: "/reports", audit: "/audit", "audit-staff": "/audit?log=staff", settings: "/settings",
     "settings-roles": "/settings/roles", "settings-sessions": "/settings/sessions", "settings-notifications": "/settings/notifications",
