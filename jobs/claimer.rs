@@ -284,14 +284,15 @@ const LOOK_SHARE: u32 = 8;
 impl Claimer {
     async fn run(mut self) {
         let store = self.engine.store.clone();
-        let mut troubled = false;
+        // Failures in a row. One alone may be that of a process which was frozen for a while.
+        let mut failures = 0_u32;
         while !self.stop.is_cancelled() {
             self.pulse.beat(Part::Claimer);
             match self.round().await {
                 Ok(busy) => {
-                    if troubled {
+                    if failures > 0 {
                         tracing::info!("the database is back; work goes on");
-                        troubled = false;
+                        failures = 0;
                     }
                     self.progress.store(store.now_ms(), Ordering::Relaxed);
                     self.pulse.answered();
@@ -304,10 +305,14 @@ impl Claimer {
                     }
                 }
                 Err(error) => {
-                    if !troubled {
-                        tracing::error!(%error, "the claimer cannot reach the database; it tries again until it can");
+                    failures = failures.saturating_add(1);
+                    match failures {
+                        1 => tracing::warn!(%error, "the claimer got no answer from the database; it tries again"),
+                        2 => {
+                            tracing::error!(%error, "the claimer cannot reach the database; it tries again until it can");
+                        }
+                        _ => {}
                     }
-                    troubled = true;
                     self.seen = None;
                     tokio::time::sleep(Duration::from_millis(250 + (jitter() * 500.0) as u64)).await;
                 }
