@@ -2,10 +2,12 @@
 //! by a sweep that goes on.
 
 use crate::db::{Tx, args, texts};
+use crate::dsrs::{key_place, open_personal};
 use crate::events::{Events, NewEvent};
 use crate::held::{marks_text, subject_marks};
 use crate::sql::{RowSet, row};
-use crate::{Error, Store, crash_point};
+use crate::yields::open_yielded;
+use crate::{Error, Key, Store, crash_point};
 use redress_domain::{ControllerId, DsrId, HoldId, Identifier};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
@@ -175,19 +177,20 @@ impl Store {
             let all: Vec<DsrId> = ids.iter().chain(&unmarked).cloned().collect();
             self.lock_stages(tx, &all).await?;
             let found = self.mark_requests(tx, &hold.controller_id, &unmarked).await?;
-            ids.extend(found.into_iter().filter(|(_, own)| !own.is_disjoint(&marks)).map(|(id, _)| id));
+            let reaches = |own: &Option<BTreeSet<String>>| own.as_ref().is_none_or(|own| !own.is_disjoint(&marks));
+            ids.extend(found.into_iter().filter(|(_, own)| reaches(own)).map(|(id, _)| id));
         }
         ids.sort();
         Ok((ids, last))
     }
 
-    /// Makes the hashes of requests of a release that kept none, by opening what is sealed.
+    /// Makes the hashes of requests of a release that kept none, by opening what is sealed; none for one that does not open.
     async fn mark_requests(
         &self,
         tx: &mut Tx,
         controller_id: &ControllerId,
         ids: &[DsrId],
-    ) -> Result<Vec<(DsrId, BTreeSet<String>)>, Error> {
+    ) -> Result<Vec<(DsrId, Option<BTreeSet<String>>)>, Error> {
         let controller_key = self.controller_key(controller_id).await?;
         let ids_text = texts(ids.iter().map(DsrId::as_str));
         let rows = tx
@@ -214,22 +217,18 @@ impl Store {
             let (Some(wrapped), Some(sealed)) = (row.opt_bytes("wrapped_key")?, row.opt_bytes("sealed")?) else {
                 continue;
             };
-            let key = self.unwrap_dsr_key(controller_id, &id, &wrapped).await?;
-            let subject = crate::dsrs::open_personal(&key, controller_id, &id, &sealed)?.subject;
-            let mut identifiers: Vec<Identifier> = subject.identifiers;
-            for (step_id, sealed) in yielded.get(id.as_str()).into_iter().flatten() {
-                identifiers.extend(crate::yields::open_yielded(
-                    &key,
-                    controller_id,
-                    &id,
-                    step_id,
-                    sealed,
-                    subject.region.as_deref(),
-                )?);
-            }
+            let found = yielded.get(id.as_str()).map_or(&[][..], Vec::as_slice);
+            let identifiers = match identifiers_of(&controller_key, controller_id, &id, (&wrapped, &sealed), found) {
+                Ok(identifiers) => identifiers,
+                Err(error) => {
+                    tracing::error!(%error, dsr.id = %id, "{id} cannot be opened: nobody can say whom it is about, so the hold reaches it");
+                    all.push((id, None));
+                    continue;
+                }
+            };
             let marks = subject_marks(&controller_key, controller_id, &identifiers);
             kept.push(row![id.as_str(), marks_text(&marks)]);
-            all.push((id, marks));
+            all.push((id, Some(marks)));
         }
         tx.exec(
             "-- mark_requests\nUPDATE dsrs SET subject_marks = v.marks FROM {rows $1 AS v(id text, marks text)} WHERE dsrs.id = v.id AND dsrs.subject_marks IS NULL",
@@ -238,6 +237,24 @@ impl Store {
         .await?;
         Ok(all)
     }
+}
+
+/// Whom a request is about, as it was said and as was found since.
+fn identifiers_of(
+    controller_key: &Key,
+    controller_id: &ControllerId,
+    id: &DsrId,
+    (wrapped, sealed): (&[u8], &[u8]),
+    yielded: &[(String, Vec<u8>)],
+) -> Result<Vec<Identifier>, Error> {
+    let key = controller_key.unwrap(&key_place(controller_id, id), wrapped)?;
+    let subject = open_personal(&key, controller_id, id, sealed)?.subject;
+    let region = subject.region.as_deref();
+    let mut identifiers = subject.identifiers;
+    for (step_id, sealed) in yielded {
+        identifiers.extend(open_yielded(&key, controller_id, id, step_id, sealed, region)?);
+    }
+    Ok(identifiers)
 }
 
 fn read_id(text: &str) -> Result<DsrId, Error> {

@@ -23,6 +23,7 @@ on_both!(
     exports_go_on_under_a_hold,
     a_hold_is_its_controllers_own_and_is_set_once_for_each_key,
     requests_of_an_older_release_are_found_too,
+    a_damaged_request_does_not_keep_a_hold_from_coming_into_force,
     a_hold_that_nobody_finished_setting_is_carried_on,
     a_hold_set_while_requests_come_misses_none,
     a_hold_set_while_an_identifier_is_found_does_not_miss_it,
@@ -397,6 +398,22 @@ async fn requests_of_an_older_release_are_found_too(lab: Lab) {
     let (held, other) = (lab.about(&ctl, "jane@example.com").await, lab.about(&ctl, "john@example.com").await);
     lab.sql("UPDATE dsrs SET subject_marks = NULL").await.expect("written");
     lab.hold(&ctl, NewScope::Subject(vec![email("Jane@Example.com")])).await;
+    lab.work_off().await;
+    assert_eq!(
+        (lab.status(&ctl, &held).await.as_str(), lab.status(&ctl, &other).await.as_str()),
+        ("on_hold", "completed")
+    );
+}
+
+async fn a_damaged_request_does_not_keep_a_hold_from_coming_into_force(lab: Lab) {
+    let ctl = lab.with_systems(&["crm"]).await;
+    let damaged = lab.about(&ctl, "john@example.com").await;
+    let (held, other) = (lab.about(&ctl, "jane@example.com").await, lab.about(&ctl, "jim@example.com").await);
+    let sealed = format!("(SELECT sealed FROM dsrs WHERE id = '{held}')");
+    lab.sql(&format!("UPDATE dsrs SET sealed = {sealed} WHERE id = '{damaged}'")).await.expect("moved");
+    lab.sql("UPDATE dsrs SET subject_marks = NULL").await.expect("written");
+    let hold = lab.hold(&ctl, NewScope::Subject(vec![email("jane@example.com")])).await;
+    assert!(lab.store.hold(&ctl, &hold, false).await.expect("read").in_force_at.is_some());
     lab.work_off().await;
     assert_eq!(
         (lab.status(&ctl, &held).await.as_str(), lab.status(&ctl, &other).await.as_str()),
